@@ -1,0 +1,1 @@
+"""One module per daemon that the agent drives."""

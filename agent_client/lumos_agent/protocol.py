@@ -1,0 +1,206 @@
+"""Messages between agent and gateway: JSON objects with a `type`, one per WebSocket text frame.
+
+State, not commands: the gateway sends whole snapshots with a rising (epoch, revision); the agent reports what it runs.
+A batch is kept by the agent until `BatchAck`, which is sent after the commit that counted it.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from lumos_agent.schema import Id
+
+PROTOCOL_VERSION = 1
+SUBPROTOCOL = "lumos.v1"
+MESSAGE_BYTES_MAX = 65 * 1024 * 1024
+AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
+HEARTBEAT_SECONDS = 10
+PEER_DEADLINE_SECONDS = 25
+BATCH_EVENTS_MAX = 500
+
+CLOSE_UNAUTHORISED = 4401
+CLOSE_REPLACED = 4409
+CLOSE_PROTOCOL = 4426
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
+Text = Annotated[str, Meta(max_length=2048)]
+Report = Annotated[str, Meta(max_length=16_384)]
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all messages. Unknown fields are ignored so that old and new versions can talk."""
+
+
+# Agent -> gateway
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What the agent knows about its machine. Times are Unix seconds."""
+
+    agent_version: Text = ""
+    hostname: Text = ""
+    os: Text = ""
+    kernel: Text = ""
+    haproxy_version: Text = ""
+    haproxy_features: tuple[Text, ...] = ()
+    cpu_count: Count = 0
+    memory_bytes: Count = 0
+    disk_bytes: Count = 0
+    clock: float = 0.0
+
+
+class Hello(Message, tag="hello"):
+    """First message of a connection; `digest` is of the running configuration, empty before the first apply."""
+
+    protocol: int
+    boot_id: Id
+    epoch: Text
+    revision: Count
+    digest: Digest
+    facts: Facts
+
+
+class Heartbeat(Message, tag="heartbeat"):
+    """Sent every `HEARTBEAT_SECONDS`. `workers` counts HAProxy worker generations alive."""
+
+    clock: float
+    haproxy_running: bool
+    workers: Count = 0
+    haproxy_uptime_seconds: Count = 0
+    connections: Count = 0
+    cpu_percent: float = 0.0
+    memory_percent: float = 0.0
+    disk_percent: float = 0.0
+    agent_rss_bytes: Count = 0
+
+
+class Applied(Message, tag="applied"):
+    """The configuration is served: sent only after the worker that runs it has answered a probe."""
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+    how: Literal["nothing", "runtime", "reload"]
+    reason: Text = ""
+    duration_ms: Count = 0
+
+
+class Failed(Message, tag="failed"):
+    """The configuration is not served; `message` has the daemon's own words."""
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+    stage: Literal["guard", "decode", "render", "write", "check", "switch", "reload", "probe"]
+    message: Report
+    rolled_back: bool
+
+
+class Incident(Message, tag="incident"):
+    """Something an operator should know, such as a restart of HAProxy."""
+
+    kind: Literal["haproxy_crash", "repaired"]
+    message: Report
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
+
+    domain_id: Id
+    hour: Count
+    requests: Count = 0
+    bytes_in: Count = 0
+    bytes_out: Count = 0
+    status_1xx: Count = 0
+    status_2xx: Count = 0
+    status_3xx: Count = 0
+    status_4xx: Count = 0
+    status_5xx: Count = 0
+    blocked: Count = 0
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One request that a policy blocked, or would have blocked (`detect`). Texts are cut, never empty-padded."""
+
+    request_id: Text
+    time: float
+    domain_id: Id
+    client: Text
+    method: Text
+    host: Text
+    path: Text
+    query: Text = ""
+    user_agent: Text = ""
+    rules: tuple[Text, ...] = ()
+    score: Count = 0
+    matched: Text = ""
+    action: Literal["block", "detect"]
+
+
+class Batch(Message, tag="batch"):
+    """Counters and events, counted once by (server, `boot_id`, `seq`); `seq` starts at 1 and has no gaps."""
+
+    boot_id: Id
+    seq: Annotated[int, Meta(ge=1, le=2**53)]
+    traffic: tuple[Traffic, ...] = ()
+    events: Annotated[tuple[Event, ...], Meta(max_length=BATCH_EVENTS_MAX)] = ()
+    events_dropped: Count = 0
+
+
+# Gateway -> agent
+
+
+class Welcome(Message, tag="welcome"):
+    """Answer to `Hello`."""
+
+    server_id: Id
+    epoch: Text
+    heartbeat_seconds: Count = HEARTBEAT_SECONDS
+
+
+class InSync(Message, tag="in_sync"):
+    """What the agent runs is what is wanted: remember (epoch, revision), change nothing."""
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+
+
+class Config(Message, tag="config"):
+    """A whole snapshot. `allow_shrink` says that people removed what this drops."""
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+    snapshot: msgspec.Raw
+    allow_shrink: bool = False
+
+
+class BatchAck(Message, tag="batch_ack"):
+    """The batch is committed; the agent forgets it."""
+
+    boot_id: Id
+    seq: Count
+
+
+class HeartbeatAck(Message, tag="heartbeat_ack"):
+    """Answer to `Heartbeat`."""
+
+    clock: float
+
+
+class Retry(Message, tag="retry"):
+    """The gateway cannot serve now; reconnect after about `after_seconds` (with jitter)."""
+
+    after_seconds: Count
+    message: Text = ""
+
+
+AgentMessage = Hello | Heartbeat | Applied | Failed | Incident | Batch
+GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry
+
+agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
+gateway_decoder: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)
+encode = msgspec.json.encode
