@@ -51,7 +51,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     clock: float = 0.0
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """First message of a connection; `digest` is of the running configuration, empty before the first apply."""
 
     protocol: int
@@ -62,7 +62,7 @@ class Hello(Message, tag="hello"):
     facts: Facts
 
 
-class Heartbeat(Message, tag="heartbeat"):
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Sent every `HEARTBEAT_SECONDS`. `workers` counts HAProxy worker generations alive."""
 
     clock: float
@@ -76,7 +76,7 @@ class Heartbeat(Message, tag="heartbeat"):
     agent_rss_bytes: Count = 0
 
 
-class Applied(Message, tag="applied"):
+class Applied(Message, frozen=True, kw_only=True, tag="applied"):
     """The configuration is served: sent only after the worker that runs it has answered a probe."""
 
     epoch: Text
@@ -87,7 +87,7 @@ class Applied(Message, tag="applied"):
     duration_ms: Count = 0
 
 
-class Failed(Message, tag="failed"):
+class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     """The configuration is not served; `message` has the daemon's own words."""
 
     epoch: Text
@@ -98,7 +98,7 @@ class Failed(Message, tag="failed"):
     rolled_back: bool
 
 
-class Incident(Message, tag="incident"):
+class Incident(Message, frozen=True, kw_only=True, tag="incident"):
     """Something an operator should know, such as a restart of HAProxy."""
 
     kind: Literal["haproxy_crash", "repaired"]
@@ -139,7 +139,7 @@ class Event(Struct, frozen=True, kw_only=True):
     action: Literal["block", "detect"]
 
 
-class Batch(Message, tag="batch"):
+class Batch(Message, frozen=True, kw_only=True, tag="batch"):
     """Counters and events, counted once by (server, `boot_id`, `seq`); `seq` starts at 1 and has no gaps."""
 
     boot_id: Id
@@ -152,7 +152,7 @@ class Batch(Message, tag="batch"):
 # Gateway -> agent
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """Answer to `Hello`."""
 
     server_id: Id
@@ -160,7 +160,7 @@ class Welcome(Message, tag="welcome"):
     heartbeat_seconds: Count = HEARTBEAT_SECONDS
 
 
-class InSync(Message, tag="in_sync"):
+class InSync(Message, frozen=True, kw_only=True, tag="in_sync"):
     """What the agent runs is what is wanted: remember (epoch, revision), change nothing."""
 
     epoch: Text
@@ -168,7 +168,7 @@ class InSync(Message, tag="in_sync"):
     digest: Digest
 
 
-class Config(Message, tag="config"):
+class Config(Message, frozen=True, kw_only=True, tag="config"):
     """A whole snapshot. `allow_shrink` says that people removed what this drops."""
 
     epoch: Text
@@ -178,20 +178,20 @@ class Config(Message, tag="config"):
     allow_shrink: bool = False
 
 
-class BatchAck(Message, tag="batch_ack"):
+class BatchAck(Message, frozen=True, kw_only=True, tag="batch_ack"):
     """The batch is committed; the agent forgets it."""
 
     boot_id: Id
     seq: Count
 
 
-class HeartbeatAck(Message, tag="heartbeat_ack"):
+class HeartbeatAck(Message, frozen=True, kw_only=True, tag="heartbeat_ack"):
     """Answer to `Heartbeat`."""
 
     clock: float
 
 
-class Retry(Message, tag="retry"):
+class Retry(Message, frozen=True, kw_only=True, tag="retry"):
     """The gateway cannot serve now; reconnect after about `after_seconds` (with jitter)."""
 
     after_seconds: Count

@@ -1,0 +1,1 @@
+"""People, tenants, memberships and API keys."""

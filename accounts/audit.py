@@ -1,0 +1,63 @@
+"""Audit entries, written in the transaction of the change that they describe."""
+
+import enum
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from accounts.models import AuditEntry, User
+
+
+class Action(enum.StrEnum):
+    """Every kind of change."""
+
+    SERVER_ADDED = "server.added"
+    SERVER_CHANGED = "server.changed"
+    SERVER_REMOVED = "server.removed"
+    TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
+    DOMAIN_ADDED = "domain.added"
+    DOMAIN_CHANGED = "domain.changed"
+    DOMAIN_REMOVED = "domain.removed"
+    POLICY_CHANGED = "policy.changed"
+    LIST_ENTRY_ADDED = "list_entry.added"
+    LIST_ENTRY_REMOVED = "list_entry.removed"
+    API_KEY_CREATED = "api_key.created"
+    API_KEY_REVOKED = "api_key.revoked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a request came from: client address and means ("session", "key lmsk_1234567")."""
+
+    address: str | None = None
+    via: str = ""
+
+
+_NOWHERE = Source()
+source: ContextVar[Source] = ContextVar("audit_source", default=_NOWHERE)
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return {field: [before, after]} of the fields that differ."""
+    return {name: [before.get(name), value] for name, value in after.items() if before.get(name) != value}
+
+
+def record(
+    actor: User, action: Action, target: models.Model, changed: Mapping[str, list[Any]] | None = None
+) -> AuditEntry:
+    """Write one entry about `target`."""
+    origin = source.get()
+    entry: AuditEntry = AuditEntry.objects.create(
+        actor=actor,
+        via=origin.via,
+        address=origin.address,
+        action=action,
+        object_type=target._meta.label_lower,
+        object_id=str(target.pk),
+        object_label=str(target)[:255],
+        changes=dict(changed or {}),
+    )
+    return entry

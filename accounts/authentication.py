@@ -1,0 +1,82 @@
+"""How API requests prove who they are: a key, or the dashboard's session."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.request import Request
+
+from accounts import audit, tenancy
+from accounts.api_keys import valid_key
+from accounts.models import ApiKey, Membership, User
+from accounts.permissions import allowed
+
+_REFUSED = "This API key does not exist, was revoked or has expired."
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer lmsk_…`; opens the scope of the key's account, which TenantMiddleware closes."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
+        """Return None without a bearer header; raise for a key that is not valid."""
+        scheme, _, key = get_authorization_header(request).decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        row = valid_key(key.strip())
+        if row is None:
+            raise AuthenticationFailed(_REFUSED)
+        membership = Membership.objects.filter(account=row.account, user=row.created_by).first()
+        if membership is None:
+            raise AuthenticationFailed(_REFUSED)
+        http: Any = request._request
+        http.account, http.role = row.account, membership.role
+        http.allowed = allowed(membership.role, row.scope)
+        tenancy.enter(row.account.pk)
+        audit.source.set(audit.Source(address=http.META.get("REMOTE_ADDR"), via=f"key {row.prefix}"))
+        return row.created_by, row
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge of a 401."""
+        return 'Bearer realm="lumos"'
+
+
+class ActiveSessionAuthentication(SessionAuthentication):
+    """The dashboard's session with CSRF protection; the scope is already open."""
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        """Return None for visitors and for people without an account."""
+        return super().authenticate(request) if getattr(request._request, "account", None) else None
+
+    def authenticate_header(self, request: HttpRequest) -> str:
+        """Return the same challenge as keys get, so that a missing login is 401 and not 403."""
+        return 'Bearer realm="lumos"'
+
+
+def actor(request: Request) -> User:
+    """Return the person who acts; permissions have refused visitors before a view asks."""
+    user = request.user
+    if not isinstance(user, User):
+        raise NotAuthenticated
+    return user
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes the header in the OpenAPI document."""
+
+    target_class = ApiKeyAuthentication
+    name = "apiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key: `lmsk_` and 64 hex digits."}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes the session cookie in the OpenAPI document."""
+
+    target_class = ActiveSessionAuthentication
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "lumos_session"}

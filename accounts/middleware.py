@@ -1,0 +1,41 @@
+"""Opens the tenant scope of a signed-in person's active account for the time of a request."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from accounts import audit, tenancy
+from accounts.models import Membership
+from accounts.permissions import allowed
+from accounts.selectors import active_membership
+
+SESSION_ACCOUNT = "account_id"
+
+
+class TenantMiddleware:
+    """Sets `request.account`, `role`, `allowed`; closes every scope that the request opened."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, http_request: HttpRequest) -> HttpResponseBase:
+        request: Any = http_request
+        clear_contextvars()
+        request.account = request.role = request.allowed = None
+        audit.source.set(audit.Source(address=request.META.get("REMOTE_ADDR"), via="session"))
+        with tenancy.restored():
+            if request.user.is_authenticated:
+                bind_contextvars(user_id=str(request.user.pk))
+                membership = active_membership(request.user, request.session.get(SESSION_ACCOUNT))
+                if membership is not None:
+                    _open(request, membership)
+            return self.get_response(request)
+
+
+def _open(request: Any, membership: Membership) -> None:
+    request.account, request.role = membership.account, membership.role
+    request.allowed = allowed(membership.role)
+    tenancy.enter(membership.account_id)

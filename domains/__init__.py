@@ -1,0 +1,1 @@
+"""Protected hostnames and their origins."""

@@ -1,0 +1,47 @@
+"""API views of domains."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from rest_framework import viewsets
+
+from accounts.authentication import actor
+from domains import services
+from domains.models import Domain
+from domains.serializers import DomainSerializer
+
+
+class DomainFilter(django_filters.FilterSet):
+    """By exact hostname, part of it, or server."""
+
+    hostname = django_filters.CharFilter(lookup_expr="iexact")
+    search = django_filters.CharFilter(field_name="hostname", lookup_expr="icontains")
+    server = django_filters.UUIDFilter(field_name="assignments__server_id")
+
+
+class DomainViewSet(viewsets.ModelViewSet[Domain]):
+    """Protected hostnames. `origins` and `servers` are replaced as a whole when a PATCH names them."""
+
+    serializer_class = DomainSerializer
+    filterset_class = DomainFilter
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+
+    def get_queryset(self) -> QuerySet[Domain]:
+        """Return the domains of the account with what the serializer shows, in a constant number of queries."""
+        return Domain.objects.select_related("policy").prefetch_related("origins", "assignments", "servers")
+
+    def perform_create(self, serializer: Any) -> None:
+        """Add a domain."""
+        serializer.instance = services.add_domain(actor=actor(self.request), **serializer.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        """Change a domain."""
+        domain = services.change_domain(
+            domain_id=serializer.instance.pk, actor=actor(self.request), **serializer.validated_data
+        )
+        serializer.instance = self.get_queryset().get(pk=domain.pk)
+
+    def perform_destroy(self, instance: Domain) -> None:
+        """Remove a domain."""
+        services.remove_domain(domain=instance, actor=actor(self.request))

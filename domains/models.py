@@ -1,0 +1,69 @@
+"""Protected hostnames, where their clean traffic goes, and which servers carry them."""
+
+from typing import Any
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from accounts.tenancy import TenantModel
+from servers.models import Server
+
+
+class Domain(TenantModel):
+    """A hostname (A-labels, lower case). Its servers are ordered: the first is the primary."""
+
+    hostname = models.CharField(max_length=253)
+    servers: Any = models.ManyToManyField(Server, through="DomainServer", related_name="domains")
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["account", "hostname"], name="hostname_once_per_account")]
+
+    def __str__(self) -> str:
+        return self.hostname
+
+
+class DomainServer(TenantModel):
+    """One server of a domain, at a position from 0."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="assignments")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="assignments")
+    position = models.PositiveSmallIntegerField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["domain", "server"], name="server_once_per_domain")]
+
+    def __str__(self) -> str:
+        return f"{self.domain_id} on {self.server_id}"
+
+
+class Tls(models.TextChoices):
+    """How the shield speaks to an origin."""
+
+    OFF = "off", "HTTP"
+    ON = "on", "HTTPS, certificate not checked"
+    VERIFY = "verify", "HTTPS, certificate checked"
+
+
+class Origin(TenantModel):
+    """An address that clean traffic goes to: canonical IP or hostname."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="origins")
+    position = models.PositiveSmallIntegerField()
+    address = models.CharField(max_length=253)
+    port = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    weight = models.PositiveSmallIntegerField(default=100, validators=[MaxValueValidator(256)])
+    backup = models.BooleanField(default=False)
+    tls = models.CharField(max_length=10, choices=Tls.choices, default=Tls.OFF)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["domain", "address", "port"], name="origin_once_per_domain"),
+            models.CheckConstraint(condition=models.Q(port__range=(1, 65535)), name="origin_port_range"),
+            models.CheckConstraint(condition=models.Q(weight__lte=256), name="origin_weight_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}"

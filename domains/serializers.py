@@ -1,0 +1,54 @@
+"""Shapes of domains and origins in the API."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from domains.models import Domain, Origin, Tls
+from domains.services import OriginData
+from servers.models import Server
+
+
+class OriginSerializer(serializers.ModelSerializer[Origin]):
+    """Where clean traffic goes: an IP address or hostname, and a port."""
+
+    address = serializers.CharField(max_length=300, help_text="IPv4, IPv6 or hostname.")
+    port = serializers.IntegerField(min_value=1, max_value=65535)
+    weight = serializers.IntegerField(min_value=0, max_value=256, default=100)
+    tls = serializers.ChoiceField(choices=Tls.choices, default=Tls.OFF)
+
+    class Meta:
+        model = Origin
+        fields = ("id", "address", "port", "weight", "backup", "tls")
+        read_only_fields = ("id",)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return an `OriginData`."""
+        return OriginData(**super().to_internal_value(data))
+
+
+class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
+    """Ids of servers of this account; those of others do not exist."""
+
+    def get_queryset(self) -> Any:
+        return Server.objects.all()
+
+
+class DomainSerializer(serializers.ModelSerializer[Domain]):
+    """A protected hostname with its origins and its servers in order (the first is the primary)."""
+
+    hostname = serializers.CharField(max_length=300)
+    origins = OriginSerializer(many=True)
+    servers = ScopedServers(many=True)
+    policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]
+
+    class Meta:
+        model = Domain
+        fields = ("id", "hostname", "origins", "servers", "policy", "created_at")
+        read_only_fields = ("id", "created_at")
+
+    def to_representation(self, instance: Domain) -> dict[str, Any]:
+        """Keep the order of the assignment, from rows that the view has prefetched."""
+        shown = super().to_representation(instance)
+        shown["servers"] = [str(a.server_id) for a in instance.assignments.all()]
+        return shown

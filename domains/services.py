@@ -1,0 +1,160 @@
+"""Verbs on domains: each is one transaction of rows, audit entry and revision bump."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from accounts import audit
+from accounts.models import User
+from domains.models import Domain, DomainServer, Origin
+from domains.validators import canonical_hostname, canonical_origin
+from lumos.errors import AppError, Conflict, InvalidInput
+from servers import revisions
+from servers.models import Server
+from waf.models import Policy
+
+ORIGINS_MAX = 64
+SERVERS_MAX = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginData:
+    """An origin as a person states it; `address` in any accepted spelling."""
+
+    address: str
+    port: int
+    weight: int = 100
+    backup: bool = False
+    tls: str = "off"
+
+
+def _canonical_origins(origins: Sequence[OriginData]) -> list[OriginData]:
+    if not origins:
+        raise InvalidInput(
+            "A domain needs at least one origin: the address and port of your web server.", field="origins"
+        )
+    if len(origins) > ORIGINS_MAX:
+        raise InvalidInput(f"{len(origins)} origins; a domain has at most {ORIGINS_MAX}.", field="origins")
+    result = []
+    for index, origin in enumerate(origins):
+        try:
+            result.append(OriginData(**{**asdict(origin), "address": canonical_origin(origin.address)}))
+        except AppError as error:
+            raise InvalidInput(error.detail, field=f"origins[{index}].address") from error
+    if len({(o.address, o.port) for o in result}) != len(result):
+        raise InvalidInput("Two origins have the same address and port; remove one.", field="origins")
+    if all(o.backup for o in result):
+        raise InvalidInput("All origins are backups; at least one must take normal traffic.", field="origins")
+    return result
+
+
+def _described(domain: Domain) -> dict[str, Any]:
+    origins = [
+        f"{o.address}:{o.port} weight {o.weight} tls {o.tls}{' backup' if o.backup else ''}"
+        for o in domain.origins.order_by("position")
+    ]
+    servers = [a.server.name for a in domain.assignments.select_related("server").order_by("position")]
+    return {"hostname": domain.hostname, "origins": origins, "servers": servers}
+
+
+def _put_origins(domain: Domain, origins: Sequence[OriginData]) -> None:
+    """Make the rows equal `origins`; an origin that stays keeps its row and so its name on the shield."""
+    kept = {(row.address, row.port): row for row in domain.origins.all()}
+    wanted = {(o.address, o.port) for o in origins}
+    Origin.objects.filter(pk__in=[row.pk for key, row in kept.items() if key not in wanted]).delete()
+    for position, origin in enumerate(origins):
+        row = kept.get((origin.address, origin.port)) or Origin(domain=domain)
+        for name, value in {**asdict(origin), "position": position}.items():
+            setattr(row, name, value)
+        row.save()
+
+
+def _put_servers(domain: Domain, servers: Sequence[Server]) -> None:
+    if len({server.pk for server in servers}) != len(servers):
+        raise InvalidInput("A server is listed twice; name each once, the primary first.", field="servers")
+    domain.assignments.all().delete()
+    for position, server in enumerate(servers):
+        DomainServer.objects.create(domain=domain, server=server, position=position)
+
+
+def _named(text: str) -> str:
+    try:
+        return canonical_hostname(text)
+    except AppError as error:
+        raise InvalidInput(error.detail, field="hostname") from error
+
+
+def _save_unique(domain: Domain) -> None:
+    try:
+        with transaction.atomic():
+            domain.save()
+    except IntegrityError as error:
+        raise Conflict(
+            f"{domain.hostname} already exists in this account; edit that domain instead.", field="hostname"
+        ) from error
+
+
+@transaction.atomic
+def add_domain(*, hostname: str, origins: Sequence[OriginData], servers: Sequence[Server], actor: User) -> Domain:
+    """Protect one more hostname, with the default policy, on `servers` in order.
+
+    Raises:
+        InvalidInput: a value breaks a rule.
+        Conflict: the account has this hostname.
+    """
+    clean = _canonical_origins(origins)
+    domain = Domain(hostname=_named(hostname))
+    _save_unique(domain)
+    _put_origins(domain, clean)
+    _put_servers(domain, servers)
+    Policy.objects.create(domain=domain)
+    audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
+    revisions.bump(servers)
+    return domain
+
+
+@transaction.atomic
+def change_domain(
+    *,
+    domain_id: uuid.UUID,
+    actor: User,
+    hostname: str | None = None,
+    origins: Sequence[OriginData] | None = None,
+    servers: Sequence[Server] | None = None,
+) -> Domain:
+    """Change what is given; None leaves a part as it is. Concurrent changes of one domain follow one another.
+
+    Raises:
+        InvalidInput, Conflict: as `add_domain`.
+        Domain.DoesNotExist: it is gone.
+    """
+    domain: Domain = Domain.objects.select_for_update().get(pk=domain_id)
+    before = _described(domain)
+    old_servers = {server.pk: server for server in domain.servers.all()}
+    if hostname is not None:
+        domain.hostname = _named(hostname)
+        _save_unique(domain)
+    if origins is not None:
+        _put_origins(domain, _canonical_origins(origins))
+    if servers is not None:
+        _put_servers(domain, servers)
+    changed = audit.changes(before, _described(domain))
+    if changed:
+        audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
+        new_servers = {server.pk: server for server in domain.servers.all()}
+        left = [server for pk, server in old_servers.items() if pk not in new_servers]
+        revisions.bump(new_servers.values())
+        revisions.bump(left, removed_domains=1)
+    return domain
+
+
+@transaction.atomic
+def remove_domain(*, domain: Domain, actor: User) -> None:
+    """Stop protecting a hostname; its metrics and events go with it."""
+    servers = list(domain.servers.all())
+    audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, {k: [v, None] for k, v in _described(domain).items()})
+    domain.delete()
+    revisions.bump(servers, removed_domains=1)

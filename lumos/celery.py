@@ -1,0 +1,14 @@
+"""The Celery application; the schedule is code, run once per period by beat."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lumos.settings.base")
+
+app = Celery("lumos")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
+}

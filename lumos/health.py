@@ -1,0 +1,22 @@
+"""Health endpoints for balancers and supervisors."""
+
+from django.core.cache import cache
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from redis.exceptions import RedisError
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the process answers; touches nothing else."""
+    return HttpResponse("ok", content_type="text/plain")
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """Say whether database and Redis answer: 200 or 503, with a word for each. The database is required."""
+    connection.ensure_connection()
+    try:
+        cache.get("readyz")
+        redis = "ok"
+    except RedisError:
+        redis = "unavailable"
+    return JsonResponse({"database": "ok", "redis": redis}, status=200 if redis == "ok" else 503)

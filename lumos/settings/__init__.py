@@ -1,0 +1,1 @@
+"""Settings: `env` reads the environment, `base` is the product, `test` the suite."""

@@ -1,0 +1,48 @@
+"""The only reader of the environment. A malformed value stops start-up with a message that names it."""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str | None = None) -> str:
+    """Return the value of `name`, or the content of the file named by `name`_FILE, or `default`.
+
+    Raises:
+        ImproperlyConfigured: neither is set and there is no default, or the file cannot be read.
+    """
+    if value := os.environ.get(name):
+        return value
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE={path}: {error.strerror}") from error
+    if default is None:
+        raise ImproperlyConfigured(f"set the environment variable {name} (or {name}_FILE, the path of a file with it)")
+    return default
+
+
+def flag(name: str, default: bool) -> bool:
+    """Return a boolean: 1/true/yes/on or 0/false/no/off."""
+    value = text(name, "on" if default else "off").lower()
+    if value not in _TRUE | _FALSE:
+        raise ImproperlyConfigured(f"{name}={value!r}: use on or off")
+    return value in _TRUE
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Return a comma-separated list without empty items."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    """Return one of `allowed`."""
+    value = text(name, default)
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r}: use one of {', '.join(allowed)}")
+    return value

@@ -1,0 +1,38 @@
+"""Routes. The gateway role serves health only; the web role pages and API."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
+
+from accounts.api import ApiKeyViewSet
+from domains.api import DomainViewSet
+from lumos.api import unknown_path
+from lumos.health import healthz, readyz
+from servers.api import MetricViewSet, ServerViewSet
+from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
+
+router = SimpleRouter(trailing_slash=False)
+router.register("servers", ServerViewSet, "api-server")
+router.register("domains", DomainViewSet, "api-domain")
+router.register("policies", PolicyViewSet, "api-policy")
+router.register("ip-lists", ListEntryViewSet, "api-list-entry")
+router.register("events", EventViewSet, "api-event")
+router.register("metrics", MetricViewSet, "api-metric")
+router.register("api-keys", ApiKeyViewSet, "api-key")
+
+health: list[URLPattern | URLResolver] = [
+    path("healthz", healthz, name="healthz"),
+    path("readyz", readyz, name="readyz"),
+]
+web: list[URLPattern | URLResolver] = [
+    path("api/v1/", include(router.urls)),
+    path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    re_path(r"^api/v1/(?P<path>.*)$", unknown_path),
+    path("auth/", include("allauth.urls")),
+    path("operator/", admin.site.urls),
+    path("", include("lumos.pages")),
+]
+urlpatterns = health if settings.LUMOS_ROLE == "gateway" else health + web

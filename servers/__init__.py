@@ -1,0 +1,1 @@
+"""Shields: enrolment, desired state, the gateway, metrics."""

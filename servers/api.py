@@ -1,0 +1,96 @@
+"""API views of servers and metrics."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.authentication import actor
+from accounts.permissions import ADMIN
+from lumos.api import CursorPagination
+from servers import enrolment, services
+from servers.models import ApplyState, HourlyMetric, Server
+from servers.serializers import MetricSerializer, ServerSerializer, ServerWithTokenSerializer
+
+
+class ServerFilter(django_filters.FilterSet):
+    """By exact name and state."""
+
+    name = django_filters.CharFilter()
+    apply_state = django_filters.ChoiceFilter(choices=ApplyState.choices)
+
+
+class ServerViewSet(viewsets.ModelViewSet[Server]):
+    """Shields. The token is shown once, in the answer to create and to rotate."""
+
+    serializer_class = ServerSerializer
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    filterset_class = ServerFilter
+    scopes = {"rotate_token": ADMIN, "destroy": ADMIN}
+
+    def get_queryset(self) -> QuerySet[Server]:
+        """Return the servers of the account."""
+        return Server.objects.all()
+
+    def _with_token(self, server: Server, token: str, code: int) -> Response:
+        body = {"server": server, "token": token, "install": enrolment.install_line(token)}
+        return Response(ServerWithTokenSerializer(body).data, status=code)
+
+    @extend_schema(responses={201: ServerWithTokenSerializer})
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Add a server."""
+        form = self.get_serializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        server, token = services.add_server(actor=actor(request), **form.validated_data)
+        return self._with_token(server, token, status.HTTP_201_CREATED)
+
+    def perform_update(self, serializer: Any) -> None:
+        """Change name, region or addresses."""
+        serializer.instance = services.change_server(
+            server=serializer.instance, actor=actor(self.request), **serializer.validated_data
+        )
+
+    def perform_destroy(self, instance: Server) -> None:
+        """Remove the server."""
+        services.remove_server(server=instance, actor=actor(self.request))
+
+    @extend_schema(request=None, responses={200: ServerWithTokenSerializer})
+    @action(detail=True, methods=["post"], url_path="rotate-token")
+    def rotate_token(self, request: Request, pk: str | None = None) -> Response:
+        """Replace the token; the old one stops working at once."""
+        server = self.get_object()
+        token = enrolment.rotate_token(server=server, actor=actor(request))
+        server.refresh_from_db()
+        return self._with_token(server, token, status.HTTP_200_OK)
+
+
+class MetricFilter(django_filters.FilterSet):
+    """`since` and `until` compare with the start of the hour."""
+
+    since = django_filters.IsoDateTimeFilter(field_name="hour", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="hour", lookup_expr="lt")
+    server = django_filters.UUIDFilter(field_name="server_id")
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+
+
+class HourPagination(CursorPagination):
+    """Newest hour first."""
+
+    ordering = ("-hour", "-id")
+
+
+class MetricViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[HourlyMetric]):
+    """Hourly counters per domain and server."""
+
+    serializer_class = MetricSerializer
+    filterset_class = MetricFilter
+    pagination_class = HourPagination
+
+    def get_queryset(self) -> QuerySet[HourlyMetric]:
+        """Return the hours of the account."""
+        return HourlyMetric.objects.all()

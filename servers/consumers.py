@@ -1,0 +1,192 @@
+"""WebSocket doors: decode, authorise, call one service, answer."""
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import Any
+
+import msgspec
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
+from structlog.contextvars import bind_contextvars
+
+from accounts.selectors import active_membership
+from lumos_agent import protocol
+from servers import sessions, wake
+from servers.gateway import gateway, in_database_thread
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5
+
+
+class AgentConsumer(AsyncWebsocketConsumer):
+    """The connection of one agent. All its work runs in order, in one task per direction.
+
+    The task that delivers is woken, never called: bursts of wake-ups become one comparison of revisions.
+    """
+
+    channel_layer_alias = "none"  # wake-ups arrive through the process's Gateway
+
+    server_id: uuid.UUID
+    account_id: uuid.UUID
+
+    async def connect(self) -> None:
+        """Accept an agent that shows a valid token; refuse others with a close code that says why."""
+        self.sent_revision = -1
+        self.sent_domains: dict[int, int] = {}
+        self.agent_digest = ""
+        self.heard_at = time.monotonic()
+        self._stale = asyncio.Event()
+        self._delivery: asyncio.Task[None] | None = None
+        await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
+        headers = dict(self.scope["headers"])
+        token = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
+        try:
+            found = await in_database_thread(sessions.authenticate)(token)
+        except Exception:
+            log.exception("gateway_cannot_authenticate")
+            await self._retry_later("the control plane cannot reach its database")
+            return
+        if found is None:
+            await self.close(protocol.CLOSE_UNAUTHORISED, reason="token unknown or rotated")
+            return
+        self.server_id, self.account_id = found
+        bind_contextvars(server_id=str(self.server_id), account_id=str(self.account_id))
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Handle one message; a message that breaks the protocol ends the connection."""
+        if not hasattr(self, "server_id"):
+            return
+        try:
+            message = protocol.agent_decoder.decode(text_data or bytes_data or b"")
+        except msgspec.DecodeError as error:
+            log.warning("agent_message_invalid", extra={"error": str(error)})
+            await self.close(protocol.CLOSE_PROTOCOL, reason=str(error)[:120])
+            return
+        if self._delivery is None and not isinstance(message, protocol.Hello):
+            await self.close(protocol.CLOSE_PROTOCOL, reason="hello expected first")
+            return
+        self.heard_at = time.monotonic()
+        try:
+            await self._handle(message)
+        except Exception:
+            # A database outage must not look like a protocol error: the agent keeps what it could not deliver.
+            log.exception("agent_message_failed", extra={"kind": type(message).__name__})
+            await self._retry_later("the control plane could not store the message")
+
+    async def _handle(self, message: protocol.AgentMessage) -> None:
+        match message:
+            case protocol.Hello():
+                await self._hello(message)
+            case protocol.Heartbeat():
+                await self._call(sessions.record_heartbeat, message)
+                await self._send(protocol.HeartbeatAck(clock=time.time()))
+            case protocol.Batch():
+                await self._call(sessions.count_batch, message)
+                await self._send(protocol.BatchAck(boot_id=message.boot_id, seq=message.seq))
+            case protocol.Applied() | protocol.Failed():
+                await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
+                if isinstance(message, protocol.Applied):
+                    self.agent_digest = message.digest
+            case protocol.Incident():
+                await self._call(sessions.record_incident, message)
+
+    async def _hello(self, hello: protocol.Hello) -> None:
+        if hello.protocol != protocol.PROTOCOL_VERSION or self._delivery is not None:
+            await self.close(
+                protocol.CLOSE_PROTOCOL, reason=f"this gateway speaks protocol {protocol.PROTOCOL_VERSION}"
+            )
+            return
+        epoch = await self._call(sessions.record_hello, hello)
+        self.agent_digest = hello.digest
+        await self._send(protocol.Welcome(server_id=str(self.server_id), epoch=epoch))
+        # Register first, then read the revision: the other order loses a change in between.
+        previous = gateway.add(self)
+        self._delivery = asyncio.create_task(self._deliver())
+        self.wake()
+        if previous is not None:
+            await previous.close_link(protocol.CLOSE_REPLACED)
+        log.info("agent_connected", extra={"agent_version": hello.facts.agent_version})
+
+    async def _deliver(self) -> None:
+        """Send the newest snapshot whenever a wake-up says that there may be one."""
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                step = await self._call(sessions.next_step, self.sent_revision, self.agent_digest)
+                if isinstance(step, protocol.InSync):
+                    self.sent_revision = step.revision
+                    await self._send(step)
+                elif step is not None:
+                    compiled, config = step
+                    self.sent_revision = compiled.revision
+                    self.sent_domains = {compiled.revision: compiled.domains}
+                    await self._send(config)
+            except Exception:
+                log.exception("delivery_failed")  # the sweep tries again
+
+    async def disconnect(self, code: int) -> None:
+        """Forget the agent; its presence ends unless another connection took over."""
+        if self._delivery is None:
+            return
+        self._delivery.cancel()
+        if gateway.remove(self):
+            try:
+                await self._call(sessions.record_goodbye)
+            except Exception:
+                log.exception("goodbye_failed")  # the lease ends by itself
+        log.info("agent_disconnected", extra={"code": code})
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the agent was heard within its deadline."""
+        return time.monotonic() - self.heard_at < protocol.PEER_DEADLINE_SECONDS
+
+    def wake(self) -> None:
+        """Compare revisions soon."""
+        self._stale.set()
+
+    async def close_link(self, code: int) -> None:
+        """End the connection from the gateway's side."""
+        await self.close(code)
+
+    async def _call(self, service: Any, *args: Any) -> Any:
+        return await in_database_thread(service)(self.account_id, self.server_id, *args)
+
+    async def _send(self, message: protocol.GatewayMessage) -> None:
+        await self.send(text_data=protocol.encode(message).decode())
+
+    async def _retry_later(self, why: str) -> None:
+        await self._send(protocol.Retry(after_seconds=RETRY_SECONDS, message=why))
+        await self.close(1013)
+
+
+class PageConsumer(AsyncJsonWebsocketConsumer):
+    """Tells the open pages of one account which of their parts are stale; never carries data itself."""
+
+    group: str | None = None
+
+    async def connect(self) -> None:
+        """Join the group of the session's active account; visitors are refused."""
+        user = self.scope["user"]
+        if not user.is_authenticated:
+            await self.close(4401)
+            return
+        membership = await in_database_thread(active_membership)(user, self.scope["session"].get("account_id"))
+        if membership is None:
+            await self.close(4403)
+            return
+        self.group = wake.browser_group(membership.account_id)
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        await self.accept()
+
+    async def page_stale(self, message: dict[str, str]) -> None:
+        """Pass the topic on."""
+        await self.send_json({"topic": message["topic"]})
+
+    async def disconnect(self, code: int) -> None:
+        """Leave the group."""
+        if self.group is not None:
+            await self.channel_layer.group_discard(self.group, self.channel_name)

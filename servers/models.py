@@ -1,0 +1,141 @@
+"""Shields, what each should run, what it reported, what it served."""
+
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.tenancy import TenantModel
+
+
+class ApplyState(models.TextChoices):
+    """How far the newest desired revision has come on the shield."""
+
+    PENDING = "pending", "Waiting for the agent"
+    APPLYING = "applying", "Applying"
+    APPLIED = "applied", "In sync"
+    FAILED = "failed", "Failed"
+    HELD = "held", "Held back"
+
+
+class ServerStatus(models.TextChoices):
+    """What a person sees; derived, never stored."""
+
+    PENDING = "pending", "Pending"
+    ONLINE = "online", "Online"
+    OFFLINE = "offline", "Offline"
+    ERROR = "error", "Error"
+
+
+class Server(TenantModel):
+    """A shield: desired state, apply report, presence lease and facts.
+
+    Desired and applied state are (epoch, revision, digest). `lease_until` is presence: renewed by the gateway while
+    the agent is heard, so that a crashed gateway leaves nobody online for ever.
+    """
+
+    name = models.CharField(max_length=100)
+    region = models.CharField(max_length=60, blank=True)
+    public_ipv4 = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True)
+    public_ipv6 = models.GenericIPAddressField(protocol="IPv6", null=True, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    token_prefix = models.CharField(max_length=12, editable=False)
+
+    revision = models.PositiveBigIntegerField(default=0, editable=False)
+    removed_domains = models.PositiveIntegerField(default=0, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    apply_state = models.CharField(max_length=10, choices=ApplyState.choices, default=ApplyState.PENDING)
+    applied_revision = models.PositiveBigIntegerField(default=0, editable=False)
+    applied_digest = models.CharField(max_length=64, blank=True, editable=False)
+    applied_domains = models.PositiveIntegerField(default=0, editable=False)
+    applied_at = models.DateTimeField(null=True, editable=False)
+    apply_report = models.JSONField(default=dict, editable=False)
+
+    connected_at = models.DateTimeField(null=True, editable=False)
+    last_seen_at = models.DateTimeField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    haproxy_running = models.BooleanField(default=True, editable=False)
+    facts = models.JSONField(default=dict, editable=False)
+    health = models.JSONField(default=dict, editable=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["account", "name"], name="server_name_once_per_account")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def status(self) -> ServerStatus:
+        """Return what presence, HAProxy and the last apply add up to."""
+        if self.connected_at is None:
+            return ServerStatus.PENDING
+        if self.lease_until is None or self.lease_until < timezone.now():
+            return ServerStatus.OFFLINE
+        if not self.haproxy_running or self.apply_state in (ApplyState.FAILED, ApplyState.HELD):
+            return ServerStatus.ERROR
+        return ServerStatus.ONLINE
+
+
+class Epoch(models.Model):
+    """Identity of this database; a restored one gets a new row, so that agents accept lower revisions."""
+
+    value = models.CharField(max_length=32)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class BatchCursor(models.Model):
+    """The last batch of an agent's spool that was counted; an older `seq` was counted before."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    boot_id = models.UUIDField()
+    seq = models.PositiveBigIntegerField(default=0)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["server", "boot_id"], name="one_cursor_per_spool")]
+
+    def __str__(self) -> str:
+        return f"{self.boot_id}:{self.seq}"
+
+
+class HourlyMetric(TenantModel):
+    """What one domain served on one server in one hour (UTC)."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    domain = models.ForeignKey("domains.Domain", on_delete=models.CASCADE, related_name="+")
+    hour = models.DateTimeField()
+    requests = models.PositiveBigIntegerField(default=0)
+    bytes_in = models.PositiveBigIntegerField(default=0)
+    bytes_out = models.PositiveBigIntegerField(default=0)
+    status_1xx = models.PositiveBigIntegerField(default=0)
+    status_2xx = models.PositiveBigIntegerField(default=0)
+    status_3xx = models.PositiveBigIntegerField(default=0)
+    status_4xx = models.PositiveBigIntegerField(default=0)
+    status_5xx = models.PositiveBigIntegerField(default=0)
+    blocked = models.PositiveBigIntegerField(default=0)
+
+    COUNTERS: tuple[str, ...] = (
+        "requests", "bytes_in", "bytes_out", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx",
+        "blocked",
+    )  # fmt: skip
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-hour"]
+        constraints = [models.UniqueConstraint(fields=["server", "domain", "hour"], name="one_row_per_hour")]
+        indexes = [models.Index(fields=["account", "-hour"])]
+
+    def __str__(self) -> str:
+        return f"{self.domain_id} {self.hour:%Y-%m-%d %H}h"
+
+
+def epoch() -> str:
+    """Return the identity of this database; made once by the first migration."""
+    value: Any = Epoch.objects.order_by("-pk").values_list("value", flat=True).first()
+    if value is None:
+        raise RuntimeError("no epoch: run `manage.py migrate`")
+    return str(value)

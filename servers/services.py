@@ -1,0 +1,66 @@
+"""Verbs on servers."""
+
+from django.db import IntegrityError, transaction
+
+from accounts import audit
+from accounts.models import User
+from lumos.errors import Conflict
+from servers import revisions
+from servers.enrolment import new_token
+from servers.models import Server
+
+EDITABLE = ("name", "region", "public_ipv4", "public_ipv6")
+
+
+def _save_unique(server: Server) -> None:
+    try:
+        with transaction.atomic():
+            server.save()
+    except IntegrityError as error:
+        raise Conflict(f"A server named “{server.name}” exists already; choose another name.", field="name") from error
+
+
+@transaction.atomic
+def add_server(
+    *, name: str, actor: User, region: str = "", public_ipv4: str | None = None, public_ipv6: str | None = None
+) -> tuple[Server, str]:
+    """Add a shield; the second item is its token, which is shown once and never kept."""
+    token, columns = new_token()
+    server = Server(name=name, region=region, public_ipv4=public_ipv4, public_ipv6=public_ipv6, **columns)
+    _save_unique(server)
+    audit.record(actor, audit.Action.SERVER_ADDED, server, {"name": [None, name]})
+    return server, token
+
+
+@transaction.atomic
+def change_server(*, server: Server, actor: User, **values: str | None) -> Server:
+    """Change name, region or public addresses; none of them reaches the shield's configuration."""
+    row: Server = Server.objects.select_for_update().get(pk=server.pk)
+    before = {name: getattr(row, name) for name in EDITABLE}
+    for name, value in values.items():
+        setattr(row, name, value)
+    changed = audit.changes(before, {name: getattr(row, name) for name in EDITABLE})
+    if changed:
+        _save_unique(row)
+        audit.record(actor, audit.Action.SERVER_CHANGED, row, changed)
+    return row
+
+
+@transaction.atomic
+def remove_server(*, server: Server, actor: User) -> None:
+    """Forget a server. Its domains stay; the shield goes on with its last configuration until it is uninstalled.
+
+    Raises:
+        Conflict: a domain would be left without any server.
+    """
+    alone = [
+        domain.hostname
+        for domain in server.domains.prefetch_related("assignments")
+        if len(domain.assignments.all()) == 1
+    ]
+    if alone:
+        shown = ", ".join(alone[:5]) + ("…" if len(alone) > 5 else "")
+        raise Conflict(f"Only this server carries {shown}. Assign another server or remove the domain first.")
+    audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
+    revisions.disconnect(server)
+    server.delete()

@@ -1,0 +1,123 @@
+"""What a gateway does for one agent, as plain functions that run in a database thread inside the tenant's scope."""
+
+import logging
+import uuid
+from typing import Any
+
+import msgspec
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.tenancy import tenant_scope
+from lumos_agent import protocol
+from servers import metrics, revisions, wake
+from servers.enrolment import server_by_token
+from servers.gateway import LEASE
+from servers.models import ApplyState, Server, epoch
+from servers.snapshots import Compiled, compile_snapshot
+
+log = logging.getLogger(__name__)
+
+
+def authenticate(token: str) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """Return (server id, account id) of a valid token."""
+    server = server_by_token(token)
+    return None if server is None else (server.pk, server.account_id)
+
+
+@transaction.atomic
+def record_hello(account_id: uuid.UUID, server_id: uuid.UUID, hello: protocol.Hello) -> str:
+    """Note the connection and what runs on the shield; returns this database's epoch."""
+    now = timezone.now()
+    facts: dict[str, Any] = msgspec.to_builtins(hello.facts)
+    facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
+    with tenant_scope(account_id):
+        Server.objects.filter(pk=server_id).update(
+            facts=facts, connected_at=now, last_seen_at=now, lease_until=now + LEASE
+        )
+        wake.pages_on_commit(account_id, "servers")
+    return epoch()
+
+
+def next_step(
+    account_id: uuid.UUID, server_id: uuid.UUID, sent_revision: int, agent_digest: str
+) -> protocol.InSync | tuple[Compiled, protocol.Config] | None:
+    """Return what the agent must be told to reach the desired revision; None if it was told (or the server is gone)."""
+    with tenant_scope(account_id):
+        revision = Server.objects.filter(pk=server_id).values_list("revision", flat=True).first()
+        if revision is None or revision == sent_revision:
+            return None
+        compiled = compile_snapshot(server_id)
+        if compiled is None or _hold_back(server_id, compiled):
+            return None
+        if compiled.digest == agent_digest:
+            return protocol.InSync(epoch=compiled.epoch, revision=compiled.revision, digest=compiled.digest)
+        Server.objects.filter(pk=server_id, revision=compiled.revision).update(apply_state=ApplyState.APPLYING)
+        return compiled, protocol.Config(
+            epoch=compiled.epoch,
+            revision=compiled.revision,
+            digest=compiled.digest,
+            snapshot=msgspec.Raw(compiled.data),
+            allow_shrink=compiled.allow_shrink,
+        )
+
+
+def _hold_back(server_id: uuid.UUID, compiled: Compiled) -> bool:
+    """Refuse to send a snapshot that lost more than half of its domains without a person having removed them."""
+    if compiled.allow_shrink:
+        return False
+    runs = Server.objects.filter(pk=server_id).values_list("applied_domains", flat=True).get()
+    if compiled.domains * 2 >= runs:
+        return False
+    revisions.record_failed(
+        server_id=server_id,
+        report=protocol.Failed(
+            epoch=compiled.epoch,
+            revision=compiled.revision,
+            digest=compiled.digest,
+            stage="guard",
+            message=f"Held back: it has {compiled.domains} domains, the shield runs {runs}, nobody removed that many.",
+            rolled_back=True,
+        ),
+    )
+    return True
+
+
+def record_report(
+    account_id: uuid.UUID, server_id: uuid.UUID, report: protocol.Applied | protocol.Failed, domains: int | None
+) -> None:
+    """Note how applying went."""
+    with tenant_scope(account_id):
+        if isinstance(report, protocol.Applied):
+            revisions.record_applied(server_id=server_id, report=report, domains=domains)
+        else:
+            revisions.record_failed(server_id=server_id, report=report)
+
+
+@transaction.atomic
+def record_heartbeat(account_id: uuid.UUID, server_id: uuid.UUID, beat: protocol.Heartbeat) -> None:
+    """Keep the shield's health figures and tell open pages."""
+    with tenant_scope(account_id):
+        health = msgspec.to_builtins(beat)
+        Server.objects.filter(pk=server_id).update(health=health, haproxy_running=beat.haproxy_running)
+        wake.pages_on_commit(account_id, "servers")
+
+
+def record_incident(account_id: uuid.UUID, server_id: uuid.UUID, incident: protocol.Incident) -> None:
+    """Log what an operator should know."""
+    with tenant_scope(account_id):
+        log.warning("shield_incident", extra={"server_id": str(server_id), "kind": incident.kind})
+
+
+def count_batch(account_id: uuid.UUID, server_id: uuid.UUID, batch: protocol.Batch) -> None:
+    """Count a batch once; the caller acknowledges when this has returned."""
+    with tenant_scope(account_id):
+        metrics.ingest(server_id=server_id, batch=batch)
+
+
+@transaction.atomic
+def record_goodbye(account_id: uuid.UUID, server_id: uuid.UUID) -> None:
+    """End the presence lease."""
+    with tenant_scope(account_id):
+        Server.objects.filter(pk=server_id).update(lease_until=timezone.now())
+        wake.pages_on_commit(account_id, "servers")

@@ -1,0 +1,23 @@
+"""Periodic jobs of all tenants; each is one set-based statement that gives the same result when it runs twice."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from servers.metrics import KEPT_HOURLY
+from servers.models import HourlyMetric
+from waf.events import KEPT
+from waf.models import Event, EventCount
+
+log = logging.getLogger(__name__)
+
+
+@shared_task
+def expire_old_rows() -> None:
+    """Delete hourly metrics and events that are past their time."""
+    now = timezone.now()
+    hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
+    events, _ = Event.unscoped.filter(created_at__lt=now - KEPT).delete()
+    EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
+    log.info("old_rows_expired", extra={"hours": hours, "events": events})

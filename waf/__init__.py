@@ -1,0 +1,1 @@
+"""Policies, IP lists and the events that they cause."""

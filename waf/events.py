@@ -1,0 +1,61 @@
+"""Events: stored up to a cap per server and day, counted beyond it."""
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from domains.models import Domain
+from lumos_agent import protocol
+from servers.models import Server
+from waf.models import Event, EventCount
+
+EVENTS_PER_DAY = 5_000
+KEPT = timedelta(days=30)
+
+
+def _row(server: Server, event: protocol.Event, account_id: Any) -> Event | None:
+    try:
+        client = str(ipaddress.ip_address(event.client))
+        time = datetime.fromtimestamp(event.time, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    # PostgreSQL's text cannot hold NUL.
+    clean = {n: getattr(event, n).replace("\0", "\\0") for n in ("path", "query", "user_agent", "matched", "host")}
+    return Event(
+        account_id=account_id,
+        server=server,
+        domain_id=event.domain_id,
+        time=time,
+        request_id=event.request_id.replace("\0", "")[:64],
+        client=client,
+        method=event.method.replace("\0", "")[:32],
+        host=clean.pop("host")[:255],
+        rules=[rule.replace("\0", "") for rule in event.rules],
+        score=min(event.score, 2**31 - 1),
+        action=event.action,
+        **clean,
+    )
+
+
+def store_events(server: Server, events: Sequence[protocol.Event], dropped: int) -> int:
+    """Store events of one batch inside the caller's transaction; returns how many became rows.
+
+    Events of domains that are gone are ignored. `dropped` ones were lost on the shield and are only counted.
+    """
+    if not events and not dropped:
+        return 0
+    known = {str(pk) for pk in Domain.objects.filter(pk__in={e.domain_id for e in events}).values_list("pk", flat=True)}
+    rows = [row for e in events if e.domain_id in known and (row := _row(server, e, server.account_id))]
+    today = timezone.now().date()
+    EventCount.objects.get_or_create(server=server, day=today)
+    counter = EventCount.objects.select_for_update().get(server=server, day=today)
+    stored = rows[: max(EVENTS_PER_DAY - counter.stored, 0)]
+    Event.objects.bulk_create(stored)
+    EventCount.objects.filter(pk=counter.pk).update(
+        stored=F("stored") + len(stored), counted=F("counted") + len(rows) - len(stored) + dropped
+    )
+    return len(stored)

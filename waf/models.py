@@ -1,0 +1,107 @@
+"""WAF policies, IP lists, and the requests that they stopped."""
+
+from django.db import models
+
+from accounts.tenancy import TenantModel
+from domains.models import Domain
+from servers.models import Server
+
+
+class Mode(models.TextChoices):
+    """What happens to a request that the policy objects to."""
+
+    OFF = "off", "Off"
+    DETECT = "detect", "Detect only"
+    BLOCK = "block", "Block"
+
+
+class Level(models.TextChoices):
+    """How little it takes for the attack patterns to object."""
+
+    LOW = "low", "Low"
+    MEDIUM = "medium", "Medium"
+    HIGH = "high", "High"
+
+
+class Policy(TenantModel):
+    """The WAF settings of one domain."""
+
+    domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="policy")
+    mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.BLOCK)
+    level = models.CharField(max_length=10, choices=Level.choices, default=Level.MEDIUM)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"policy of {self.domain}"
+
+
+class ListKind(models.TextChoices):
+    """Which list an entry is on; allow wins over deny."""
+
+    ALLOW = "allow", "Allow"
+    DENY = "deny", "Deny"
+
+
+class ListEntry(TenantModel):
+    """An address or network (canonical CIDR) on a domain's allow or deny list."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="list_entries")
+    kind = models.CharField(max_length=10, choices=ListKind.choices)
+    network = models.CharField(max_length=43)
+    note = models.CharField(max_length=200, blank=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["domain", "kind", "network"], name="network_once_per_list"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.network}"
+
+
+class Event(TenantModel):
+    """One request that was blocked, or would have been (`detect`)."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="+")
+    time = models.DateTimeField()
+    request_id = models.CharField(max_length=64)
+    client = models.GenericIPAddressField()
+    method = models.CharField(max_length=32)
+    host = models.CharField(max_length=255)
+    path = models.TextField()
+    query = models.TextField(blank=True)
+    user_agent = models.TextField(blank=True)
+    rules = models.JSONField(default=list)
+    score = models.PositiveIntegerField(default=0)
+    matched = models.TextField(blank=True)
+    action = models.CharField(max_length=10)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["account", "-created_at"]),
+            models.Index(fields=["domain", "-created_at"]),
+            models.Index(fields=["server", "-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.client} {self.host}{self.path}"
+
+
+class EventCount(models.Model):
+    """Events of one server on one day (UTC): stored ones, and those beyond the cap, counted only."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    stored = models.PositiveIntegerField(default=0)
+    counted = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["server", "day"], name="one_event_count_per_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.stored} + {self.counted}"
