@@ -12,7 +12,7 @@ from servers.models import Server
 class OriginSerializer(serializers.ModelSerializer[Origin]):
     """Where clean traffic goes: an IP address or hostname, and a port."""
 
-    address = serializers.CharField(max_length=300, help_text="IPv4, IPv6 or hostname.")
+    address = serializers.CharField(max_length=300, trim_whitespace=False, help_text="IPv4, IPv6 or hostname.")
     port = serializers.IntegerField(min_value=1, max_value=65535)
     weight = serializers.IntegerField(min_value=0, max_value=256, default=100)
     tls = serializers.ChoiceField(choices=Tls.choices, default=Tls.OFF)
@@ -37,7 +37,7 @@ class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
 class DomainSerializer(serializers.ModelSerializer[Domain]):
     """A protected hostname with its origins and its servers in order (the first is the primary)."""
 
-    hostname = serializers.CharField(max_length=300)
+    hostname = serializers.CharField(max_length=300, trim_whitespace=False)
     origins = OriginSerializer(many=True)
     servers = ScopedServers(many=True)
     policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]

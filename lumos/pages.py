@@ -1,5 +1,31 @@
 """Routes of the dashboard."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from accounts import views as accounts
+from domains import views as domains
+from lumos import views as lumos
+from servers import views as servers
+from waf import views as waf
+
+urlpatterns = [
+    path("", lumos.overview, name="overview"),
+    path("servers", servers.server_list, name="servers"),
+    path("servers/add", servers.server_add, name="server-add"),
+    path("servers/<uuid:pk>", servers.server_detail, name="server"),
+    path("servers/<uuid:pk>/edit", servers.server_edit, name="server-edit"),
+    path("servers/<uuid:pk>/rotate-token", servers.server_rotate, name="server-rotate"),
+    path("servers/<uuid:pk>/remove", servers.server_remove, name="server-remove"),
+    path("domains", domains.domain_list, name="domains"),
+    path("domains/add", domains.domain_add, name="domain-add"),
+    path("domains/<uuid:pk>", domains.domain_detail, name="domain"),
+    path("domains/<uuid:pk>/edit", domains.domain_edit, name="domain-edit"),
+    path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
+    path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
+    path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),
+    path("domains/<uuid:pk>/waf/entries", waf.entry_add, name="entry-add"),
+    path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
+    path("events", waf.event_list, name="events"),
+    path("api-keys", accounts.api_key_list, name="api-keys"),
+    path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
+]

@@ -2,20 +2,14 @@
 
 from typing import Any
 
-import django_filters
 from django.db.models import QuerySet
 from rest_framework import mixins, viewsets
 
 from accounts.authentication import actor
 from waf import services
-from waf.models import Event, ListEntry, ListKind, Policy
+from waf.filters import EventFilter, ListEntryFilter, PolicyFilter
+from waf.models import Event, ListEntry, Policy
 from waf.serializers import EventSerializer, ListEntrySerializer, PolicySerializer
-
-
-class PolicyFilter(django_filters.FilterSet):
-    """By domain."""
-
-    domain = django_filters.UUIDFilter(field_name="domain_id")
 
 
 class PolicyViewSet(
@@ -36,14 +30,6 @@ class PolicyViewSet(
         serializer.instance = services.change_policy(
             policy=serializer.instance, actor=actor(self.request), **serializer.validated_data
         )
-
-
-class ListEntryFilter(django_filters.FilterSet):
-    """By domain, list and exact network."""
-
-    domain = django_filters.UUIDFilter(field_name="domain_id")
-    kind = django_filters.ChoiceFilter(choices=ListKind.choices)
-    network = django_filters.CharFilter()
 
 
 class ListEntryViewSet(
@@ -69,18 +55,6 @@ class ListEntryViewSet(
     def perform_destroy(self, instance: ListEntry) -> None:
         """Remove an entry."""
         services.remove_list_entry(entry=instance, actor=actor(self.request))
-
-
-class EventFilter(django_filters.FilterSet):
-    """By domain, server, action, client, request id and time."""
-
-    domain = django_filters.UUIDFilter(field_name="domain_id")
-    server = django_filters.UUIDFilter(field_name="server_id")
-    since = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt")
-    action = django_filters.CharFilter()
-    client = django_filters.CharFilter()
-    request_id = django_filters.CharFilter()
 
 
 class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Event]):

@@ -29,7 +29,9 @@ class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
 
     domain = ScopedDomain()
     kind = serializers.ChoiceField(choices=ListKind.choices)
-    network = serializers.CharField(max_length=64, help_text="IPv4 or IPv6 address or CIDR network.")
+    network = serializers.CharField(
+        max_length=64, trim_whitespace=False, help_text="IPv4 or IPv6 address or CIDR network."
+    )
 
     class Meta:
         model = ListEntry

@@ -20,7 +20,7 @@ def canonical_entry(text: str) -> str:
         InvalidInput: neither an address nor a network, or a network that is everybody.
     """
     try:
-        network = canonical_network(text.strip())
+        network = canonical_network(text.strip(" "))
     except ValueError as error:
         raise InvalidInput(
             "Enter an IPv4 or IPv6 address or network, such as 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.",

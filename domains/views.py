@@ -1,0 +1,78 @@
+"""Pages of domains."""
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from accounts.pages import PageRequest, page
+from accounts.permissions import WRITE
+from domains import services
+from domains.forms import DomainEditor
+from domains.models import Domain
+from lumos.errors import AppError
+from servers import selectors
+
+PAGE_SIZE = 50
+
+
+@page()
+def domain_list(request: HttpRequest) -> HttpResponse:
+    """Protected hostnames, searchable."""
+    search = request.GET.get("q", "").strip()
+    rows = Domain.objects.select_related("policy").prefetch_related("origins", "assignments__server")
+    if search:
+        rows = rows.filter(hostname__icontains=search)
+    found = Paginator(rows.order_by("hostname"), PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "domains/list.html", {"domains": found, "search": search})
+
+
+@page(WRITE)
+def domain_add(request: PageRequest) -> HttpResponse:
+    """Protect one more hostname."""
+    editor = DomainEditor(request.POST or None)
+    if request.method == "POST" and editor.is_valid():
+        try:
+            domain = services.add_domain(actor=request.user, **editor.values())
+            return redirect("domain", pk=domain.pk)
+        except AppError as error:
+            editor.show(error)
+    return render(request, "domains/form.html", {"editor": editor})
+
+
+@page()
+def domain_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One hostname: where it is applied, what it serves."""
+    rows = Domain.objects.select_related("policy").prefetch_related("origins", "assignments__server")
+    domain = get_object_or_404(rows, pk=pk)
+    context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain)}
+    return render(request, "domains/detail.html", context)
+
+
+@page(WRITE)
+def domain_edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Change hostname, origins and servers."""
+    domain = get_object_or_404(Domain.objects.prefetch_related("origins", "assignments"), pk=pk)
+    editor = DomainEditor(request.POST or None, domain)
+    if request.method == "POST" and editor.is_valid():
+        try:
+            values: dict[str, Any] = editor.values()
+            services.change_domain(domain_id=pk, actor=request.user, **values)
+            return redirect("domain", pk=pk)
+        except AppError as error:
+            editor.show(error)
+    return render(request, "domains/form.html", {"editor": editor, "domain": domain})
+
+
+@require_POST
+@page(WRITE)
+def domain_remove(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Stop protecting a hostname."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    services.remove_domain(domain=domain, actor=request.user)
+    messages.success(request, f"{domain.hostname} is no longer served by your shields.")
+    return redirect("domains")

@@ -1,0 +1,1 @@
+"""The suite: unit/ (services, pure code), api/, gateway/, agent/, e2e/."""

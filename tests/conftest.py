@@ -1,0 +1,78 @@
+"""Fixtures that several parts of the suite share."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Role, User
+from tests import factories
+
+
+@pytest.fixture
+def alice(db: None) -> factories.Tenant:
+    """The owner of alice.example's account."""
+    return factories.tenant("alice", "alice.example")
+
+
+@pytest.fixture
+def mallory(db: None) -> factories.Tenant:
+    """The owner of another account."""
+    return factories.tenant("mallory", "mallory.example")
+
+
+@pytest.fixture
+def bob(alice: factories.Tenant) -> User:
+    """A viewer in alice's account."""
+    return factories.member(alice.account, "bob", Role.VIEWER)
+
+
+@pytest.fixture
+def signed_in() -> Callable[[User], Client]:
+    """Return a browser in which a user is signed in."""
+
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user, "allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    return sign_in
+
+
+class Api:
+    """An API client with a key."""
+
+    def __init__(self, key: str) -> None:
+        self._client = Client(headers={"authorization": f"Bearer {key}"})
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call /api/v1`path` with a JSON body."""
+        return self._client.generic(method, f"/api/v1{path}", _json(body), content_type="application/json")
+
+    def get(self, path: str) -> Any:
+        """GET."""
+        return self.call("GET", path)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """POST."""
+        return self.call("POST", path, body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """PATCH."""
+        return self.call("PATCH", path, body)
+
+    def delete(self, path: str) -> Any:
+        """DELETE."""
+        return self.call("DELETE", path)
+
+
+def _json(body: Any) -> str:
+    return "" if body is None else json.dumps(body)
+
+
+@pytest.fixture
+def api(alice: factories.Tenant) -> Api:
+    """Alice's API client."""
+    return Api(alice.api_key)

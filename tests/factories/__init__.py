@@ -1,0 +1,66 @@
+"""The cast and small builders: alice owns an account, bob views it, mallory owns another one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from allauth.account.models import EmailAddress
+
+from accounts.api_keys import create_api_key
+from accounts.models import Account, Membership, Role, Scope, User
+from accounts.services import create_account
+from accounts.tenancy import tenant_scope
+from domains.models import Domain
+from domains.services import OriginData, add_domain
+from servers.models import Server
+from servers.services import add_server
+from waf.models import ListEntry
+from waf.services import add_list_entry
+
+PASSWORD = "correct horse battery"
+
+
+def person(name: str) -> User:
+    """Create a verified user `name`@example.com."""
+    user = User.objects.create_user(f"{name}@example.com", PASSWORD, name=name.title())
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    return user
+
+
+def member(account: Account, name: str, role: Role) -> User:
+    """Create a user with a role in `account`."""
+    user = person(name)
+    Membership.objects.create(account=account, user=user, role=role)
+    return user
+
+
+@dataclass
+class Tenant:
+    """An account with a server, a domain and a list entry."""
+
+    account: Account
+    owner: User
+    server: Server
+    token: str
+    domain: Domain
+    entry: ListEntry
+    api_key: str
+
+    @property
+    def scope(self) -> Any:
+        """Open the account's scope."""
+        return tenant_scope(self.account.pk)
+
+
+def tenant(owner_name: str, hostname: str) -> Tenant:
+    """Create an owner with a complete small account."""
+    owner = person(owner_name)
+    account = create_account(owner=owner, name=f"{owner_name}'s")
+    with tenant_scope(account.pk):
+        server, token = add_server(name=f"{owner_name}-shield", actor=owner)
+        domain = add_domain(
+            hostname=hostname, origins=[OriginData(address="127.0.0.1", port=8080)], servers=[server], actor=owner
+        )
+        entry = add_list_entry(domain=domain, kind="deny", network="203.0.113.7", actor=owner)
+        _, api_key = create_api_key(name="ci", scope=Scope.ADMIN, actor=owner)
+        server.refresh_from_db()
+    return Tenant(account, owner, server, token, domain, entry, api_key)

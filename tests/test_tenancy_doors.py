@@ -1,0 +1,203 @@
+"""The tenant wall, by enumeration: a route, serializer, consumer or task without an entry here fails the suite."""
+
+import uuid
+from typing import Any
+
+import pytest
+from celery import current_app
+from django.db import models
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from accounts.models import Membership, User
+from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
+from tests.conftest import Api
+from tests.factories import Tenant
+from waf.models import Event
+
+pytestmark = pytest.mark.django_db
+
+# Route name -> which of a tenant's objects its id names; None for routes without an id.
+PAGES: dict[str, str | None] = {
+    "overview": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
+    "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
+    "domain-edit": "domain", "domain-remove": "domain", "waf": "domain", "policy-save": "domain", "entry-add": "domain",
+    "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
+}  # fmt: skip
+POST_ONLY = {
+    "server-rotate",
+    "server-remove",
+    "domain-remove",
+    "policy-save",
+    "entry-add",
+    "entry-remove",
+    "api-key-revoke",
+}
+# Page -> roles that get through (a viewer may read, only owners and admins see keys).
+VIEWER_REFUSED = {"server-add", "server-edit", "domain-add", "domain-edit", "api-keys"} | POST_ONLY
+API: dict[str, str | None] = {
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
+    "api-domain-detail": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
+    "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
+    "api-key-list": None, "api-key-detail": "key",
+}  # fmt: skip
+OPEN = {"healthz", "readyz", "api-schema", "api-docs", None}
+TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
+CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
+
+
+def routes(patterns: list[Any], prefix: str = "") -> set[str | None]:
+    """Return the names of all routes but those of the sign-in library and the operator's admin."""
+    found: set[str | None] = set()
+    for entry in patterns:
+        if isinstance(entry, URLResolver) and str(entry.pattern) not in {"auth/", "operator/"}:
+            found |= routes(entry.url_patterns, prefix)
+        elif isinstance(entry, URLPattern):
+            found.add(entry.name)
+    return found
+
+
+def ids(tenant: Tenant) -> dict[str, uuid.UUID]:
+    from accounts.models import ApiKey
+
+    with tenant.scope:
+        event = Event(
+            server=tenant.server, domain=tenant.domain, time=tenant.domain.created_at, request_id="r", client="192.0.2.1",
+            method="GET", host="h", path="/", action="block",
+        )  # fmt: skip
+        event.save()
+        return {
+            "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
+            "entry": tenant.entry.pk, "event": event.pk, "key": ApiKey.objects.get().pk,
+        }  # fmt: skip
+
+
+def test_every_route_has_an_entry() -> None:
+    assert routes(get_resolver().url_patterns) - OPEN == set(PAGES) | set(API)
+
+
+def test_every_task_and_consumer_has_an_entry() -> None:
+    from servers import consumers, routing
+
+    current_app.loader.import_default_modules()
+    own = {name for name in current_app.tasks if not name.startswith("celery.")}
+    assert own == set(TASKS)
+    assert {route.callback.consumer_class.__name__ for route in routing.agent_routes + routing.page_routes} == set(
+        CONSUMERS
+    )
+    assert consumers.AgentConsumer.channel_layer_alias == "none"
+
+
+def test_every_tenant_model_is_scoped_and_fails_closed() -> None:
+    for model in TenantModel.__subclasses__():
+        assert isinstance(model._default_manager, TenantManager)
+        with pytest.raises(TenantScopeError):
+            list(model._default_manager.all())
+
+
+@pytest.mark.parametrize("name", [name for name, what in PAGES.items() if what])
+def test_pages_of_another_tenant_are_404(name: str, alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
+    client, url = signed_in(mallory.owner), reverse(name, args=[ids(alice)[PAGES[name] or ""]])
+    assert (client.post(url) if name in POST_ONLY else client.get(url)).status_code == 404
+    if name not in POST_ONLY:
+        assert client.post(url).status_code == 404
+
+
+@pytest.mark.parametrize("name", [name for name, what in API.items() if what])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
+def test_api_objects_of_another_tenant_are_404(name: str, method: str, alice: Tenant, mallory: Tenant) -> None:
+    answer = Api(mallory.api_key).call(method, reverse(name, args=[ids(alice)[API[name] or ""]])[len("/api/v1") :], {})
+    assert answer.status_code in {404, 405}
+    if method == "GET" and name != "api-server-rotate-token":
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("name", [name for name, what in API.items() if not what])
+def test_api_lists_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory: Tenant) -> None:
+    own, foreign = ids(mallory), ids(alice)
+    text = Api(mallory.api_key).get(reverse(name)[len("/api/v1") :]).content.decode()
+    assert not any(str(pk) in text for pk in foreign.values())
+    if name == "api-domain-list":
+        assert str(own["domain"]) in text
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
+    what, own = PAGES[name], ids(mallory)
+    ids(alice)
+    if name in POST_ONLY:
+        return
+    text = signed_in(mallory.owner).get(reverse(name, args=[own[what]] if what else [])).content.decode()
+    assert "alice" not in text
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_pages_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
+    what = PAGES[name]
+    url = reverse(name, args=[ids(alice)[what]] if what else [])
+    viewer, visitor = signed_in(bob), Client()
+    call = viewer.post if name in POST_ONLY else viewer.get
+    assert call(url).status_code == (403 if name in VIEWER_REFUSED else 200)
+    assert (visitor.post if name in POST_ONLY else visitor.get)(url).status_code == 302
+    if name not in POST_ONLY:
+        assert viewer.post(url).status_code == 403
+
+
+@pytest.mark.parametrize("name", list(API))
+def test_api_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
+    what = API[name]
+    url = reverse(name, args=[ids(alice)[what]] if what else [])
+    assert Client().get(url).status_code == 401
+    assert Client(headers={"authorization": "Bearer lmsk_" + "0" * 64}).get(url).status_code == 401
+    viewer = signed_in(bob)
+    for method in (viewer.post, viewer.patch, viewer.delete):
+        assert method(url, {}, content_type="application/json").status_code in {403, 405}
+
+
+def test_a_key_never_exceeds_its_creators_role(api: Api, alice: Tenant) -> None:
+    Membership.objects.filter(user=alice.owner).update(role="viewer")
+    assert api.get("/domains").status_code == 200
+    assert api.delete(f"/domains/{alice.domain.pk}").status_code == 403
+    Membership.objects.filter(user=alice.owner).delete()
+    assert api.get("/domains").status_code == 401
+
+
+def test_saving_a_child_of_another_tenants_parent_raises(alice: Tenant, mallory: Tenant) -> None:
+    from domains.models import Origin
+
+    with mallory.scope, pytest.raises(TenantScopeError):
+        Origin(domain=alice.domain, position=0, address="10.0.0.1", port=1).save()
+    with mallory.scope, pytest.raises(TenantScopeError):
+        alice.server.save()
+
+
+def test_scope_ends_with_its_block_even_when_nested(alice: Tenant, mallory: Tenant) -> None:
+    from accounts.tenancy import active_account_id
+
+    with alice.scope:
+        with tenant_scope(mallory.account.pk):
+            assert active_account_id() == mallory.account.pk
+        assert active_account_id() == alice.account.pk
+    with pytest.raises(TenantScopeError):
+        active_account_id()
+
+
+def test_every_foreign_key_of_the_api_is_scoped() -> None:
+    from rest_framework import serializers
+
+    from domains.serializers import DomainSerializer
+    from waf.serializers import ListEntrySerializer
+
+    for serializer in (DomainSerializer, ListEntrySerializer):
+        for field in serializer().fields.values():
+            related = getattr(field, "child_relation", field)
+            if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:
+                with pytest.raises(TenantScopeError):
+                    related.get_queryset()
+
+
+def test_tenant_rows_carry_their_account() -> None:
+    for model in TenantModel.__subclasses__():
+        field = model._meta.get_field("account")
+        assert isinstance(field, models.ForeignKey)
+        assert not field.null

@@ -1,0 +1,39 @@
+"""Filters of policies, list entries and events, for API and pages alike."""
+
+import django_filters
+from django import forms
+
+from waf.models import ListKind
+
+
+class AddressFilter(django_filters.Filter):
+    """An exact IP address; anything else is a message, not a database error."""
+
+    field_class = forms.GenericIPAddressField
+
+
+class PolicyFilter(django_filters.FilterSet):
+    """By domain."""
+
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+
+
+class ListEntryFilter(django_filters.FilterSet):
+    """By domain, list and exact network."""
+
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+    kind = django_filters.ChoiceFilter(choices=ListKind.choices)
+    network = django_filters.CharFilter()
+
+
+class EventFilter(django_filters.FilterSet):
+    """By domain, server, host, action, client, request id and time."""
+
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+    server = django_filters.UUIDFilter(field_name="server_id")
+    host = django_filters.CharFilter(lookup_expr="iexact")
+    action = django_filters.CharFilter()
+    client = AddressFilter()
+    request_id = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt")
