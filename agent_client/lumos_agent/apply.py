@@ -1,0 +1,335 @@
+"""Bring the shield from what it runs to what is wanted: all of it, or nothing.
+
+The steps, in order: decode, guard, render, write, check, journal, switch, reload (or runtime commands), probe, store,
+done. The journal names the generation to go back to; it exists exactly while a kill of the agent could leave disk and
+worker disagreeing, and `repair` makes them agree again at the next start.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from lumos_agent import protocol
+from lumos_agent.config import State, write_atomically
+from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.errors import AgentError, ApplyError, HaproxyError
+from lumos_agent.generations import Generations
+from lumos_agent.plan import Plan, plan
+from lumos_agent.render.haproxy import Artefact, Identity, Options, identity_of, render
+from lumos_agent.schema import SchemaError, Snapshot, digest_of
+from lumos_agent.store import Store, Stored
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[str], None]
+EMPTY_DIGEST = "empty"
+
+
+async def _nothing() -> None:
+    """Stand in for a listener that is not there."""
+
+
+class Journal(Struct, frozen=True):
+    """An apply that has begun: from which generation (0: none) to which, and the digest of the latter."""
+
+    before: int
+    after: int
+    digest: str
+
+
+class Applier:
+    """The one writer of a state directory; `before_reload` is told before a worker is replaced."""
+
+    def __init__(
+        self,
+        state: State,
+        options: Options,
+        haproxy: Haproxy,
+        store: Store,
+        *,
+        before_reload: Callable[[], Awaitable[None]] = _nothing,
+        on_step: OnStep = lambda step: None,
+    ) -> None:
+        self._state = state
+        self._options = options
+        self._haproxy = haproxy
+        self._store = store
+        self._generations = Generations(state.haproxy)
+        self._before_reload = before_reload
+        self._step = on_step
+        self._known: tuple[int, Artefact] | None = None
+
+    @contextlib.asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Hold the lock of the state directory over a whole write and reload, against other processes too."""
+        descriptor = os.open(self._state.lock_file, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def running(self) -> tuple[int, Artefact] | None:
+        """Return number and content of the generation in service, from disk when somebody else changed it."""
+        number = self._generations.current()
+        if number is None:
+            return None
+        if self._known is None or self._known[0] != number:
+            self._known = (number, self._generations.read(number))
+        return self._known
+
+    def identity(self) -> Identity:
+        """Return which configuration is in service."""
+        running = self.running()
+        return identity_of(running[1]) if running else Identity()
+
+    async def apply(self, config: protocol.Config) -> protocol.Applied:
+        """Put a configuration into service.
+
+        Raises:
+            ApplyError: it is not; what ran before is in service.
+        """
+        began = time.monotonic()
+        async with self.locked():
+            snapshot = self._decoded(config)
+            self._guard(snapshot, allow_shrink=config.allow_shrink)
+            identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
+            done = await self._put(self._rendered(snapshot, identity), identity, bytes(config.snapshot))
+        spent = int((time.monotonic() - began) * 1000)
+        log.info("configuration_applied", extra={"revision": config.revision, "how": done.how, "reason": done.reason})
+        return protocol.Applied(
+            epoch=config.epoch,
+            revision=config.revision,
+            digest=config.digest,
+            how=done.how,
+            reason=done.reason[:2000],
+            duration_ms=spent,
+        )
+
+    def _decoded(self, config: protocol.Config) -> Snapshot:
+        self._step("decode")
+        if digest_of(bytes(config.snapshot)) != config.digest:
+            raise ApplyError("decode", "the snapshot does not have the digest that was announced")
+        try:
+            return Snapshot.decode(config.snapshot)
+        except SchemaError as error:
+            raise ApplyError("decode", f"this agent cannot use the snapshot: {error}") from error
+
+    def _guard(self, snapshot: Snapshot, *, allow_shrink: bool) -> None:
+        self._step("guard")
+        running = self.running()
+        runs = len(running[1].maps["hosts"]) if running else 0
+        if len(snapshot.domains) * 2 < runs and not allow_shrink:
+            raise ApplyError(
+                "guard",
+                f"Held back: the new configuration has {len(snapshot.domains)} domains, this shield runs {runs}, and "
+                "nobody removed that many. Remove domains in the dashboard, or change any of them, to go on.",
+            )
+
+    def _rendered(self, snapshot: Snapshot, identity: Identity) -> Artefact:
+        self._step("render")
+        return render(snapshot, self._options, identity)
+
+    async def _put(self, new: Artefact, identity: Identity, snapshot: bytes) -> Plan:
+        running = self.running()
+        todo = plan(running[1] if running else None, new)
+        if todo.how == "nothing":
+            return todo
+        self._step("write")
+        number = self._generations.write(new, running[1] if running else None)
+        try:
+            if todo.how == "reload":
+                await self._check(number)
+            before = running[0] if running else 0
+            self._write_journal(Journal(before, number, identity.digest))
+            done = await self._take_into_service(number, before, todo, identity.digest)
+        except BaseException:
+            self._generations.discard(number)
+            raise
+        self._known = (number, new)
+        self._step("store")
+        self._store.save(
+            Stored(epoch=identity.epoch, revision=identity.revision, digest=identity.digest, snapshot=snapshot)
+        )
+        self._finish()
+        return done
+
+    async def _check(self, number: int) -> None:
+        self._step("check")
+        try:
+            refusal = await self._haproxy.check(self._generations.path(number))
+        except AgentError as error:
+            raise ApplyError("check", str(error)) from error
+        if refusal:
+            raise ApplyError("check", refusal)
+
+    async def _take_into_service(self, number: int, before: int, todo: Plan, digest: str) -> Plan:
+        """Switch and reload; on failure switch and reload back, then raise."""
+        self._step("switch")
+        self._generations.switch(number)
+        try:
+            done = await self._activate(todo, digest)
+            self._step("probe")
+            if not await self._haproxy.answers_publicly():
+                raise ApplyError("probe", "the public listeners do not answer")
+        except (HaproxyError, ApplyError) as error:
+            await self._go_back(before)
+            stage = error.stage if isinstance(error, ApplyError) else "reload"
+            raise ApplyError(stage, str(error)) from error
+        return done
+
+    async def _activate(self, todo: Plan, digest: str) -> Plan:
+        if self._haproxy.master() is None:
+            self._step("reload")
+            await self._haproxy.start()
+            return Plan("reload", f"HAProxy started; {todo.reason}")
+        if todo.how == "runtime":
+            self._step("runtime")
+            try:
+                await self._haproxy.change_maps(todo.changes)
+                await self._haproxy.await_digest(digest)
+            except HaproxyError as error:
+                log.warning("runtime_change_failed", extra={"error": str(error)})
+                todo = Plan("reload", f"a runtime change failed: {error}")
+            else:
+                return todo
+        self._step("reload")
+        await self._replace_worker(digest)
+        return todo
+
+    async def _replace_worker(self, digest: str) -> None:
+        log.info("haproxy_reload", extra={"digest": digest[:12]})
+        await self._before_reload()
+        await self._haproxy.reload(digest)
+
+    async def _go_back(self, before: int) -> None:
+        """Put the generation before this apply back into service; visitors have not noticed."""
+        if before == 0:
+            return
+        self._generations.switch(before)
+        wanted = identity_of(self._generations.read(before)).digest
+        with contextlib.suppress(HaproxyError):
+            if self._haproxy.master() is None:
+                await self._haproxy.start()
+            elif await self._haproxy.running_digest() != wanted:
+                await self._replace_worker(wanted)
+        self._finish()
+
+    def _write_journal(self, journal: Journal) -> None:
+        self._step("journal")
+        try:
+            write_atomically(self._state.journal_file, msgspec.json.encode(journal))
+        except OSError as error:
+            raise ApplyError("write", f"cannot write the journal: {error.strerror or error}") from error
+
+    def _finish(self) -> None:
+        self._step("done")
+        self._state.journal_file.unlink(missing_ok=True)
+        self._generations.prune()
+
+    async def repair(self) -> str | None:
+        """Make disk and worker agree after a crash, and HAProxy run; returns what was mended, or None.
+
+        An apply that was stored is finished, any other is undone: the control plane sends it again.
+        """
+        async with self.locked():
+            mended = self._settle_journal()
+            if self._generations.current() is None:
+                await self._put(self._rendered(_no_domains(), _EMPTY), _EMPTY, _no_domains().encode())
+                return mended
+            wanted = self.identity().digest
+            if self._haproxy.master() is None:
+                await self._haproxy.start()
+                return mended or "HAProxy was not running and was started"
+            if await self._haproxy.running_digest() != wanted:
+                await self._replace_worker(wanted)
+                return mended or "HAProxy ran another configuration than the one on disk and was reloaded"
+            return mended
+
+    def _settle_journal(self) -> str | None:
+        try:
+            journal = msgspec.json.decode(self._state.journal_file.read_bytes(), type=Journal)
+        except (OSError, msgspec.DecodeError):
+            self._discard_unfinished()
+            return None
+        stored = self._stored()
+        is_finished = stored is not None and stored.digest == journal.digest
+        if not is_finished and journal.before:
+            self._generations.switch(journal.before)
+        elif not is_finished:
+            self._state.current.unlink(missing_ok=True)
+        self._finish()
+        self._discard_unfinished()
+        what = "finished" if is_finished else "undone"
+        return f"the agent died while it applied a configuration; that was {what}"
+
+    def _discard_unfinished(self) -> None:
+        """Remove generations newer than the current one: written, never in service."""
+        current = self._generations.current() or 0
+        for number in self._generations.numbers():
+            if number > current:
+                self._generations.discard(number)
+
+    def _stored(self) -> Stored | None:
+        try:
+            return self._store.load()
+        except AgentError as error:
+            log.warning("stored_snapshot_unreadable", extra={"error": str(error)})
+            return None
+
+    async def refresh(self) -> None:
+        """Render the stored snapshot again and apply what differs, for example after an upgrade of the agent."""
+        stored = self._stored()
+        if stored is None or stored.digest != self.identity().digest:
+            return
+        identity = Identity(epoch=stored.epoch, revision=stored.revision, digest=stored.digest)
+        async with self.locked():
+            artefact = self._rendered(Snapshot.decode(stored.snapshot), identity)
+            await self._put(artefact, identity, stored.snapshot)
+
+    async def revive(self) -> None:
+        """Get a worker running again after it died."""
+        async with self.locked():
+            await self._haproxy.restart()
+
+    async def roll_back(self) -> Identity:
+        """Put the previous generation into service.
+
+        Raises:
+            AgentError: there is none, or HAProxy refuses it.
+        """
+        async with self.locked():
+            current = self._generations.current() or 0
+            earlier = [number for number in self._generations.numbers() if number < current]
+            if not earlier:
+                raise AgentError("there is no earlier configuration to go back to")
+            target = earlier[-1]
+            if refusal := await self._haproxy.check(self._generations.path(target)):
+                raise AgentError(f"HAProxy refuses the earlier configuration:\n{refusal}")
+            identity = identity_of(self._generations.read(target))
+            self._write_journal(Journal(current, target, identity.digest))
+            self._known = None
+            await self._take_into_service(target, current, Plan("reload", "rolled back by hand"), identity.digest)
+            self._finish()
+        return identity
+
+    def previous_folder(self) -> Path | None:
+        """Return the folder of the generation before the current one, or None."""
+        current = self._generations.current() or 0
+        earlier = [number for number in self._generations.numbers() if number < current]
+        return self._generations.path(earlier[-1]) if earlier else None
+
+
+_EMPTY = Identity(digest=EMPTY_DIGEST)
+
+
+def _no_domains() -> Snapshot:
+    return Snapshot(server_id="00000000-0000-0000-0000-000000000000", domains=())

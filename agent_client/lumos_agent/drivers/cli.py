@@ -1,0 +1,78 @@
+"""HAProxy's command line sockets (management guide, section 9.3)."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from lumos_agent.errors import HaproxyError
+
+ANSWER_SECONDS = 10.0
+_PROMPT = b"\n> "
+_ANSWER_BYTES_MAX = 64 * 1024 * 1024
+
+
+class Session:
+    """An interactive session. It belongs to the worker that accepted it, and keeps that worker alive while it ends."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._busy = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path) -> "Session":
+        """Connect and switch to interactive mode.
+
+        Raises:
+            HaproxyError: nobody listens.
+        """
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(path), limit=_ANSWER_BYTES_MAX)
+        except OSError as error:
+            raise HaproxyError(f"HAProxy does not answer on {path}: {error.strerror or error}") from error
+        session = cls(reader, writer)
+        await session.command("prompt", first=True)
+        return session
+
+    async def command(self, line: str, *, first: bool = False) -> str:
+        """Send one line and return the answer without the prompt.
+
+        Raises:
+            HaproxyError: the worker is gone or does not answer in time.
+        """
+        async with self._busy:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    self._writer.write(line.encode() + b"\n")
+                    await self._writer.drain()
+                    answer = await self._reader.readuntil(_PROMPT)
+            except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+                raise HaproxyError(f"HAProxy did not answer {line.split(maxsplit=1)[0]!r}: {error}") from error
+        return answer[: -len(_PROMPT)].decode(errors="replace")
+
+    async def closed(self) -> None:
+        """Return when the worker has gone."""
+        while not self._reader.at_eof():  # noqa: ASYNC110 - the stream offers no event for it
+            await asyncio.sleep(0.05)
+
+    def is_closed(self) -> bool:
+        """Whether the worker has closed the session."""
+        return self._reader.at_eof()
+
+    async def close(self) -> None:
+        """End the session."""
+        self._writer.close()
+
+
+async def ask(path: Path, commands: Sequence[str]) -> str:
+    """Open a connection, send `commands`, and return everything that comes until the other side closes."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(";".join(commands).encode() + b"\n")
+            writer.write_eof()  # the master keeps a connection open until its other side ends
+            answer = await reader.read(-1)
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        raise HaproxyError(f"HAProxy does not answer on {path}: {error}") from error
+    return answer.decode(errors="replace")

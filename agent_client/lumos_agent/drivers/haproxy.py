@@ -1,0 +1,315 @@
+"""HAProxy as a process of its own: started detached, reloaded through the master CLI, watched through a CLI session.
+
+The agent opens the listening sockets, HAProxy inherits them and the agent keeps them open, so that they survive a worker
+that is killed (the master ends with it): new connections wait in the backlog until the next worker is there. An agent that
+starts later takes them over from the worker. The log is a FIFO that HAProxy itself holds open, so that
+the agent may come and go.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from lumos_agent.config import State, split_listen, write_atomically
+from lumos_agent.drivers import cli
+from lumos_agent.drivers.descriptors import sockets_of
+from lumos_agent.errors import AgentError, HaproxyError
+from lumos_agent.plan import MapChange
+from lumos_agent.runner import run
+
+BACKLOG = 4096
+PIPE_BYTES = 1024 * 1024
+READY_SECONDS = 20.0
+_POLL_SECONDS = 0.01
+CHECK_SECONDS = 60.0
+
+
+class Master(Struct, frozen=True):
+    """Identity of the master process: a pid alone may be somebody else's after a reboot."""
+
+    pid: int
+    started: str
+
+
+def _start_time(pid: int) -> str | None:
+    """Return the kernel's start time of a live process (proc(5), stat field 22)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+class Haproxy:
+    """The one HAProxy of a state directory."""
+
+    def __init__(self, state: State, http: tuple[str, ...], https: tuple[str, ...]) -> None:
+        self._state = state
+        self._listens = {f"LUMOS_HTTP_{i}": text for i, text in enumerate(http)}
+        self._listens |= {f"LUMOS_HTTPS_{i}": text for i, text in enumerate(https)}
+        self._sockets: dict[str, socket.socket] = {}
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def master(self) -> Master | None:
+        """Return the running master, or None."""
+        try:
+            known = msgspec.json.decode(self._state.pid_file.read_bytes(), type=Master)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return known if _start_time(known.pid) == known.started else None
+
+    async def end_master(self) -> None:
+        """Make sure that no master is left, as one whose worker died ends by itself a moment later."""
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            if number is not None and (master := self.master()) is not None:
+                os.kill(master.pid, number)
+            for _ in range(50):
+                if self._child is not None:
+                    self._child.poll()
+                if self.master() is None:
+                    return
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def check(self, folder: Path) -> str | None:
+        """Return HAProxy's own words if it refuses the configuration in `folder`, else None."""
+        code, output = await run(["haproxy", "-c", "-f", str(folder / "haproxy.cfg")], timeout_seconds=CHECK_SECONDS)
+        return None if code == 0 else readable(output, folder)
+
+    def adopt(self) -> None:
+        """Take copies of the listening sockets of a HAProxy that an earlier agent started, where the kernel allows it."""
+        if (master := self.master()) is None:
+            return
+        for opened in sockets_of(master.pid):
+            name = self._name_of(opened)
+            if name is None or name in self._sockets:
+                opened.close()
+            else:
+                self._sockets[name] = opened
+
+    def _name_of(self, opened: socket.socket) -> str | None:
+        address = opened.getsockname()[:2]
+        return next((name for name, text in self._listens.items() if split_listen(text) == address), None)
+
+    def _listen(self) -> dict[str, socket.socket]:
+        """Return the listening sockets; the agent keeps them open, so that none is lost with HAProxy."""
+        for name, listen in self._listens.items():
+            if name not in self._sockets:
+                self._sockets[name] = _listening_socket(listen)
+        return self._sockets
+
+    async def start(self) -> None:
+        """Start the master on the current generation and wait for its worker.
+
+        Raises:
+            HaproxyError: a port is taken, or the worker does not come up.
+        """
+        state = self._state
+        state.server_state.touch(mode=0o600)
+        sockets = self._listen()
+        with _log_pipe(state.fifo) as log, state.haproxy_log.open("ab") as errors:
+            process = self._child = subprocess.Popen(  # noqa: S603, ASYNC220 - argv is ours; HAProxy must outlive the agent
+                ["haproxy", "-W", "-S", f"{state.master_socket},mode,600", "-f", str(state.current / "haproxy.cfg")],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=errors,
+                env={**os.environ, **{name: f"fd@{opened.fileno()}" for name, opened in sockets.items()}},
+                pass_fds=[opened.fileno() for opened in sockets.values()],
+                start_new_session=True,
+            )
+        started = _start_time(process.pid) or ""
+        write_atomically(state.pid_file, msgspec.json.encode(Master(process.pid, started)))
+        await self._until_worker_answers(process)
+
+    async def _until_worker_answers(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while asyncio.get_running_loop().time() < deadline:
+            if process.poll() is not None:
+                raise HaproxyError(f"HAProxy ended at start: {self.last_words()}")
+            if await self.running_digest() is not None and await self._master_answers():
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+        raise HaproxyError(f"HAProxy did not answer within {READY_SECONDS:.0f} s: {self.last_words()}")
+
+    async def _master_answers(self) -> bool:
+        """The master opens its socket a moment after its first worker answers."""
+        try:
+            await cli.ask(self._state.master_socket, ["show proc"])
+        except HaproxyError:
+            return False
+        return True
+
+    def last_words(self) -> str:
+        """Return the end of what HAProxy wrote to stderr."""
+        try:
+            with self._state.haproxy_log.open("rb") as file:
+                file.seek(max(file.seek(0, os.SEEK_END) - 2000, 0))
+                return readable(file.read().decode(errors="replace"), self._state.current)
+        except OSError:
+            return "(no log)"
+
+    async def running_digest(self) -> str | None:
+        """Return the digest that the worker which answers the probe runs, or None if none answers."""
+        try:
+            async with asyncio.timeout(2):
+                reader, writer = await asyncio.open_unix_connection(str(self._state.probe_socket))
+                writer.write(b"GET / HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n")
+                answer = await reader.read(-1)
+                writer.close()
+        except (OSError, TimeoutError):
+            return None
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return body.decode(errors="replace") if b" 200 " in head.split(b"\r\n", 1)[0] else None
+
+    async def reload(self, digest: str) -> None:
+        """Make the master start a worker on the current generation; returns when it serves `digest`.
+
+        Raises:
+            HaproxyError: the new worker did not come up; the old one goes on.
+        """
+        await self._save_server_state()
+        await cli.ask(self._state.master_socket, ["reload"])
+        await self.await_digest(digest)
+
+    async def await_digest(self, digest: str) -> None:
+        """Return when the probe answers with `digest`.
+
+        Raises:
+            HaproxyError: it did not within the time limit.
+        """
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        while await self.running_digest() != digest:
+            if asyncio.get_running_loop().time() > deadline:
+                raise HaproxyError(f"the new worker does not answer: {self.last_words()}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _save_server_state(self) -> None:
+        """Keep the resolved addresses of origins over the reload; a worker that is dead has none to give."""
+        with contextlib.suppress(HaproxyError):
+            rows = await cli.ask(self._state.worker_socket, ["show servers state"])
+            write_atomically(self._state.server_state, rows.encode())
+
+    async def change_maps(self, changes: tuple[MapChange, ...]) -> None:
+        """Change maps of the running worker.
+
+        Raises:
+            HaproxyError: it refused one; the caller reloads instead.
+        """
+        session = await cli.Session.open(self._state.worker_socket)
+        try:
+            for change in changes:
+                answer = (await session.command(_map_command(change))).strip()
+                if answer:
+                    raise HaproxyError(f"{change.map} {change.key}: {answer}")
+        finally:
+            await session.close()
+
+    async def worker_generations(self) -> int:
+        """Return how many worker generations are alive, by the master's list of processes."""
+        table = await cli.ask(self._state.master_socket, ["show proc"])
+        return sum(len(fields := line.split()) > 1 and fields[1] == "worker" for line in table.splitlines())
+
+    async def answers_publicly(self) -> bool:
+        """Whether every plain-HTTP listener gives our own answer to a host that nobody has."""
+        for name, listen in self._listens.items():
+            if name.startswith("LUMOS_HTTP_") and not await _answers_421(listen):
+                return False
+        return True
+
+    async def restart(self) -> None:
+        """Replace a HAProxy whose worker died."""
+        await self.end_master()
+        await self.start()
+
+    def stop(self) -> bool:
+        """End HAProxy: master and workers, at once. False if it did not run."""
+        master = self.master()
+        if master is None:
+            return False
+        os.kill(master.pid, signal.SIGTERM)
+        return True
+
+
+def _map_command(change: MapChange) -> str:
+    path = f"maps/{change.map}.map"
+    if change.value is None:
+        return f"del map {path} {change.key}"
+    value = change.value.replace(" ", "\\ ")
+    return f"{'add' if change.is_new else 'set'} map {path} {change.key} {value}"
+
+
+def _listening_socket(listen: str) -> socket.socket:
+    host, port = split_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        opened.bind((host, port))
+        opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise HaproxyError(
+            f"cannot listen on {listen}: {error.strerror}; stop what uses that port (`ss -ltnp` shows it), or enroll "
+            "with other --http and --https addresses"
+        ) from error
+    return opened
+
+
+@contextlib.contextmanager
+def _log_pipe(path: Path) -> Iterator[int]:
+    """Open the FIFO for reading and writing, so that it never ends and never blocks for want of a reader."""
+    if not path.is_fifo():
+        path.unlink(missing_ok=True)
+        os.mkfifo(path, 0o600)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        # An ordinary user may be over his limit of pipe memory; a smaller pipe does.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _answers_421(listen: str) -> bool:
+    host, port = split_listen(listen)
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(target, port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: probe.invalid\r\nConnection: close\r\n\r\n")
+            line = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 421 " in line
+
+
+def readable(output: str, folder: Path) -> str:
+    """Return HAProxy's alerts without process ids and paths."""
+    lines = [line for line in output.splitlines() if line.startswith(("[ALERT]", "[WARNING]", "  |", "  '"))]
+    alerts = [line for line in lines if line.startswith("[ALERT]")] or lines or output.splitlines()[-5:]
+    text = "\n".join(line.partition(" : ")[2] or line for line in alerts)
+    return text.replace(f"{folder}/", "").strip()[:8000]
+
+
+def require_haproxy_version(output: str) -> str:
+    """Return the version from `haproxy -v`, for example 2.6.12.
+
+    Raises:
+        AgentError: it is not HAProxy's.
+    """
+    words = output.split()
+    if "version" not in words:
+        raise AgentError("`haproxy -v` gives no version; install the package haproxy")
+    return words[words.index("version") + 1].partition("-")[0]

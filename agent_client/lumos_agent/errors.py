@@ -1,0 +1,17 @@
+"""Errors of the agent; each says at what stage and what to do."""
+
+
+class AgentError(Exception):
+    """Something that a person can act on; printed without a traceback."""
+
+
+class ApplyError(AgentError):
+    """A configuration could not be applied. `stage` is one of `protocol.Failed.stage`."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class HaproxyError(AgentError):
+    """HAProxy does not run, does not answer, or refused."""

@@ -1,0 +1,136 @@
+"""Events on their way from HAProxy's log pipe to batches.
+
+Bytes move from the pipe to a file with splice(2), in the kernel: a kill of the agent loses none of them. The spool
+remembers (file, offset) of what became batches; a file that is used up is deleted and the next one begun.
+"""
+
+import base64
+import binascii
+import contextlib
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from lumos_agent import protocol
+
+FILE_BYTES = 1024 * 1024
+TOTAL_BYTES_MAX = 16 * 1024 * 1024
+_PIPE_BYTES = 1024 * 1024
+_FIELDS = 14
+
+
+class Position(Struct, frozen=True):
+    """Up to where events became batches."""
+
+    file: int = 0
+    offset: int = 0
+
+
+class EventLog:
+    """The pipe and the files behind it."""
+
+    def __init__(self, folder: Path, fifo: Path) -> None:
+        self._folder = folder
+        self._fifo = fifo
+        self._pipe: int | None = None
+        self.dropped = 0
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:09d}.log"
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self._folder.glob("*.log"))
+
+    def drain(self) -> None:
+        """Move what HAProxy logged from the pipe to the newest file; over the size limit it is dropped and counted."""
+        if self._pipe is None:
+            if not self._fifo.is_fifo():
+                return
+            self._pipe = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK)
+        numbers = self._numbers()
+        newest = numbers[-1] if numbers else 0
+        if sum(self._path(number).stat().st_size for number in numbers) > TOTAL_BYTES_MAX:
+            self._discard()
+            return
+        if numbers and self._path(newest).stat().st_size > FILE_BYTES:
+            newest += 1
+        target = os.open(self._path(newest), os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                while os.splice(self._pipe, target, _PIPE_BYTES, offset_dst=os.fstat(target).st_size):
+                    pass
+        finally:
+            os.close(target)
+
+    def _discard(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._pipe is not None and (lost := os.read(self._pipe, _PIPE_BYTES)):
+                self.dropped += lost.count(b"\n")
+
+    def read(self, position: Position, limit: int) -> tuple[list[protocol.Event], Position]:
+        """Return up to `limit` events after `position`, and the position after them."""
+        numbers = [number for number in self._numbers() if number >= position.file]
+        if not numbers:
+            return [], position
+        number = numbers[0]
+        offset = position.offset if number == position.file else 0
+        with self._path(number).open("rb") as file:
+            file.seek(offset)
+            lines = file.read(FILE_BYTES * 4).splitlines(keepends=True)
+        events: list[protocol.Event] = []
+        for line in lines:
+            if not line.endswith(b"\n") or len(events) == limit:
+                break
+            offset += len(line)
+            if (event := parse_line(line)) is not None:
+                events.append(event)
+        if not events and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
+            return self.read(Position(numbers[1], 0), limit)
+        return events, Position(number, offset)
+
+    def forget(self, position: Position) -> None:
+        """Delete files that are used up."""
+        for number in self._numbers():
+            if number < position.file:
+                self._path(number).unlink(missing_ok=True)
+
+
+def _text(field: bytes) -> str:
+    """Decode one base64 field; HAProxy writes - for what a request does not have."""
+    if field == b"-":
+        return ""
+    try:
+        return base64.b64decode(field, validate=True).decode(errors="replace")
+    except binascii.Error:
+        return ""
+
+
+def _number(field: bytes) -> float:
+    try:
+        return float(field)
+    except ValueError:
+        return 0.0
+
+
+def parse_line(line: bytes) -> protocol.Event | None:
+    """Return the event of one log line (log-format in haproxy.cfg.j2), or None for other lines."""
+    fields = line.split()
+    if len(fields) != _FIELDS or fields[0] != b"event" or fields[3] == b"-" or fields[5] not in (b"block", b"detect"):
+        return None
+    rules, matched, method, host, path, query, agent = (_text(field) for field in fields[7:])
+    return protocol.Event(
+        request_id=fields[1].decode(errors="replace")[:64],
+        time=_number(fields[2]),
+        domain_id=fields[3].decode(errors="replace"),
+        client=fields[4].decode(errors="replace"),
+        action="block" if fields[5] == b"block" else "detect",
+        score=max(int(_number(fields[6])), 0),
+        rules=tuple(rule for rule in rules.split(",") if rule),
+        matched=matched,
+        method=method,
+        host=host,
+        path=path,
+        query=query,
+        user_agent=agent,
+    )

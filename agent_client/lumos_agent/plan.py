@@ -1,0 +1,65 @@
+"""Pure difference of two artefacts: nothing, commands for the running worker, or a reload with its reason."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from lumos_agent.render.haproxy import Artefact
+
+# Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
+# are there, so that a request in between is judged by the old lists or the new ones.
+MAP_ORDER = ("verdicts", "parents", "policies", "hosts", "nets")
+META = "meta"
+CHANGES_MAX = 2_000
+
+
+class MapChange(Struct, frozen=True):
+    """One key of one map; `value` None removes it. `is_new` keys are added, others set."""
+
+    map: str
+    key: str
+    value: str | None
+    is_new: bool
+
+
+class Plan(Struct, frozen=True):
+    """What it takes to go from what runs to what is wanted."""
+
+    how: Literal["nothing", "runtime", "reload"]
+    reason: str
+    changes: tuple[MapChange, ...] = ()
+
+
+def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:
+    put = [MapChange(name, k, v, k not in old) for k, v in sorted(new.items()) if old.get(k) != v]
+    return put + [MapChange(name, key, None, False) for key in sorted(old.keys() - new.keys())]
+
+
+def _cfg_reason(old: str, new: str) -> str:
+    """Name the first line that differs, so that a log of reloads tells why each was needed."""
+    before, after = old.splitlines(), new.splitlines()
+    added = len(after) - len(before)
+    for was, now in zip(before, after, strict=False):
+        if was != now:
+            return f"haproxy.cfg changed ({added:+d} lines), first at: {now.strip()[:120]}"
+    return f"haproxy.cfg changed ({added:+d} lines)"
+
+
+def plan(old: Artefact | None, new: Artefact) -> Plan:
+    """Return how to go from `old` (None: nothing runs) to `new`."""
+    if old is None:
+        return Plan("reload", "first configuration")
+    if old.cfg != new.cfg:
+        return Plan("reload", _cfg_reason(old.cfg, new.cfg))
+    if changed := sorted(n for n in old.files.keys() | new.files.keys() if old.files.get(n) != new.files.get(n)):
+        return Plan("reload", f"{', '.join(changed[:5])} changed")
+    changes = [change for name in MAP_ORDER for change in _map_changes(name, old.maps[name], new.maps[name])]
+    puts = [change for change in changes if change.value is not None]
+    removals = [change for change in reversed(changes) if change.value is None]
+    if len(changes) > CHANGES_MAX:
+        return Plan("reload", f"{len(changes)} map entries changed at once")
+    meta = _map_changes(META, old.maps[META], new.maps[META])
+    if not changes and not meta:
+        return Plan("nothing", "the configuration is the same")
+    return Plan("runtime", f"{len(changes)} map entries changed", (*puts, *removals, *meta))

@@ -1,0 +1,294 @@
+"""The agent's loop: desired state in, reports out, HAProxy watched, metrics delivered."""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lumos_agent import facts, protocol
+from lumos_agent.apply import Applier, OnStep
+from lumos_agent.config import State, write_atomically
+from lumos_agent.connection import Connection, Send
+from lumos_agent.counters import Workers, parse_info
+from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
+from lumos_agent.errors import AgentError, ApplyError, HaproxyError
+from lumos_agent.eventlog import EventLog
+from lumos_agent.metrics import Metrics
+from lumos_agent.render.haproxy import Options
+from lumos_agent.runner import run
+from lumos_agent.store import Store
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 10.0
+COLLECT_SECONDS = 1.0
+COLLECT_SHARE = 100  # a round of collecting may take one part in this many of the time
+_DIGEST_CHARACTERS = 64
+
+
+class Agent:
+    """Everything that `lumos-agent run` does."""
+
+    def __init__(self, state: State, *, on_step: OnStep = lambda step: None) -> None:
+        settings = state.settings()
+        token = state.token()
+        self._state = state
+        self._haproxy = Haproxy(state, settings.http, settings.https)
+        self._workers = Workers(state)
+        self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo))
+        options = options_of(state)
+        self._applier = Applier(
+            state,
+            options,
+            self._haproxy,
+            Store(state.snapshot_file, token),
+            before_reload=self._metrics.before_reload,
+            on_step=on_step,
+        )
+        self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
+        self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
+        self._newest = ("", -1)
+        self._send: Send | None = None
+        self._new_batch = asyncio.Event()
+        self._collecting = asyncio.Lock()
+        self._incidents: list[protocol.Incident] = []
+        self._cpu = facts.CpuMeter()
+        self._facts = protocol.Facts()
+        self._status: dict[str, Any] = {"connection": "not connected yet", "last_apply": None}
+
+    async def run(self) -> None:
+        """Run until cancelled; HAProxy goes on."""
+        with _single_instance(self._state):
+            _, version = await run(["haproxy", "-vv"])
+            self._facts = facts.facts(self._state.root, require_haproxy_version(version), version)
+            self._haproxy.adopt()
+            await self._repair()
+            jobs = (self._connection.run, self._apply_wanted, self._collect, self._watch, self._deliver)
+            async with asyncio.TaskGroup() as group:
+                for job in jobs:
+                    group.create_task(job())
+
+    async def _repair(self) -> None:
+        """Bring HAProxy up before anything else; an error is reported and tried again by the watch."""
+        try:
+            if mended := await self._applier.repair():
+                log.warning("repaired", extra={"what": mended})
+                self._incidents.append(protocol.Incident(kind="repaired", message=mended))
+            await self._applier.refresh()
+            await self._workers.attach()
+        except (AgentError, OSError) as error:
+            log.error("start_incomplete", extra={"error": str(error)})
+
+    # What the connection asks for (connection.Handler)
+
+    def hello(self) -> protocol.Hello:
+        """Say what runs here."""
+        identity = self._applier.identity()
+        return protocol.Hello(
+            protocol=protocol.PROTOCOL_VERSION,
+            boot_id=self._metrics.boot_id,
+            epoch=identity.epoch,
+            revision=identity.revision,
+            digest=identity.digest if len(identity.digest) == _DIGEST_CHARACTERS else "",
+            facts=msgspec.structs.replace(self._facts, clock=time.time()),
+        )
+
+    async def heartbeat(self) -> protocol.Heartbeat:
+        """Say how the machine does."""
+        info: dict[str, str] = {}
+        generations = 0
+        with contextlib.suppress(HaproxyError):
+            worker = await self._workers.attach()
+            info = parse_info(await worker.session.command("show info"))
+            generations = await self._haproxy.worker_generations()
+        return protocol.Heartbeat(
+            clock=time.time(),
+            haproxy_running=bool(info),
+            workers=generations,
+            haproxy_uptime_seconds=int(info.get("Uptime_sec", 0)),
+            connections=int(info.get("CurrConns", 0)),
+            cpu_percent=self._cpu.percent(),
+            memory_percent=facts.memory_percent(),
+            disk_percent=facts.disk_percent(self._state.root),
+            agent_rss_bytes=facts.own_memory_bytes(),
+        )
+
+    async def connected(self, send: Send, welcome: protocol.Welcome) -> None:
+        """Remember which server this is, and tell what waited."""
+        self._send = send
+        self._newest = ("", -1)
+        settings = self._state.settings()
+        if settings.server_id != welcome.server_id:
+            self._state.save_settings(msgspec.structs.replace(settings, server_id=welcome.server_id))
+        self._note("connection", "connected")
+        log.info("connected", extra={"server_id": welcome.server_id})
+        while self._incidents:
+            await send(self._incidents.pop(0))
+        await send(await self.heartbeat())
+        self._new_batch.set()
+
+    async def received(self, message: protocol.GatewayMessage) -> None:
+        """Take a configuration (the newest one wins) or an acknowledgement."""
+        match message:
+            case protocol.Config():
+                if (message.epoch, message.revision) == self._newest or (
+                    message.epoch == self._newest[0] and message.revision < self._newest[1]
+                ):
+                    return
+                self._newest = (message.epoch, message.revision)
+                if self._wanted.full():
+                    self._wanted.get_nowait()
+                self._wanted.put_nowait(message)
+            case protocol.InSync():
+                self._newest = (message.epoch, message.revision)
+                await self._report(
+                    protocol.Applied(
+                        epoch=message.epoch,
+                        revision=message.revision,
+                        digest=message.digest,
+                        how="nothing",
+                        reason="this configuration runs already",
+                    )
+                )
+            case protocol.BatchAck():
+                self._metrics.acknowledge(message)
+                self._new_batch.set()
+
+    def disconnected(self, why: str) -> None:
+        """Note it; sites go on."""
+        self._send = None
+        self._note("connection", why)
+
+    # Jobs
+
+    async def _apply_wanted(self) -> None:
+        while True:
+            config = await self._wanted.get()
+            try:
+                async with self._collecting:
+                    report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
+            except ApplyError as error:
+                report = _failed(config, error.stage, str(error))
+            except Exception as error:
+                # The loop must outlive any single configuration; the old one is in service.
+                log.exception("apply_crashed")
+                report = _failed(config, "write", f"the agent could not apply it: {error}")
+            self._note("last_apply", msgspec.to_builtins(report))
+            await self._report(report)
+
+    async def _report(self, report: protocol.AgentMessage) -> None:
+        """Send if connected; what is lost is found by digest at the next hello."""
+        if self._send is not None:
+            with contextlib.suppress(Exception):
+                await self._send(report)
+
+    async def _collect(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._collecting:
+                    made = await self._metrics.collect()
+                if made:
+                    self._new_batch.set()
+                await self._ensure_worker()
+            except (AgentError, OSError) as error:
+                log.warning("collect_failed", extra={"error": str(error)})
+            await asyncio.sleep(max(COLLECT_SECONDS, (time.monotonic() - began) * COLLECT_SHARE))
+
+    async def _ensure_worker(self) -> None:
+        """Have a session to the current worker; if none answers, it died."""
+        try:
+            await self._workers.attach()
+        except HaproxyError:
+            await self._revive()
+
+    async def _watch(self) -> None:
+        """Notice a dead worker at once through its session, and look after HAProxy every ten seconds in any case."""
+        while True:
+            worker = self._workers.current
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    if worker is None:
+                        await asyncio.sleep(WATCH_SECONDS)
+                    else:
+                        await worker.session.closed()
+            try:
+                async with self._collecting:
+                    if worker is not None and worker.session.is_closed() and not worker.is_retiring:
+                        worker.is_finished = True
+                    await self._ensure_worker()
+            except (AgentError, OSError) as error:
+                log.error("haproxy_not_running", extra={"error": str(error)})
+
+    async def _revive(self) -> None:
+        log.error("haproxy_died", extra={"last_words": self._haproxy.last_words()[-500:]})
+        await self._applier.revive()
+        await self._workers.attach()
+        incident = protocol.Incident(kind="haproxy_crash", message=self._haproxy.last_words()[-4000:])
+        await self._report(incident)
+
+    async def _deliver(self) -> None:
+        """Send waiting batches in order; each goes when the one before it is acknowledged, again after a reconnect."""
+        while True:
+            await self._new_batch.wait()
+            self._new_batch.clear()
+            if (batch := self._metrics.first_waiting) is not None:
+                await self._report(batch)
+
+    def _note(self, name: str, value: object) -> None:
+        self._status[name] = value
+        identity = self._applier.identity()
+        content = {**self._status, "at": time.time(), "pid": os.getpid(), "waiting_batches": self._metrics.waiting}
+        content |= msgspec.to_builtins(identity)
+        with contextlib.suppress(OSError):
+            write_atomically(self._state.status_file, msgspec.json.encode(content), durable=False)
+
+
+def options_of(state: State) -> Options:
+    """Return what the renderer must know about this machine."""
+    settings = state.settings()
+    return Options(
+        http=settings.http,
+        https=settings.https,
+        run_dir=str(state.run),
+        certificate=str(state.default_certificate),
+        server_state=str(state.server_state),
+    )
+
+
+def _failed(config: protocol.Config, stage: Any, message: str) -> protocol.Failed:
+    log.error("configuration_refused", extra={"revision": config.revision, "stage": stage, "error": message[:2000]})
+    return protocol.Failed(
+        epoch=config.epoch,
+        revision=config.revision,
+        digest=config.digest,
+        stage=stage,
+        message=message[:16_000],
+        rolled_back=True,
+    )
+
+
+@contextlib.contextmanager
+def _single_instance(state: State) -> Any:
+    """Hold the lock that says that an agent runs.
+
+    Raises:
+        AgentError: another one does.
+    """
+    path: Path = state.run / "agent.lock"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise AgentError(f"another lumos-agent runs on {state.root}") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,160 @@
+"""Snapshot -> everything that HAProxy reads. Pure: equal snapshot and options give equal bytes."""
+
+import ipaddress
+from functools import lru_cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any
+
+import jinja2
+from msgspec import Struct
+
+from lumos_agent.render.networks import network_maps
+from lumos_agent.schema import Domain, Origin, Snapshot
+
+LUA_MAIN = "lua/main.lua"
+ERROR_PAGES = {
+    400: ("Bad request", "The browser sent a request that this site cannot understand."),
+    403: ("Access denied", "The protection of this site stopped your request."),
+    408: ("Request timed out", "The request took too long to arrive."),
+    421: ("Unknown site", "This server does not serve the site that you asked for."),
+    429: ("Too many requests", "Please wait a moment before you try again."),
+    500: ("Internal error", "The protection of this site had an internal problem."),
+    502: ("Bad gateway", "The web server behind this site gave an answer that makes no sense."),
+    503: ("Site unavailable", "The web server behind this site does not answer right now. Please try again soon."),
+    504: ("Gateway timeout", "The web server behind this site took too long to answer."),
+}
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """What depends on the machine and not on the snapshot."""
+
+    http: tuple[str, ...]
+    https: tuple[str, ...]
+    run_dir: str
+    certificate: str
+    server_state: str
+    hard_stop_seconds: int = 60
+
+
+class Artefact(Struct, frozen=True):
+    """The files of one generation: `cfg`, maps by name, and others by relative path."""
+
+    cfg: str
+    maps: dict[str, dict[str, str]]
+    files: dict[str, bytes]
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("lumos_agent.render"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - configuration text; values come from constrained types
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    return _environment()
+
+
+def _server_line(origin: Origin, hostname: str) -> str:
+    """Return one `server` line; every value is of a constrained type (schema.py)."""
+    try:
+        ip = ipaddress.ip_address(origin.address)
+    except ValueError:
+        target, resolve = f"{origin.address}:{origin.port}", " resolvers lumos init-addr last,libc,none"
+        name = origin.address
+    else:
+        target, resolve = (f"[{ip}]" if ip.version == 6 else str(ip)) + f":{origin.port}", ""
+        name = hostname
+    tls = {
+        "off": "",
+        "on": f" ssl verify none sni str({name})",
+        "verify": f" ssl verify required ca-file @system-ca sni str({name})",
+    }[origin.tls]
+    backup = " backup" if origin.backup else ""
+    return f"    server o-{origin.id} {target} weight {origin.weight}{backup}{tls}{resolve}\n"
+
+
+@lru_cache(maxsize=32_768)
+def _backend(domain_id: str, hostname: str, origins: tuple[Origin, ...]) -> str:
+    """Return one domain's backend; cached, so that a change of one domain renders one."""
+    lines = "".join(_server_line(origin, hostname) for origin in origins)
+    return f"\nbackend d-{domain_id} from shield\n{lines}"
+
+
+def _lua_files(folder: Traversable, prefix: str) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.is_dir():
+            files |= _lua_files(entry, f"{prefix}/{entry.name}")
+        elif entry.name.endswith(".lua"):
+            files[f"{prefix}/{entry.name}"] = entry.read_bytes()
+    return files
+
+
+@lru_cache(maxsize=1)
+def _fixed_files() -> dict[str, bytes]:
+    """Return what no snapshot changes: the WAF engine and the error pages."""
+    page = _templates().get_template("page.html.j2")
+    files = _lua_files(resources.files("lumos_agent.render") / "lua", "lua")
+    for status, (title, text) in ERROR_PAGES.items():
+        files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
+    return files
+
+
+def _has_names(domain: Domain) -> bool:
+    return any(not origin.address[-1].isdigit() and ":" not in origin.address for origin in domain.origins)
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Which configuration this is; it only reaches the map that the probe reads."""
+
+    epoch: str = ""
+    revision: int = 0
+    digest: str = ""
+
+
+def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact:
+    """Return the whole configuration of a shield."""
+    networks = network_maps(snapshot.domains)
+    context: dict[str, Any] = {
+        "options": options,
+        "depth": networks.depth,
+        "statuses": sorted(ERROR_PAGES),
+        "has_names": any(_has_names(domain) for domain in snapshot.domains),
+        "has_waf": LUA_MAIN in _fixed_files(),
+    }
+    head = _templates().get_template("haproxy.cfg.j2").render(context)
+    backends = "".join(_backend(d.id, d.hostname, d.origins) for d in snapshot.domains)
+    maps = {
+        "hosts": {domain.hostname: domain.id for domain in snapshot.domains},
+        "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in snapshot.domains if d.policy.mode != "off"},
+        "nets": networks.nets,
+        "parents": networks.parents,
+        "verdicts": networks.verdicts,
+        "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
+    }
+    files = {**_fixed_files(), "certs.list": f"{options.certificate}\n".encode()}
+    return Artefact(cfg=head + backends, maps=maps, files=files)
+
+
+def map_text(entries: dict[str, str]) -> bytes:
+    """Return a map file's content, sorted by key."""
+    return "".join(f"{key} {value}\n" for key, value in sorted(entries.items())).encode()
+
+
+def map_entries(text: bytes) -> dict[str, str]:
+    """Return the entries of a file that `map_text` wrote."""
+    pairs = (line.split(" ", 1) for line in text.decode().splitlines())
+    return {key: value for key, value in pairs}
+
+
+def identity_of(artefact: Artefact) -> Identity:
+    """Return which configuration an artefact is."""
+    meta = artefact.maps["meta"]
+    return Identity(epoch=meta["epoch"], revision=int(meta["revision"]), digest=meta["digest"])
