@@ -1,0 +1,60 @@
+# The verbs of the project; `make help` lists them.
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+CODE := accounts agent_client bench deploy domains lumos servers tests waf manage.py
+
+help:  ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+run: setup  ## Start Lumos with a live demo shield (PROFILE=postgres for PostgreSQL)
+	@PROFILE="$(PROFILE)" $(PYTHON) deploy/stack.py run
+
+stop:  ## End what `make run` started
+	@if [ -x $(PYTHON) ]; then $(PYTHON) deploy/stack.py stop; fi
+
+status:  ## Show the processes of `make run`
+	@$(PYTHON) deploy/stack.py status
+
+logs:  ## Follow the logs of `make run`
+	@tail -n 20 -F var/log/*.log
+
+setup:  ## Install what `make run` needs
+	@PROFILE="$(PROFILE)" deploy/setup run
+
+dev:  ## Install what the tests need as well
+	@deploy/setup test
+
+fmt: dev  ## Format the code
+	.venv/bin/ruff format $(CODE)
+	.venv/bin/ruff check --fix $(CODE)
+
+lint: dev  ## Check style and architecture
+	.venv/bin/ruff format --check $(CODE)
+	.venv/bin/ruff check $(CODE)
+	.venv/bin/lint-imports
+
+types: dev  ## Check types
+	.venv/bin/mypy $(CODE)
+
+test: dev lint types  ## Check everything: style, types, the whole suite on real services
+	$(PYTEST) -n 2 --dist loadgroup
+
+test-fast: dev  ## The part of the suite that needs no HAProxy and no browser (under 90 s)
+	$(PYTEST) -n 2 -m "not integration and not e2e"
+
+integration: dev  ## The part that runs real daemons
+	$(PYTEST) -n 2 -m integration
+
+e2e: dev  ## The part that runs the whole product
+	$(PYTEST) -m e2e
+
+golden: dev  ## Write the golden files anew (look at the diff before you commit it)
+	LUMOS_GOLDEN=write $(PYTEST) tests/agent/test_golden.py
+
+wheel: setup  ## Build the agent's wheel into dist/
+	$(PYTHON) -m pip wheel -q --no-deps -w dist ./agent_client
+
+check: test  ## What CI runs
+
+.PHONY: help run stop status logs setup dev fmt lint types test test-fast integration e2e golden wheel check
