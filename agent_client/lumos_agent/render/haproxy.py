@@ -12,7 +12,7 @@ from msgspec import Struct
 from lumos_agent.render.networks import network_maps
 from lumos_agent.schema import Domain, Origin, Snapshot
 
-LUA_MAIN = "lua/main.lua"
+LUA_FILE = "waf.lua"
 ERROR_PAGES = {
     400: ("Bad request", "The browser sent a request that this site cannot understand."),
     403: ("Access denied", "The protection of this site stopped your request."),
@@ -87,21 +87,29 @@ def _backend(domain_id: str, hostname: str, origins: tuple[Origin, ...]) -> str:
     return f"\nbackend d-{domain_id} from shield\n{lines}"
 
 
-def _lua_files(folder: Traversable, prefix: str) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
+    """Return {module name: source} of a folder of Lua files."""
+    modules: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
-            files |= _lua_files(entry, f"{prefix}/{entry.name}")
+            modules |= _lua_modules(entry, f"{prefix}{entry.name}.")
         elif entry.name.endswith(".lua"):
-            files[f"{prefix}/{entry.name}"] = entry.read_bytes()
-    return files
+            modules[prefix + entry.name.removesuffix(".lua")] = entry.read_text(encoding="utf-8")
+    return modules
+
+
+def lua_bundle() -> str:
+    """Return the WAF engine as one file: HAProxy loads it without a search path, for each thread."""
+    modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
+    main = modules.pop("main")
+    return "".join(f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items()) + main
 
 
 @lru_cache(maxsize=1)
 def _fixed_files() -> dict[str, bytes]:
     """Return what no snapshot changes: the WAF engine and the error pages."""
     page = _templates().get_template("page.html.j2")
-    files = _lua_files(resources.files("lumos_agent.render") / "lua", "lua")
+    files = {LUA_FILE: lua_bundle().encode()}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     return files
@@ -127,7 +135,6 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
         "depth": networks.depth,
         "statuses": sorted(ERROR_PAGES),
         "has_names": any(_has_names(domain) for domain in snapshot.domains),
-        "has_waf": LUA_MAIN in _fixed_files(),
     }
     head = _templates().get_template("haproxy.cfg.j2").render(context)
     backends = "".join(_backend(d.id, d.hostname, d.origins) for d in snapshot.domains)
@@ -150,8 +157,7 @@ def map_text(entries: dict[str, str]) -> bytes:
 
 def map_entries(text: bytes) -> dict[str, str]:
     """Return the entries of a file that `map_text` wrote."""
-    pairs = (line.split(" ", 1) for line in text.decode().splitlines())
-    return {key: value for key, value in pairs}
+    return dict(line.split(" ", 1) for line in text.decode().splitlines())
 
 
 def identity_of(artefact: Artefact) -> Identity:

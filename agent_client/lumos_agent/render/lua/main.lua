@@ -1,0 +1,30 @@
+-- Binds the engine to HAProxy: action "lumos_inspect" reads txn.policy and sets txn.waf_*.
+local engine = require("engine")
+
+local LOG_SECONDS = 60
+local logged_at = 0
+
+-- An error of the engine is not the visitor's fault: the request passes, and the log says so once a minute.
+local function report(message)
+  local now = core.now().sec
+  if now - logged_at >= LOG_SECONDS then
+    logged_at = now
+    core.Alert("lumos_inspect failed: " .. tostring(message))
+  end
+end
+
+local function inspect(txn)
+  local mode, level = string.match(txn:get_var("txn.policy") or "", "^(%a+) (%a+)$")
+  if not mode then return end
+  local ok, verdict = pcall(engine.judge, { path = txn.sf:path(), query = txn.sf:query() }, level)
+  if not ok then
+    report(verdict)
+  elseif verdict then
+    txn:set_var("txn.waf_action", mode)
+    txn:set_var("txn.waf_rules", verdict.rules)
+    txn:set_var("txn.waf_score", tostring(verdict.score))
+    txn:set_var("txn.waf_matched", verdict.matched)
+  end
+end
+
+core.register_action("lumos_inspect", { "http-req" }, inspect)
