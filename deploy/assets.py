@@ -38,7 +38,9 @@ def npm() -> list[str]:
 
 def main() -> None:
     """Install the packages and copy the files."""
-    subprocess.run([*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=ROOT, check=True)
+    subprocess.run(
+        [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=ROOT, check=True
+    )
     shutil.rmtree(VENDOR, ignore_errors=True)
     for name, source in FILES.items():
         target = VENDOR / name

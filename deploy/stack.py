@@ -221,7 +221,12 @@ class Stack:
         """Run a management command and return what it prints."""
         argv = [str(BIN / "python"), "manage.py", *words]
         done = subprocess.run(
-            argv, cwd=ROOT, env={**os.environ, **self.environment()}, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            argv,
+            cwd=ROOT,
+            env={**os.environ, **self.environment()},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
         if done.returncode:
             raise StackError(f"manage.py {words[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -261,7 +266,9 @@ class Stack:
             _let_through(self.folder)
             shutil.chown(data, user)
         argv = [_postgres_bin() / "initdb", "-D", data, "-U", "lumos", "--auth=trust", "-E", "UTF8", "--locale=C"]
-        done = subprocess.run(argv, capture_output=True, text=True, user=user, cwd="/", env={"PATH": os.environ["PATH"]})
+        done = subprocess.run(
+            argv, capture_output=True, text=True, user=user, cwd="/", env={"PATH": os.environ["PATH"]}
+        )
         if done.returncode:
             raise StackError(f"initdb failed:\n{done.stdout}{done.stderr}")
 

@@ -140,17 +140,21 @@ class Applier:
 
     async def _put(self, new: Artefact, identity: Identity, snapshot: bytes) -> Plan:
         running = self.running()
+        if running is not None:
+            new.maps["meta"]["generation"] = running[1].maps["meta"].get("generation", "")
         todo = plan(running[1] if running else None, new)
         if todo.how == "nothing":
             return todo
         self._step("write")
+        new.maps["meta"]["generation"] = str(self._generations.next_number())
+        todo = plan(running[1] if running else None, new)
         number = self._generations.write(new, running[1] if running else None)
         try:
             if todo.how == "reload":
                 await self._check(number)
             before = running[0] if running else 0
             self._write_journal(Journal(before, number, identity.digest))
-            done = await self._take_into_service(number, before, todo, identity.digest)
+            done = await self._take_into_service(number, before, todo)
         except BaseException:
             self._generations.discard(number)
             raise
@@ -171,12 +175,12 @@ class Applier:
         if refusal:
             raise ApplyError("check", refusal)
 
-    async def _take_into_service(self, number: int, before: int, todo: Plan, digest: str) -> Plan:
+    async def _take_into_service(self, number: int, before: int, todo: Plan) -> Plan:
         """Switch and reload; on failure switch and reload back, then raise."""
         self._step("switch")
         self._generations.switch(number)
         try:
-            done = await self._activate(todo, digest)
+            done = await self._activate(todo, number)
             self._step("probe")
             if not await self._haproxy.answers_publicly():
                 raise ApplyError("probe", "the public listeners do not answer")
@@ -186,7 +190,7 @@ class Applier:
             raise ApplyError(stage, str(error)) from error
         return done
 
-    async def _activate(self, todo: Plan, digest: str) -> Plan:
+    async def _activate(self, todo: Plan, number: int) -> Plan:
         if self._haproxy.master() is None:
             self._step("reload")
             await self._haproxy.start()
@@ -195,32 +199,31 @@ class Applier:
             self._step("runtime")
             try:
                 await self._haproxy.change_maps(todo.changes)
-                await self._haproxy.await_digest(digest)
+                await self._haproxy.await_generation(number)
             except HaproxyError as error:
                 log.warning("runtime_change_failed", extra={"error": str(error)})
                 todo = Plan("reload", f"a runtime change failed: {error}")
             else:
                 return todo
         self._step("reload")
-        await self._replace_worker(digest)
+        await self._replace_worker(number)
         return todo
 
-    async def _replace_worker(self, digest: str) -> None:
-        log.info("haproxy_reload", extra={"digest": digest[:12]})
+    async def _replace_worker(self, number: int) -> None:
+        log.info("haproxy_reload", extra={"generation": number})
         await self._before_reload()
-        await self._haproxy.reload(digest)
+        await self._haproxy.reload(number)
 
     async def _go_back(self, before: int) -> None:
         """Put the generation before this apply back into service; visitors have not noticed."""
         if before == 0:
             return
         self._generations.switch(before)
-        wanted = identity_of(self._generations.read(before)).digest
         with contextlib.suppress(HaproxyError):
             if self._haproxy.master() is None:
                 await self._haproxy.start()
-            elif await self._haproxy.running_digest() != wanted:
-                await self._replace_worker(wanted)
+            elif await self._haproxy.running_generation() != before:
+                await self._replace_worker(before)
         self._finish()
 
     def _write_journal(self, journal: Journal) -> None:
@@ -242,17 +245,37 @@ class Applier:
         """
         async with self.locked():
             mended = self._settle_journal()
-            if self._generations.current() is None:
+            if (wanted := self._generations.current()) is None:
                 await self._put(self._rendered(_no_domains(), _EMPTY), _EMPTY, _no_domains().encode())
                 return mended
-            wanted = self.identity().digest
             if self._haproxy.master() is None:
-                await self._haproxy.start()
+                await self._start_best()
                 return mended or "HAProxy was not running and was started"
-            if await self._haproxy.running_digest() != wanted:
+            if await self._haproxy.running_generation() != wanted:
                 await self._replace_worker(wanted)
                 return mended or "HAProxy ran another configuration than the one on disk and was reloaded"
             return mended
+
+    async def _start_best(self) -> None:
+        """Start HAProxy on the newest configuration that it accepts: current, rendered anew, or an earlier one.
+
+        Raises:
+            HaproxyError: none of them starts.
+        """
+        try:
+            await self._haproxy.start()
+        except HaproxyError as error:
+            log.error("current_configuration_does_not_start", extra={"error": str(error)[-2000:]})  # noqa: TRY400
+        else:
+            return
+        with contextlib.suppress(ApplyError):
+            if await self._put_stored():
+                return
+        for number in reversed(self._generations.numbers()):
+            self._generations.switch(number)
+            with contextlib.suppress(HaproxyError):
+                return await self._haproxy.start()
+        raise HaproxyError(f"no configuration on this shield starts: {self._haproxy.last_words()[-2000:]}")
 
     def _settle_journal(self) -> str | None:
         try:
@@ -287,13 +310,16 @@ class Applier:
 
     async def refresh(self) -> None:
         """Render the stored snapshot again and apply what differs, for example after an upgrade of the agent."""
+        async with self.locked():
+            await self._put_stored()
+
+    async def _put_stored(self) -> bool:
         stored = self._stored()
         if stored is None or stored.digest != self.identity().digest:
-            return
+            return False
         identity = Identity(epoch=stored.epoch, revision=stored.revision, digest=stored.digest)
-        async with self.locked():
-            artefact = self._rendered(Snapshot.decode(stored.snapshot), identity)
-            await self._put(artefact, identity, stored.snapshot)
+        await self._put(self._rendered(Snapshot.decode(stored.snapshot), identity), identity, stored.snapshot)
+        return True
 
     async def revive(self) -> None:
         """Get a worker running again after it died."""
@@ -317,7 +343,7 @@ class Applier:
             identity = identity_of(self._generations.read(target))
             self._write_journal(Journal(current, target, identity.digest))
             self._known = None
-            await self._take_into_service(target, current, Plan("reload", "rolled back by hand"), identity.digest)
+            await self._take_into_service(target, current, Plan("reload", "rolled back by hand"))
             self._finish()
         return identity
 

@@ -58,6 +58,7 @@ class State:
         self.snapshot_file = self.root / "snapshot.enc"
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
+        self.engine = self.root / "engine"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"
@@ -85,7 +86,14 @@ class State:
                 "characters; choose a shorter one with --state-dir"
             )
         try:
-            for directory in (self.root, self.haproxy, self.run, self.events, self.default_certificate.parent):
+            for directory in (
+                self.root,
+                self.haproxy,
+                self.run,
+                self.events,
+                self.engine,
+                self.default_certificate.parent,
+            ):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise AgentError(f"cannot create {error.filename}: {error.strerror}") from error

@@ -3,7 +3,7 @@
 import shutil
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -108,7 +108,7 @@ async def _agent_running(state: State) -> Finding:
         return Finding("agent", "warn", "it has never run here", "start it: lumos-agent run")
     if status["connection"] != "connected":
         return Finding("agent", "warn", str(status["connection"]), "sites go on; changes wait")
-    last = status.get("last_apply") or {}
+    last: Any = status.get("last_apply") or {}
     if last.get("type") == "failed":
         return Finding(
             "agent", "warn", f"the last change was refused: {last['message']}", "correct it in the dashboard"

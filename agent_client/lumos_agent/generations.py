@@ -24,6 +24,10 @@ class Generations:
         names = (entry.name for entry in self._folder.glob(f"{_PREFIX}*"))
         return sorted(int(name.removeprefix(_PREFIX)) for name in names)
 
+    def next_number(self) -> int:
+        """Return the number of the generation that will be written next."""
+        return max(self.numbers(), default=0) + 1
+
     def path(self, number: int) -> Path:
         """Return the folder of a generation."""
         return self._folder / f"{_PREFIX}{number:06d}"
@@ -42,8 +46,7 @@ class Generations:
         Raises:
             ApplyError: the disk is full or not writable; nothing that runs has changed.
         """
-        numbers = self.numbers()
-        number = (numbers[-1] if numbers else 0) + 1
+        number = self.next_number()
         folder = self.path(number)
         base = self.current() if previous is not None else None
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.metrics import Metrics
-from lumos_agent.render.haproxy import Options
+from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.runner import run
 from lumos_agent.store import Store
 
@@ -259,7 +260,17 @@ def options_of(state: State) -> Options:
         run_dir=str(state.run),
         certificate=str(state.default_certificate),
         server_state=str(state.server_state),
+        engine=str(_installed_engine(state)),
     )
+
+
+def _installed_engine(state: State) -> Path:
+    """Write this version's WAF engine under a name of its own, so that a check never reads another one."""
+    source = lua_bundle().encode()
+    path = state.engine / f"waf-{hashlib.sha256(source).hexdigest()[:16]}.lua"
+    if not path.exists():
+        write_atomically(path, source)
+    return path
 
 
 def _failed(config: protocol.Config, stage: Any, message: str) -> protocol.Failed:

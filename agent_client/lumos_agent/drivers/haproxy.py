@@ -134,7 +134,7 @@ class Haproxy:
         while asyncio.get_running_loop().time() < deadline:
             if process.poll() is not None:
                 raise HaproxyError(f"HAProxy ended at start: {self.last_words()}")
-            if await self.running_digest() is not None and await self._master_answers():
+            if await self.running_generation() is not None and await self._master_answers():
                 return
             await asyncio.sleep(_POLL_SECONDS)
         raise HaproxyError(f"HAProxy did not answer within {READY_SECONDS:.0f} s: {self.last_words()}")
@@ -156,8 +156,8 @@ class Haproxy:
         except OSError:
             return "(no log)"
 
-    async def running_digest(self) -> str | None:
-        """Return the digest that the worker which answers the probe runs, or None if none answers."""
+    async def running_generation(self) -> int | None:
+        """Return the generation that the worker which answers the probe runs, or None if none answers."""
         try:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_unix_connection(str(self._state.probe_socket))
@@ -167,26 +167,26 @@ class Haproxy:
         except (OSError, TimeoutError):
             return None
         head, _, body = answer.partition(b"\r\n\r\n")
-        return body.decode(errors="replace") if b" 200 " in head.split(b"\r\n", 1)[0] else None
+        return int(body) if b" 200 " in head.split(b"\r\n", 1)[0] and body.isdigit() else None
 
-    async def reload(self, digest: str) -> None:
-        """Make the master start a worker on the current generation; returns when it serves `digest`.
+    async def reload(self, generation: int) -> None:
+        """Make the master start a worker on the current generation; returns when it serves `generation`.
 
         Raises:
             HaproxyError: the new worker did not come up; the old one goes on.
         """
         await self._save_server_state()
         await cli.ask(self._state.master_socket, ["reload"])
-        await self.await_digest(digest)
+        await self.await_generation(generation)
 
-    async def await_digest(self, digest: str) -> None:
-        """Return when the probe answers with `digest`.
+    async def await_generation(self, generation: int) -> None:
+        """Return when the probe answers with `generation`.
 
         Raises:
             HaproxyError: it did not within the time limit.
         """
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        while await self.running_digest() != digest:
+        while await self.running_generation() != generation:
             if asyncio.get_running_loop().time() > deadline:
                 raise HaproxyError(f"the new worker does not answer: {self.last_words()}")
             await asyncio.sleep(_POLL_SECONDS)

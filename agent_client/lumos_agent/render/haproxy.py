@@ -12,7 +12,6 @@ from msgspec import Struct
 from lumos_agent.render.networks import network_maps
 from lumos_agent.schema import Domain, Origin, Snapshot
 
-LUA_FILE = "waf.lua"
 ERROR_PAGES = {
     400: ("Bad request", "The browser sent a request that this site cannot understand."),
     403: ("Access denied", "The protection of this site stopped your request."),
@@ -33,6 +32,7 @@ class Options(Struct, frozen=True, kw_only=True):
     https: tuple[str, ...]
     run_dir: str
     certificate: str
+    engine: str
     server_state: str
     hard_stop_seconds: int = 60
 
@@ -99,7 +99,11 @@ def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
 
 
 def lua_bundle() -> str:
-    """Return the WAF engine as one file: HAProxy loads it without a search path, for each thread."""
+    """Return the WAF engine as one file.
+
+    HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
+    absolute path, and no search path for modules.
+    """
     modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
     main = modules.pop("main")
     return "".join(f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items()) + main
@@ -107,9 +111,9 @@ def lua_bundle() -> str:
 
 @lru_cache(maxsize=1)
 def _fixed_files() -> dict[str, bytes]:
-    """Return what no snapshot changes: the WAF engine and the error pages."""
+    """Return what no snapshot changes: the error pages."""
     page = _templates().get_template("page.html.j2")
-    files = {LUA_FILE: lua_bundle().encode()}
+    files = {}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     return files

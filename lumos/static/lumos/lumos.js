@@ -38,10 +38,10 @@ function drawChart(canvas) {
     options: {
       animation: false,
       maintainAspectRatio: false,
-      color: color("--tblr-body-color"),
+      color: "gray",
       scales: {
-        x: { stacked: true, grid: { display: false }, ticks: { color: color("--tblr-secondary") } },
-        y: { stacked: true, beginAtZero: true, ticks: { precision: 0, color: color("--tblr-secondary") }, grid: { color: color("--tblr-border-color") } },
+        x: { stacked: true, grid: { display: false }, ticks: { color: "gray", maxRotation: 0, autoSkip: true } },
+        y: { stacked: true, beginAtZero: true, ticks: { precision: 0, color: "gray" }, grid: { color: "rgba(128, 128, 128, 0.25)" } },
       },
     },
   });
