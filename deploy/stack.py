@@ -139,7 +139,7 @@ class Stack:
         for folder in (self.folder, self.logs, self.short):
             folder.mkdir(parents=True, exist_ok=True)
         self.end_strays()
-        free = _free_ports(len(PORT_NAMES))
+        free = free_ports(len(PORT_NAMES))
         self.ports = {n: p if (p := self.ports.get(n, 0)) and _is_free(p) else free.pop() for n in PORT_NAMES}
         _write_private(self._ports_file, json.dumps(self.ports))
         if not (self.folder / "secret_key").exists():
@@ -349,7 +349,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -83,6 +83,10 @@ class Workers:
         """The worker that takes new connections."""
         return next((w for w in self.all if not w.is_retiring and not w.is_finished), None)
 
+    def has_retiring(self) -> bool:
+        """Whether a worker that was replaced is still there."""
+        return any(worker.is_retiring for worker in self.all)
+
     async def attach(self) -> Worker:
         """Open a session to the worker that answers now, unless there is one.
 

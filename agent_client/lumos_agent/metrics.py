@@ -5,6 +5,7 @@ batches that are not acknowledged. It is replaced in one rename, so a kill at an
 While enough batches wait, none is added: the counters stay in HAProxy, the events in their files.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 WAITING_MAX = 20
 TRAFFIC_SECONDS = 5.0
+DRAIN_SECONDS_MAX = 3.0
 HOUR_SECONDS = 3600
 
 
@@ -69,7 +71,14 @@ class Metrics:
             self._save()
 
     async def before_reload(self) -> None:
-        """Put on disk what the worker that is about to be replaced has counted, and keep a session to it."""
+        """Put on disk what the worker that is about to be replaced has counted, and keep a session to it.
+
+        The one before it is given a moment to end, so that generations do not pile up.
+        """
+        deadline = time.monotonic() + DRAIN_SECONDS_MAX
+        while self._workers.has_retiring() and time.monotonic() < deadline:
+            await self.collect()
+            await asyncio.sleep(0.01)
         await self._workers.retire()
         await self._workers.read()
         self._batch(must_count=True)

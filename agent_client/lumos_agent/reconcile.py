@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
-COLLECT_SHARE = 100  # a round of collecting may take one part in this many of the time
+DRAIN_SECONDS = 0.1
+COLLECT_SHARE = 100  # a round of collecting may take one part in this many of the CPU
 _DIGEST_CHARACTERS = 64
 
 
@@ -191,7 +192,7 @@ class Agent:
 
     async def _collect(self) -> None:
         while True:
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 async with self._collecting:
                     made = await self._metrics.collect()
@@ -200,7 +201,8 @@ class Agent:
                 await self._ensure_worker()
             except (AgentError, OSError) as error:
                 log.warning("collect_failed", extra={"error": str(error)})
-            await asyncio.sleep(max(COLLECT_SECONDS, (time.monotonic() - began) * COLLECT_SHARE))
+            pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
+            await asyncio.sleep(max(pause, (time.process_time() - began) * COLLECT_SHARE))
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died."""

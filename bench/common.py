@@ -1,0 +1,110 @@
+"""What the benchmarks share: a stack of their own, an API client, percentiles, the report."""
+
+import argparse
+import http.client
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deploy.stack import HOSTNAME, Stack
+
+
+def parser(text: str | None) -> argparse.ArgumentParser:
+    """Return a parser with --json."""
+    made = argparse.ArgumentParser(description=text)
+    made.add_argument("--json", action="store_true", help="print one JSON object")
+    return made
+
+
+@contextmanager
+def running_stack(profile: str = "embedded") -> Iterator[Stack]:
+    """Start Lumos in a temporary folder and stop it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="lb-"))
+    folder.chmod(0o755)
+    stack = Stack(folder, profile=profile)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Api:
+    """A keep-alive connection to the API."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", stack.ports["web"], timeout=120)
+        self._headers = {"Authorization": f"Bearer {stack.secrets['api_key']}", "Content-Type": "application/json"}
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call /api/v1`path`; returns the decoded answer.
+
+        Raises:
+            RuntimeError: the API refused.
+        """
+        self._connection.request(
+            method, f"/api/v1{path}", json.dumps(body) if body is not None else None, self._headers
+        )
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
+        return json.loads(text) if text else None
+
+    def await_applied(self, server: str, seconds: float = 120.0) -> dict[str, Any]:
+        """Return the server when the shield serves its newest revision."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            row: dict[str, Any] = self.call("GET", f"/servers/{server}")
+            if row["applied_revision"] == row["revision"] and row["apply_state"] == "applied":
+                return row
+            time.sleep(0.05)
+        raise RuntimeError(f"not applied within {seconds:.0f} s: {row['apply_state']} {row['apply_report']}")
+
+
+def add_domains(stack: Stack, count: int) -> None:
+    """Add `count` domains to the demo server in one transaction, and wait until they are served."""
+    program = f"""
+from accounts.models import Account, User
+from accounts.tenancy import tenant_scope
+from django.db import transaction
+from domains.services import OriginData, add_domain
+from servers.models import Server
+account = Account.objects.get()
+with tenant_scope(account.pk), transaction.atomic():
+    server, actor = Server.objects.get(), User.objects.get()
+    origins = [OriginData(address="127.0.0.1", port={stack.ports["origin"]})]
+    for number in range({count}):
+        add_domain(hostname=f"d{{number}}.bench.example", origins=origins, servers=[server], actor=actor)
+"""
+    stack.manage("shell", "-v", "0", "-c", program)
+    Api(stack).await_applied(stack.secrets["server"])
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value below which `share` (0-1) of the values lie."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
+
+def report(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print a table, or with --json the last row as one object (all rows under "runs" where there are several)."""
+    if as_json:
+        print(json.dumps(rows[-1] | ({"runs": rows} if len(rows) > 1 else {})))
+        return
+    names = list(rows[0])
+    print("  ".join(f"{name:>18}" for name in names))
+    for row in rows:
+        print("  ".join(f"{row[name]:>18}" for name in names))
+
+
+__all__ = ["HOSTNAME", "Api", "add_domains", "parser", "percentile", "report", "running_stack"]
