@@ -220,10 +220,8 @@ class Applier:
             return
         self._generations.switch(before)
         with contextlib.suppress(HaproxyError):
-            if self._haproxy.master() is None:
-                await self._haproxy.start()
-            elif await self._haproxy.running_generation() != before:
-                await self._replace_worker(before)
+            await self._before_reload()
+            await self._haproxy.replace_master()
         self._finish()
 
     def _write_journal(self, journal: Journal) -> None:

@@ -113,6 +113,7 @@ class Haproxy:
             HaproxyError: a port is taken, or the worker does not come up.
         """
         state = self._state
+        before = await self._worker_pid()
         state.server_state.touch(mode=0o600)
         sockets = self._listen()
         with _log_pipe(state.fifo) as log, state.haproxy_log.open("ab") as errors:
@@ -127,14 +128,22 @@ class Haproxy:
             )
         started = _start_time(process.pid) or ""
         write_atomically(state.pid_file, msgspec.json.encode(Master(process.pid, started)))
-        await self._until_worker_answers(process)
+        await self._until_worker_answers(process, before)
 
-    async def _until_worker_answers(self, process: subprocess.Popen[bytes]) -> None:
+    async def _worker_pid(self) -> str:
+        """Return the process id of the worker that answers, empty if none does."""
+        try:
+            words = (await cli.ask(self._state.worker_socket, ["show info"])).split()
+        except HaproxyError:
+            return ""
+        return words[words.index("Pid:") + 1]
+
+    async def _until_worker_answers(self, process: subprocess.Popen[bytes], before: str) -> None:
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
         while asyncio.get_running_loop().time() < deadline:
             if process.poll() is not None:
                 raise HaproxyError(f"HAProxy ended at start: {self.last_words()}")
-            if await self.running_generation() is not None and await self._master_answers():
+            if await self._worker_pid() not in ("", before) and await self._master_answers():
                 return
             await asyncio.sleep(_POLL_SECONDS)
         raise HaproxyError(f"HAProxy did not answer within {READY_SECONDS:.0f} s: {self.last_words()}")
@@ -223,6 +232,16 @@ class Haproxy:
             if name.startswith("LUMOS_HTTP_") and not await _answers_421(listen):
                 return False
         return True
+
+    async def replace_master(self) -> None:
+        """Start another master on the same sockets, then let the old one end softly: no visitor notices.
+
+        A master that failed to load a configuration has closed its sockets and can reload no more.
+        """
+        old = self.master()
+        await self.start()
+        if old is not None:
+            os.kill(old.pid, signal.SIGUSR1)
 
     async def restart(self) -> None:
         """Replace a HAProxy whose worker died."""

@@ -61,11 +61,18 @@ def _templates() -> jinja2.Environment:
     return _environment()
 
 
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that an origin's address is, or None for a hostname."""
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
+
+
 def _server_line(origin: Origin, hostname: str) -> str:
     """Return one `server` line; every value is of a constrained type (schema.py)."""
-    try:
-        ip = ipaddress.ip_address(origin.address)
-    except ValueError:
+    ip = _ip(origin.address)
+    if ip is None:
         target, resolve = f"{origin.address}:{origin.port}", " resolvers lumos init-addr last,libc,none"
         name = origin.address
     else:
@@ -120,7 +127,7 @@ def _fixed_files() -> dict[str, bytes]:
 
 
 def _has_names(domain: Domain) -> bool:
-    return any(not origin.address[-1].isdigit() and ":" not in origin.address for origin in domain.origins)
+    return any(_ip(origin.address) is None for origin in domain.origins)
 
 
 class Identity(Struct, frozen=True, kw_only=True):

@@ -144,8 +144,8 @@ end
 local function has_call(kinds, texts, is_left)
   for at = 1, #texts do
     if sub(kinds, at, at) == "F" then
-      local is_bare_start = at == 1 and not is_left
-      if LOUD[texts[at]] and find(kinds, "^%([NQGF(SA]", at + 1) and not (is_bare_start and texts[at] ~= "pg_sleep" and #texts > 40) then
+      if LOUD[texts[at]] and not (at == 1 and not is_left)
+        and (find(kinds, "^%([NQG][),]", at + 1) or find(kinds, "^%([FSA(]", at + 1)) then
         return true
       end
       if at > 1 and find(sub(kinds, at - 1, at - 1), "[LO]") and find(kinds, "^%([NQGFSWB(]", at + 1)

@@ -1,0 +1,82 @@
+"""Small snapshots, and a shield without a control plane."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lumos_agent.apply import Applier
+from lumos_agent.certificates import make_default_certificate
+from lumos_agent.config import Settings, State
+from lumos_agent.counters import Workers
+from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.eventlog import EventLog
+from lumos_agent.metrics import Metrics
+from lumos_agent.protocol import Config
+from lumos_agent.reconcile import options_of
+from lumos_agent.schema import Domain, Origin, Policy, Snapshot, digest_of
+from lumos_agent.store import Store
+from tests.services import free_port
+
+TOKEN = "lmst_test"
+
+
+def ident(number: int) -> str:
+    """Return a readable id."""
+    return f"00000000-0000-0000-0000-{number:012d}"
+
+
+def domain(number: int = 1, *, hostname: str = "", port: int = 9, **changes: Any) -> Domain:
+    """Return a domain with one origin on loopback."""
+    origins = changes.pop("origins", (Origin(id=ident(1000 + number), address="127.0.0.1", port=port),))
+    return Domain(id=ident(number), hostname=hostname or f"d{number}.example", origins=origins, **changes)
+
+
+def snapshot(*domains: Domain) -> Snapshot:
+    """Return a snapshot in canonical order."""
+    return Snapshot(server_id=ident(0), domains=tuple(sorted(domains, key=lambda d: d.hostname)))
+
+
+def config(revision: int, *domains: Domain, allow_shrink: bool = False) -> Config:
+    """Return the message that brings a snapshot."""
+    data = snapshot(*domains).encode()
+    return Config(
+        epoch="e", revision=revision, digest=digest_of(data), snapshot=msgspec.Raw(data), allow_shrink=allow_shrink
+    )
+
+
+class Shield:
+    """A state directory with everything that works on it."""
+
+    def __init__(self, root: Path, port: int | None = None, on_step: Any = lambda step: None) -> None:
+        self.state = State(root)
+        self.state.create()
+        if port is not None:
+            listen = (f"127.0.0.1:{port}",)
+            self.state.save_settings(Settings(gateway_url="ws://127.0.0.1:1/agent/v1", http=listen, https=()))
+            self.state.token_file.write_text(TOKEN)
+            make_default_certificate(self.state.default_certificate)
+        settings = self.state.settings()
+        self.port = int(settings.http[0].rpartition(":")[2])
+        self.haproxy = Haproxy(self.state, settings.http, settings.https)
+        self.haproxy.adopt()
+        self.workers = Workers(self.state)
+        self.metrics = Metrics(self.state.spool_file, self.workers, EventLog(self.state.events, self.state.fifo))
+        self.applier = Applier(
+            self.state,
+            options_of(self.state),
+            self.haproxy,
+            Store(self.state.snapshot_file, TOKEN),
+            before_reload=self.metrics.before_reload,
+            on_step=on_step,
+        )
+
+    @classmethod
+    def new(cls, root: Path) -> "Shield":
+        """Make one on a free port."""
+        return cls(root, free_port())
+
+    async def stop(self) -> None:
+        """End HAProxy."""
+        self.haproxy.stop()
+        await self.haproxy.end_master()

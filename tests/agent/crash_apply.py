@@ -1,0 +1,29 @@
+"""Applies a configuration and kills itself at one step: python -m tests.agent.crash_apply STATE_DIR STEP ORIGIN_PORT."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.agent.builders import Shield, config, domain
+
+
+def die_at(wanted: str) -> object:
+    """Return a listener that kills this process when the step is reached."""
+
+    def listener(step: str) -> None:
+        if step == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return listener
+
+
+async def main() -> None:
+    root, step, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    shield = Shield(root, on_step=die_at(step))
+    await shield.applier.apply(config(2, domain(1, port=port), domain(2, port=port)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

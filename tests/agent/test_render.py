@@ -1,0 +1,100 @@
+"""Rendering: deterministic, and nothing of the input becomes a directive."""
+
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lumos_agent.certificates import make_default_certificate
+from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
+from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
+from tests.agent.builders import domain, ident, snapshot
+
+_INSIDE = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=40)
+_EDGE = st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789")
+_LABELS = st.builds(lambda first, inside, last: first + inside + last, _EDGE, _INSIDE, _EDGE)
+_HOSTNAMES = st.builds(lambda labels, top: ".".join([*labels, f"x{top}"]), st.lists(_LABELS, min_size=1, max_size=4), _LABELS)
+_ADDRESSES = st.one_of(st.ip_addresses().map(str), _HOSTNAMES)
+_POLICIES = st.builds(
+    Policy,
+    mode=st.sampled_from(["off", "detect", "block"]),
+    level=st.sampled_from(["low", "medium", "high"]),
+    deny=st.lists(st.ip_addresses().map(lambda ip: f"{ip}/{ip.max_prefixlen}"), max_size=3, unique=True).map(tuple),
+)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    names = draw(st.lists(_HOSTNAMES, min_size=1, max_size=5, unique=True))
+    domains = []
+    for number, name in enumerate(names):
+        origins = tuple(
+            Origin(
+                id=ident(number * 10 + index),
+                address=draw(_ADDRESSES),
+                port=draw(st.integers(1, 65535)),
+                weight=draw(st.integers(0, 256)),
+                backup=draw(st.booleans()),
+                tls=draw(st.sampled_from(["off", "on", "verify"])),
+            )
+            for index in range(draw(st.integers(0, 3)))
+        )
+        domains.append(Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES)))
+    return snapshot(*domains)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    root = tmp_path_factory.mktemp("render")
+    make_default_certificate(root / "default.pem")
+    (root / "state").touch()
+    (root / "waf.lua").write_text(lua_bundle())
+    return Options(
+        http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
+        certificate=str(root / "default.pem"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
+    )  # fmt: skip
+
+
+def check(artefact: Artefact, folder: Path) -> str:
+    """Return HAProxy's verdict."""
+    files = {"haproxy.cfg": artefact.cfg.encode(), **artefact.files}
+    files |= {f"maps/{name}.map": map_text(entries) for name, entries in artefact.maps.items()}
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    done = subprocess.run(["haproxy", "-c", "-f", folder / "haproxy.cfg"], capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.integration
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(snapshots())
+def test_haproxy_accepts_every_snapshot(options: Options, tmp_path: Path, given_snapshot: Snapshot) -> None:
+    assert check(render(given_snapshot, options, Identity()), tmp_path) == ""
+
+
+@given(snapshots())
+def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: Snapshot) -> None:
+    options = Options(http=("1.2.3.4:80",), https=(), run_dir="/r", certificate="/c", server_state="/s", engine="/e")
+    copy = Snapshot.decode(given_snapshot.encode())
+    assert copy == given_snapshot
+    assert render(copy, options, Identity()) == render(given_snapshot, options, Identity())
+
+
+@pytest.mark.parametrize(
+    "hostname", ["a\nuse_backend x", "a.example\n", "a b.example", 'a".example', "a.example#", "*", "..", "A.example"]
+)
+def test_schema_refuses_what_could_be_a_directive(hostname: str) -> None:
+    data = snapshot(domain(hostname="x.example")).encode()
+    bad = msgspec.json.decode(data)
+    bad["domains"][0]["hostname"] = hostname
+    with pytest.raises(SchemaError):
+        Snapshot.decode(msgspec.json.encode(bad))
+
+
+def test_duplicate_hostnames_are_refused() -> None:
+    with pytest.raises(SchemaError, match="same hostname"):
+        snapshot(domain(1, hostname="a.example"), domain(2, hostname="a.example"))

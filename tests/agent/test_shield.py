@@ -1,0 +1,284 @@
+"""The shield with a real HAProxy: apply, lists, crashes, counters, events."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lumos_agent.counters import parse_info
+from lumos_agent.drivers import cli
+from lumos_agent.errors import ApplyError
+from lumos_agent.protocol import BatchAck
+from lumos_agent.render import haproxy as rendering
+from lumos_agent.schema import Origin, Policy
+from tests.agent.builders import Shield, config, domain, ident
+from tests.agent.visitor import get, origin
+
+# A shield keeps its sockets open until its process ends; here many shields share one process.
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+STEPS = ["decode", "guard", "render", "write", "check", "journal", "switch", "reload", "probe", "store", "done"]
+
+
+@pytest.fixture
+async def shield() -> AsyncIterator[Shield]:
+    with tempfile.TemporaryDirectory(prefix="la-") as folder:
+        made = Shield.new(Path(folder))
+        try:
+            await made.applier.repair()
+            yield made
+        finally:
+            await made.stop()
+
+
+async def worker_pid(shield: Shield) -> int:
+    return int(parse_info(await cli.ask(shield.state.worker_socket, ["show info"]))["Pid"])
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is awaited is outside this process
+            await asyncio.sleep(0.02)
+
+
+async def test_domain_is_served_and_unknown_hosts_are_not(shield: Shield) -> None:
+    async with origin() as port:
+        done = await shield.applier.apply(config(1, domain(port=port)))
+        assert done.how == "reload"
+        status, answer = await get(shield.port, "D1.example.:80", "/x", "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6")
+        assert status == 200
+        assert "6.6.6.6" not in answer
+        assert "x-forwarded-for: 127.0.0.1" in answer.lower()
+        assert "x-forwarded-proto: http" in answer.lower()
+        assert (await get(shield.port, "other.example"))[0] == 421
+
+
+async def test_dead_origin_is_our_page_and_disturbs_nobody(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(1, port=port), domain(2, port=9)))
+        dead, alive = await asyncio.gather(get(shield.port, "d2.example"), get(shield.port, "d1.example"))
+        assert dead[0] == 503
+        assert "Site unavailable" in dead[1]
+        assert alive[0] == 200
+
+
+async def test_name_that_does_not_resolve_stops_nothing(shield: Shield) -> None:
+    async with origin() as port:
+        named = (Origin(id=ident(77), address="no-such-host.invalid", port=80),)
+        await shield.applier.apply(config(1, domain(1, port=port), domain(2, origins=named)))
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        assert (await get(shield.port, "d2.example"))[0] == 503
+
+
+async def test_lists_change_at_run_time_and_disk_says_the_same(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port), domain(2, port=port)))
+        pid = await worker_pid(shield)
+        steps = [
+            (Policy(deny=("127.0.0.0/8",)), 403),
+            (Policy(deny=("127.0.0.0/8",), allow=("127.0.0.1/32",)), 200),
+            (Policy(deny=("127.0.0.1/32",)), 403),
+            (Policy(), 200),
+        ]
+        for revision, (policy, expected) in enumerate(steps, start=2):
+            done = await shield.applier.apply(config(revision, domain(port=port, policy=policy), domain(2, port=port)))
+            assert done.how == "runtime"
+            assert (await get(shield.port, "d1.example"))[0] == expected
+            assert (await get(shield.port, "d2.example"))[0] == 200
+        assert await worker_pid(shield) == pid
+        await shield.haproxy.reload(shield.applier.running()[0])  # type: ignore[index]
+        assert (await get(shield.port, "d1.example"))[0] == 200
+
+
+@pytest.mark.parametrize("mode", ["off", "detect", "block"])
+async def test_modes(shield: Shield, mode: str) -> None:
+    attack = "/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--"
+    async with origin() as port:
+        policy = Policy(mode=mode)  # type: ignore[arg-type]
+        await shield.applier.apply(config(1, domain(port=port, policy=policy)))
+        assert (await get(shield.port, "d1.example", attack, "User-Agent: t\"e\\s't"))[0] == (403 if mode == "block" else 200)
+        if mode == "off":
+            await shield.metrics.collect()
+            assert shield.metrics.first_waiting is None
+        else:
+            async with asyncio.timeout(5):
+                while not await shield.metrics.collect():
+                    await asyncio.sleep(0.02)
+            assert (batch := shield.metrics.first_waiting) is not None
+            (event,) = batch.events
+            assert (event.action, event.rules, event.host) == (mode, ("sqli-union",), "d1.example")
+            assert event.query == attack[2:]
+            assert event.user_agent == "t\"e\\s't"
+
+
+async def test_refused_configuration_is_rolled_back_with_haproxys_words(
+    shield: Shield, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        pid = await worker_pid(shield)
+        real = rendering._backend
+        monkeypatch.setattr(rendering, "_backend", lambda *a: real(*a) + "    no-such-keyword at all\n")
+        with pytest.raises(ApplyError, match="unknown keyword 'no-such-keyword'") as caught:
+            await shield.applier.apply(config(2, domain(port=port), domain(2, port=port)))
+        assert caught.value.stage == "check"
+        assert await worker_pid(shield) == pid
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        monkeypatch.undo()
+        assert (await shield.applier.apply(config(3, domain(port=port), domain(2, port=port)))).how == "reload"
+        assert (await get(shield.port, "d2.example"))[0] == 200
+
+
+async def test_configuration_that_passes_the_check_but_does_not_start_is_rolled_back(
+    shield: Shield, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        real = rendering._backend
+        bind = f"\nfrontend clash from base\n    bind 127.0.0.1:{port}\n"
+        monkeypatch.setattr(rendering, "_backend", lambda *a: real(*a) + bind)
+        monkeypatch.setattr("lumos_agent.drivers.haproxy.READY_SECONDS", 2.0)
+        with pytest.raises(ApplyError) as caught:
+            await shield.applier.apply(config(2, domain(port=port, policy=Policy(level="high"))))
+        assert caught.value.stage == "reload"
+        monkeypatch.undo()
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        assert shield.applier.identity().revision == 1
+        assert (await shield.applier.apply(config(3, domain(2, port=port)))).how == "reload"
+
+
+async def test_big_shrink_is_held_back_unless_people_did_it(shield: Shield) -> None:
+    many = [domain(number) for number in range(1, 6)]
+    await shield.applier.apply(config(1, *many))
+    with pytest.raises(ApplyError, match="Held back") as caught:
+        await shield.applier.apply(config(2))
+    assert caught.value.stage == "guard"
+    assert (await shield.applier.apply(config(3, allow_shrink=True))).how == "reload"
+
+
+async def test_wrong_digest_is_refused(shield: Shield) -> None:
+    with pytest.raises(ApplyError, match="digest"):
+        await shield.applier.apply(msgspec.structs.replace(config(1, domain()), digest="0" * 64))
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_agent_killed_at_any_step_of_an_apply(shield: Shield, step: str) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        argv = [sys.executable, "-m", "tests.agent.crash_apply", str(shield.state.root), step, str(port)]
+        died = await asyncio.create_subprocess_exec(*argv)
+        assert await died.wait() == -signal.SIGKILL
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        restarted = Shield(shield.state.root)
+        await restarted.applier.repair()
+        number, artefact = restarted.applier.running() or (0, None)
+        assert await restarted.haproxy.running_generation() == number
+        assert artefact is not None
+        assert not restarted.state.journal_file.exists()
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        is_new = rendering.identity_of(artefact).revision == 2
+        assert (await get(shield.port, "d2.example"))[0] == (200 if is_new else 421)
+        await restarted.applier.apply(config(3, domain(port=port), domain(2, port=port)))
+        assert (await get(shield.port, "d2.example"))[0] == 200
+
+
+async def test_killed_worker_loses_no_new_connection(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        os.kill(await worker_pid(shield), signal.SIGKILL)
+        waiting = [asyncio.create_task(get(shield.port, "d1.example")) for _ in range(20)]
+        await until(lambda: shield.haproxy.master() is None or shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await shield.applier.revive()
+        assert [status for status, _ in await asyncio.gather(*waiting)] == [200] * 20
+
+
+async def test_later_agent_takes_the_sockets_over(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        later = Shield(shield.state.root)
+        assert set(later.haproxy._sockets) == {"LUMOS_HTTP_0"}
+        for opened in shield.haproxy._sockets.values():
+            opened.close()
+        shield.haproxy._sockets.clear()
+        os.kill(await worker_pid(shield), signal.SIGKILL)
+        waiting = asyncio.create_task(get(shield.port, "d1.example"))
+        await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await later.applier.revive()
+        assert (await waiting)[0] == 200
+
+
+async def test_counters_are_exact_over_reloads_and_agent_deaths(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        counted, agent = 0, shield
+        for revision in range(2, 6):
+            await agent.workers.attach()
+            for _ in range(25):
+                await get(agent.port, "d1.example")
+            policy = Policy(level="high", deny=(f"10.0.0.{revision}/32",))
+            await agent.applier.apply(config(revision, domain(port=port), domain(revision, port=port, policy=policy)))
+            await get(agent.port, "d1.example")
+            counted += await drained(agent)
+            for worker in agent.workers.all:
+                await worker.session.close()
+            agent = Shield(shield.state.root)
+        await agent.workers.attach()
+        agent.metrics._traffic_at = -1e9
+        await agent.metrics.collect()
+        counted += await drained(agent)
+        assert counted == 4 * 26
+
+
+async def drained(agent: Shield) -> int:
+    """Acknowledge everything that waits and return the requests in it."""
+    total = 0
+    while (batch := agent.metrics.first_waiting) is not None:
+        total += sum(part.requests for part in batch.traffic)
+        agent.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
+    return total
+
+
+async def test_roll_back_by_hand(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(1, port=port)))
+        await shield.applier.apply(config(2, domain(2, port=port)))
+        assert (await shield.applier.roll_back()).revision == 1
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        assert (await get(shield.port, "d2.example"))[0] == 421
+
+
+async def test_full_disk_changes_nothing(shield: Shield, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+
+        def full(path: Path, data: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("lumos_agent.generations._write_durably", full)
+        with pytest.raises(ApplyError, match="No space left") as caught:
+            await shield.applier.apply(config(2, domain(2, port=port)))
+        assert caught.value.stage == "write"
+        assert (await get(shield.port, "d1.example"))[0] == 200
+
+
+def test_generated_file_passes_a_plain_check(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="la-") as folder:
+        made = Shield.new(Path(folder))
+
+        async def go() -> None:
+            await made.applier.repair()
+            await made.stop()
+
+        asyncio.run(go())
+        argv = ["haproxy", "-c", "-f", made.state.current / "haproxy.cfg"]
+        assert subprocess.run(argv, capture_output=True).returncode == 0
