@@ -30,6 +30,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
 
     server_id: uuid.UUID
     account_id: uuid.UUID
+    _delivery: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Accept an agent that shows a valid token; refuse others with a close code that says why."""
@@ -38,7 +39,6 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self.agent_digest = ""
         self.heard_at = time.monotonic()
         self._stale = asyncio.Event()
-        self._delivery: asyncio.Task[None] | None = None
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
         headers = dict(self.scope["headers"])
         token = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
