@@ -1,0 +1,178 @@
+"""The whole product on real processes: what the demo promises, and what happens when a part is killed."""
+
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.common import Api
+from bench.load import Load
+from deploy.stack import HOSTNAME, Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("stack"), pytest.mark.timeout(300)]
+ATTACK = "/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--"
+BACK_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module", params=["embedded", "postgres"])
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="le-"))
+    folder.chmod(0o755)
+    made = Stack(folder, profile=request.param)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def api(stack: Stack) -> Api:
+    return Api(stack)
+
+
+def until(condition: Callable[[], Any], seconds: float = BACK_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+    return value
+
+
+def shield(stack: Stack, path: str, hostname: str = HOSTNAME) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", stack.ports["http"], timeout=20)
+    connection.request("GET", path, headers={"Host": hostname, "Connection": "close"})
+    answer = connection.getresponse()
+    text = answer.read().decode(errors="replace")
+    connection.close()
+    return answer.status, text
+
+
+def requests_counted(api: Api) -> int:
+    return sum(row["requests"] for row in api.call("GET", "/metrics?page_size=500")["results"])
+
+
+def test_origin_answers_and_the_attack_becomes_an_event(stack: Stack, api: Api) -> None:
+    status, text = shield(stack, "/")
+    assert (status, "Hello from the origin" in text) == (200, True)
+    assert shield(stack, ATTACK)[0] == 403
+    events = until(lambda: api.call("GET", f"/events?host={HOSTNAME}")["results"], 10)
+    assert events[0]["rules"] == ["sqli-union"]
+
+
+def test_deny_list_closes_and_opens_within_a_second(stack: Stack, api: Api) -> None:
+    entry = {"domain": stack.secrets["domain"], "kind": "deny", "network": "127.0.0.1"}
+    made = api.call("POST", "/ip-lists", entry)
+    until(lambda: shield(stack, "/")[0] == 403, 1.0)
+    api.call("DELETE", f"/ip-lists/{made['id']}")
+    until(lambda: shield(stack, "/")[0] == 200, 1.0)
+
+
+def test_dead_origin_is_our_page_and_disturbs_nobody(stack: Stack, api: Api) -> None:
+    server = stack.secrets["server"]
+    origin = {"address": "127.0.0.1", "port": 9}
+    made = api.call("POST", "/domains", {"hostname": "dead.example", "servers": [server], "origins": [origin]})
+    api.await_applied(server)
+    status, text = shield(stack, "/", "dead.example")
+    assert (status, "Site unavailable" in text) == (503, True)
+    assert shield(stack, "/")[0] == 200
+    api.call("DELETE", f"/domains/{made['id']}")
+    api.await_applied(server)
+    assert shield(stack, "/", "dead.example")[0] == 421
+
+
+@contextmanager
+def killed(stack: Stack, name: str) -> Iterator[None]:
+    pid = worker_pid(stack) if name == "haproxy-worker" else stack.pid(name)
+    os.kill(pid, signal.SIGKILL)
+    yield
+    if name != "haproxy-worker":
+        until(lambda: stack.pid(name) not in (0, pid))
+
+
+def worker_pid(stack: Stack) -> int:
+    from lumos_agent.counters import parse_info
+    from lumos_agent.drivers import cli
+
+    path = stack.agent_state / "run" / "w.sock"
+    return int(parse_info(asyncio.run(cli.ask(path, ["show info"])))["Pid"])
+
+
+async def loaded(stack: Stack, action: Callable[[], None]) -> Load:
+    async with Load(stack.ports["http"], HOSTNAME, keep_alive=3, new=2) as load:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(action)
+        await asyncio.sleep(1)
+    return load
+
+
+@pytest.mark.parametrize("name", ["web", "gateway", "worker", "redis", "agent", "haproxy-worker"])
+def test_killed_part_comes_back_and_visitors_notice_nothing(stack: Stack, name: str) -> None:
+    server = stack.secrets["server"]
+    before = settled(stack)
+
+    def action() -> None:
+        with killed(stack, name):
+            pass
+
+    load = asyncio.run(loaded(stack, action))
+    in_flight = 5 if name == "haproxy-worker" else 0
+    assert load.failed <= in_flight, load.failures
+
+    def is_back() -> bool:
+        try:
+            return bool(Api(stack).call("GET", f"/servers/{server}")["status"] == "online")
+        except (OSError, RuntimeError, http.client.HTTPException):
+            return False
+
+    until(is_back)
+    Api(stack).call("PATCH", f"/domains/{stack.secrets['domain']}", {"hostname": HOSTNAME})
+    wanted = before + sum(load.statuses.values())
+    if name == "haproxy-worker":
+        # What the dead worker answered after it was last read, at most a second of load, died with it.
+        assert wanted - 1000 <= settled(stack) <= wanted + in_flight
+    else:
+        until(lambda: requests_counted(Api(stack)) >= wanted)
+        assert settled(stack) == wanted
+
+
+def settled(stack: Stack) -> int:
+    """Return the requests counted once two looks six seconds apart agree: traffic is delivered every five."""
+    api, seen = Api(stack), -1
+    while (now := requests_counted(api)) != seen:
+        seen = now
+        time.sleep(6.5)
+    return now
+
+
+def test_second_sign_up_sees_nothing_of_the_first(stack: Stack) -> None:
+    program = """
+import json
+from accounts.api_keys import create_api_key
+from accounts.models import User
+from accounts.services import create_account
+from accounts.tenancy import tenant_scope
+user = User.objects.filter(email="mallory@example.com").first() or User.objects.create_user("mallory@example.com", "x" * 20)
+account = create_account(owner=user, name="Mallory")
+with tenant_scope(account.pk):
+    print(json.dumps(create_api_key(name="m", scope="admin", actor=user)[1]))
+"""
+    key = json.loads(stack.manage("shell", "-v", "0", "-c", program).strip().splitlines()[-1])
+    spy = Api(stack)
+    spy._headers["Authorization"] = f"Bearer {key}"
+    for path in ("servers", "domains", "policies", "ip-lists", "events", "metrics"):
+        assert spy.call("GET", f"/{path}")["results"] == []
+    for path in (f"/servers/{stack.secrets['server']}", f"/domains/{stack.secrets['domain']}"):
+        with pytest.raises(RuntimeError, match=" 404 "):
+            spy.call("GET", path)
