@@ -194,11 +194,16 @@ class Stack:
         return "\n".join(lines) + "\n"
 
     def _supervise(self) -> None:
-        subprocess.run(
-            [BIN / "supervisord", "-c", self._config],
-            check=True, cwd=ROOT, env={**os.environ, **self.environment()}, stdin=subprocess.DEVNULL,
-            stdout=(self.logs / "supervisord.out").open("wb"), stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        with (self.logs / "supervisord.out").open("wb") as output:
+            subprocess.run(
+                [str(BIN / "supervisord"), "-c", str(self._config)],
+                check=True,
+                cwd=ROOT,
+                env={**os.environ, **self.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         self._until("redis", lambda: not _is_free(self.ports["redis"]))
         if self.profile == "postgres":
             self._until("postgres", lambda: not _is_free(self.ports["postgres"]))
@@ -265,7 +270,17 @@ class Stack:
         if user:
             _let_through(self.folder)
             shutil.chown(data, user)
-        argv = [_postgres_bin() / "initdb", "-D", data, "-U", "lumos", "--auth=trust", "-E", "UTF8", "--locale=C"]
+        argv = [
+            str(_postgres_bin() / "initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "lumos",
+            "--auth=trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         done = subprocess.run(
             argv, capture_output=True, text=True, user=user, cwd="/", env={"PATH": os.environ["PATH"]}
         )

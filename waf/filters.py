@@ -9,7 +9,7 @@ from waf.models import ListKind
 class AddressFilter(django_filters.Filter):
     """An exact IP address; anything else is a message, not a database error."""
 
-    field_class = forms.GenericIPAddressField
+    field_class: type[forms.Field] = forms.GenericIPAddressField
 
 
 class PolicyFilter(django_filters.FilterSet):

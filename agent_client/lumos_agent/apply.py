@@ -263,12 +263,12 @@ class Applier:
         try:
             await self._haproxy.start()
         except HaproxyError as error:
-            log.error("current_configuration_does_not_start", extra={"error": str(error)[-2000:]})  # noqa: TRY400
+            log.error("current_configuration_does_not_start", extra={"error": str(error)[-2000:]})
         else:
-            return
+            return None
         with contextlib.suppress(ApplyError):
             if await self._put_stored():
-                return
+                return None
         for number in reversed(self._generations.numbers()):
             self._generations.switch(number)
             with contextlib.suppress(HaproxyError):

@@ -152,7 +152,8 @@ async def _doctor(args: argparse.Namespace, state: State) -> int:
 
 
 async def _shutdown(args: argparse.Namespace, state: State) -> int:
-    if not args.yes and input("HAProxy ends and every site on this shield goes offline. Go on? [y/N] ").lower() != "y":
+    question = "HAProxy ends and every site on this shield goes offline. Go on? [y/N] "
+    if not args.yes and (await asyncio.to_thread(input, question)).strip().lower() != "y":
         return 1
     settings = state.settings()
     haproxy = Haproxy(state, settings.http, settings.https)

@@ -126,7 +126,8 @@ def read_status(state: State) -> dict[str, object] | None:
 
 
 CHECKS: tuple[Callable[[State], Awaitable[Finding]], ...] = (
-    _haproxy_installed, _enrolled, _disk, _configuration, _haproxy_running, _workers, _listening, _gateway, _agent_running,
+    _haproxy_installed, _enrolled, _disk, _configuration, _haproxy_running, _workers, _listening, _gateway,
+    _agent_running,
 )  # fmt: skip
 
 

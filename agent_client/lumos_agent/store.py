@@ -65,6 +65,6 @@ class Store:
             return msgspec.msgpack.decode(plain, type=Stored)
         except (InvalidTag, msgspec.DecodeError) as error:
             raise AgentError(
-                f"{self._path} cannot be decrypted with this token (rotated, or the file was changed); HAProxy goes on, "
-                "the configuration is fetched anew from the control plane"
+                f"{self._path} cannot be decrypted with this token (rotated, or the file was changed); HAProxy goes "
+                "on, the configuration is fetched anew from the control plane"
             ) from error

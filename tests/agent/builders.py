@@ -14,7 +14,7 @@ from lumos_agent.eventlog import EventLog
 from lumos_agent.metrics import Metrics
 from lumos_agent.protocol import Config
 from lumos_agent.reconcile import options_of
-from lumos_agent.schema import Domain, Origin, Policy, Snapshot, digest_of
+from lumos_agent.schema import Domain, Origin, Snapshot, digest_of
 from lumos_agent.store import Store
 from tests.services import free_port
 

@@ -16,7 +16,9 @@ from tests.agent.builders import domain, ident, snapshot
 _INSIDE = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=40)
 _EDGE = st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789")
 _LABELS = st.builds(lambda first, inside, last: first + inside + last, _EDGE, _INSIDE, _EDGE)
-_HOSTNAMES = st.builds(lambda labels, top: ".".join([*labels, f"x{top}"]), st.lists(_LABELS, min_size=1, max_size=4), _LABELS)
+_HOSTNAMES = st.builds(
+    lambda labels, top: ".".join([*labels, f"x{top}"]), st.lists(_LABELS, min_size=1, max_size=4), _LABELS
+)
 _ADDRESSES = st.one_of(st.ip_addresses().map(str), _HOSTNAMES)
 _POLICIES = st.builds(
     Policy,

@@ -47,7 +47,7 @@ async def worker_pid(shield: Shield) -> int:
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is awaited is outside this process
+        while not condition():
             await asyncio.sleep(0.02)
 
 
@@ -55,7 +55,9 @@ async def test_domain_is_served_and_unknown_hosts_are_not(shield: Shield) -> Non
     async with origin() as port:
         done = await shield.applier.apply(config(1, domain(port=port)))
         assert done.how == "reload"
-        status, answer = await get(shield.port, "D1.example.:80", "/x", "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6")
+        status, answer = await get(
+            shield.port, "D1.example.:80", "/x", "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6"
+        )
         assert status == 200
         assert "6.6.6.6" not in answer
         assert "x-forwarded-for: 127.0.0.1" in answer.lower()
@@ -106,7 +108,9 @@ async def test_modes(shield: Shield, mode: str) -> None:
     async with origin() as port:
         policy = Policy(mode=mode)  # type: ignore[arg-type]
         await shield.applier.apply(config(1, domain(port=port, policy=policy)))
-        assert (await get(shield.port, "d1.example", attack, "User-Agent: t\"e\\s't"))[0] == (403 if mode == "block" else 200)
+        assert (await get(shield.port, "d1.example", attack, "User-Agent: t\"e\\s't"))[0] == (
+            403 if mode == "block" else 200
+        )
         if mode == "off":
             await shield.metrics.collect()
             assert shield.metrics.first_waiting is None
@@ -280,5 +284,5 @@ def test_generated_file_passes_a_plain_check(tmp_path: Path) -> None:
             await made.stop()
 
         asyncio.run(go())
-        argv = ["haproxy", "-c", "-f", made.state.current / "haproxy.cfg"]
+        argv = ["haproxy", "-c", "-f", str(made.state.current / "haproxy.cfg")]
         assert subprocess.run(argv, capture_output=True).returncode == 0

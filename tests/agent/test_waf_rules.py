@@ -69,7 +69,7 @@ def judged(tmp_path: Path, requests: list[tuple[str, str, str]]) -> list[list[st
     (tmp_path / "waf.lua").write_text(lua_bundle())
     (tmp_path / "run.lua").write_text(_RUNNER)
     (tmp_path / "in").write_text("".join("\t".join(request) + "\n" for request in requests))
-    argv = ["lua5.3", tmp_path / "run.lua", tmp_path / "waf.lua", tmp_path / "in"]
+    argv = ["lua5.3", *(str(tmp_path / name) for name in ("run.lua", "waf.lua", "in"))]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return [[rule for rule in line.split(",") if rule] for line in done.stdout.splitlines()]
@@ -101,5 +101,3 @@ def test_engine_survives_anything_and_stays_cheap(tmp_path: Path) -> None:
     ]  # fmt: skip
     answers = judged(tmp_path, [("high", "/" + text.replace("?", ""), text) for text in hostile])
     assert len(answers) == len(hostile)
-
-

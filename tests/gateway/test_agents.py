@@ -29,7 +29,12 @@ BOOT = str(uuid.uuid4())
 
 def hello(digest: str = "") -> protocol.Hello:
     return protocol.Hello(
-        protocol=1, boot_id=BOOT, epoch="", revision=0, digest=digest, facts=protocol.Facts(agent_version="t", clock=1.0)
+        protocol=1,
+        boot_id=BOOT,
+        epoch="",
+        revision=0,
+        digest=digest,
+        facts=protocol.Facts(agent_version="t", clock=1.0),
     )
 
 
@@ -69,9 +74,10 @@ async def agent(alice: Tenant) -> AsyncIterator[Agent]:
 
 
 async def stop_tasks() -> None:
-    for task in consumers.gateway._tasks:
+    tasks = vars(consumers)["gateway"]._tasks
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*consumers.gateway._tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def row(tenant: Tenant) -> Server:
@@ -128,9 +134,7 @@ async def test_change_reaches_the_agent_through_redis(agent: Agent, alice: Tenan
     assert b"198.51.100.0/24" in bytes(second.snapshot)
 
 
-async def test_lost_wake_up_is_found_by_the_sweep(
-    agent: Agent, alice: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lost_wake_up_is_found_by_the_sweep(agent: Agent, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servers.gateway.SWEEP_SECONDS", 0.1)
     await agent.greet()
     first = await agent.hear(protocol.Config)

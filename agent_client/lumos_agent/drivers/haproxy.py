@@ -1,9 +1,9 @@
 """HAProxy as a process of its own: started detached, reloaded through the master CLI, watched through a CLI session.
 
-The agent opens the listening sockets, HAProxy inherits them and the agent keeps them open, so that they survive a worker
-that is killed (the master ends with it): new connections wait in the backlog until the next worker is there. An agent that
-starts later takes them over from the worker. The log is a FIFO that HAProxy itself holds open, so that
-the agent may come and go.
+The agent opens the listening sockets, HAProxy inherits them and the agent keeps them open, so that they survive a
+worker that is killed (the master ends with it): new connections wait in the backlog until the next worker is there. An
+agent that starts later takes them over from the worker. The log is a FIFO that HAProxy itself holds open, so that the
+agent may come and go.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class Haproxy:
         return None if code == 0 else readable(output, folder)
 
     def adopt(self) -> None:
-        """Take copies of the listening sockets of a HAProxy that an earlier agent started, where the kernel allows it."""
+        """Take copies of the listening sockets of an earlier agent's HAProxy, where the kernel allows it."""
         if (master := self.master()) is None:
             return
         for opened in sockets_of(master.pid):
