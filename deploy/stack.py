@@ -302,7 +302,7 @@ class Stack:
     def end_strays(self) -> None:
         """End what an earlier, killed supervisor left behind: processes that carry this stack's mark."""
         if not self.is_running():
-            for pid in _marked(str(self.folder)):
+            for pid in marked(str(self.folder)):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 _await_end(pid)
@@ -398,7 +398,8 @@ def _let_through(folder: Path) -> None:
             parent.chmod(mode | 0o001)
 
 
-def _marked(folder: str) -> list[int]:
+def marked(folder: str) -> list[int]:
+    """Return the process ids of everything that the stack of `folder` started."""
     wanted = f"{MARK}={folder}".encode()
     found = []
     for entry in Path("/proc").iterdir():
