@@ -1,6 +1,6 @@
 """What all API views share: pagination and answers outside DRF's reach."""
 
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from rest_framework import pagination
 
 from lumos.problems import problem_json
@@ -15,8 +15,16 @@ class CursorPagination(pagination.CursorPagination):
     ordering = ("-created_at", "-id")
 
 
-def unknown_path(request: HttpRequest, path: str = "") -> JsonResponse:
-    """Answer API paths that no route matches."""
+class SlashRedirect(HttpResponsePermanentRedirect):
+    """308 keeps method and body (RFC 9110, section 15.4.9)."""
+
+    status_code = 308
+
+
+def unknown_path(request: HttpRequest, path: str = "") -> HttpResponse:
+    """Answer API paths that no route matches; a final slash too many is redirected."""
+    if path.endswith("/"):
+        return SlashRedirect(request.get_full_path().replace("/?", "?").rstrip("/"))
     return problem_json(
         404, "not_found", "Not found", f"There is no /api/v1/{path}. The description of the API is at /api/v1/docs."
     )

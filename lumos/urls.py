@@ -1,5 +1,6 @@
 """Routes. The gateway role serves health only; the web role pages and API."""
 
+from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
@@ -12,6 +13,9 @@ from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet
 from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
+
+# The API browser brings its page's few style rules inline.
+INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
 
 router = SimpleRouter(trailing_slash=False)
 router.register("servers", ServerViewSet, "api-server")
@@ -29,7 +33,11 @@ health: list[URLPattern | URLResolver] = [
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
-    path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path(
+        "api/v1/docs",
+        csp_update(INLINE_STYLE)(SpectacularSwaggerSplitView.as_view(url_name="api-schema")),
+        name="api-docs",
+    ),
     re_path(r"^api/v1/(?P<path>.*)$", unknown_path),
     path("auth/", include("allauth.urls")),
     path("operator/", admin.site.urls),

@@ -37,6 +37,7 @@ class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
         model = ListEntry
         fields = ("id", "domain", "kind", "network", "note", "created_at")
         read_only_fields = ("id", "created_at")
+        validators = ()  # the service tells of a duplicate, as 409
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -107,6 +107,8 @@ def canonical_network(text: str) -> str:
     Raises:
         ValueError: not an IP address or network.
     """
+    if "%" in text:
+        raise ValueError("an address with a zone is valid on one machine only")
     interface = ipaddress.ip_interface(text)
     mapped = interface.ip.ipv4_mapped if isinstance(interface.ip, ipaddress.IPv6Address) else None
     if mapped is not None and interface.network.prefixlen >= 96:

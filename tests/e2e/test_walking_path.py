@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from bench.common import Api
 from bench.load import Load
-from deploy.stack import HOSTNAME, Stack, marked
+from deploy.stack import EMAIL, HOSTNAME, ROOT, Stack, marked
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 
@@ -30,6 +33,10 @@ pytestmark = [
 ]
 ATTACK = "/?id=1%27%20UNION%20SELECT%20password%20FROM%20users--"
 BACK_SECONDS = 30.0
+CHROMIUM = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 
 @contextmanager
@@ -114,6 +121,65 @@ def test_dead_origin_is_our_page_and_disturbs_nobody(stack: Stack, api: Api) -> 
     api.call("DELETE", f"/domains/{made['id']}")
     api.await_applied(server)
     assert shield(stack, "/", "dead.example")[0] == 421
+
+
+def test_refused_configuration_is_shown_and_the_next_good_change_heals(stack: Stack, api: Api) -> None:
+    server = stack.secrets["server"]
+    origin = {"address": "127.0.0.1", "port": stack.ports["origin"]}
+    stack.control("stop", "agent")
+    argv = [sys.executable, "-m", "tests.e2e.faulty_agent", "--state-dir", str(stack.agent_state), "run"]
+    with (stack.logs / "faulty.log").open("wb") as log:
+        faulty = subprocess.Popen(argv, cwd=ROOT, stderr=log)
+    try:
+        made = api.call("POST", "/domains", {"hostname": "bad-one.example", "servers": [server], "origins": [origin]})
+        row = until(lambda: (r := api.call("GET", f"/servers/{server}"))["apply_state"] == "failed" and r)
+        assert "unknown keyword 'no-such-keyword'" in row["apply_report"]["message"]
+        assert row["apply_report"]["rolled_back"]
+        assert shield(stack, "/")[0] == 200
+        api.call("PATCH", f"/domains/{made['id']}", {"hostname": "good-one.example"})
+        api.await_applied(server)
+        assert shield(stack, "/", "good-one.example")[0] == 200
+        api.call("DELETE", f"/domains/{made['id']}")
+        api.await_applied(server)
+    finally:
+        faulty.terminate()
+        faulty.wait(20)
+        stack.control("start", "agent")
+
+
+def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        page = browser.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+        page.goto(stack.web)
+        page.fill("[name=login]", EMAIL)
+        page.fill("[name=password]", stack.secrets["password"])
+        page.click("button[type=submit]")
+        page.wait_for_selector("text=Servers online")
+        for path in (
+            "/servers",
+            f"/servers/{stack.secrets['server']}",
+            "/domains",
+            "/domains/add",
+            "/events",
+            "/api-keys",
+        ):
+            page.goto(stack.web + path)
+            page.wait_for_selector("h1")
+        page.goto(f"{stack.web}/api/v1/docs")
+        page.wait_for_selector("text=Lumos API")
+        page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/waf")
+        page.fill("[name=network]", "127.0.0.1")
+        page.click("button:text-is('Add')")
+        until(lambda: shield(stack, "/from-the-browser-test")[0] == 403, 2.0)
+        page.wait_for_selector("text=/from-the-browser-test", timeout=10_000)  # live, without a reload by hand
+        page.click("button:text-is('Remove')")
+        until(lambda: shield(stack, "/")[0] == 200, 2.0)
+        browser.close()
+    assert problems == []
 
 
 @contextmanager
