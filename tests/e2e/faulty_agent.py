@@ -9,10 +9,10 @@ _real = rendering._backend
 
 
 def _faulty(domain_id: str, hostname: str, origins: tuple[object, ...]) -> str:
-    text = _real(domain_id, hostname, origins)  # type: ignore[arg-type]
+    text = _real(domain_id, hostname, origins)
     return text + "    no-such-keyword\n" if hostname.startswith("bad-") else text
 
 
 if __name__ == "__main__":
-    rendering._backend = _faulty
+    rendering._backend = _faulty  # type: ignore[assignment]
     sys.exit(cli.main())
