@@ -183,6 +183,7 @@ class Agent:
                 report = _failed(config, "write", f"the agent could not apply it: {error}")
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
+            self._new_batch.set()  # a reload may have made one
 
     async def _report(self, report: protocol.AgentMessage) -> None:
         """Send if connected; what is lost is found by digest at the next hello."""
