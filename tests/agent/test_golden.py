@@ -1,0 +1,46 @@
+"""Rendered text against golden files; `make golden` writes them anew."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lumos_agent.render.haproxy import Identity, Options, map_text, render
+from lumos_agent.schema import Domain, Origin, Policy
+from tests.agent.builders import domain, ident, snapshot
+
+FOLDER = Path(__file__).resolve().parents[1] / "golden" / "haproxy"
+OPTIONS = Options(
+    http=("0.0.0.0:80", "[::]:80"), https=("0.0.0.0:443", "[::]:443"), run_dir="/var/lib/lumos/run",
+    certificate="/var/lib/lumos/certs/default.pem", server_state="/var/lib/lumos/run/server-state",
+    engine="/var/lib/lumos/engine/waf.lua",
+)  # fmt: skip
+CASES: dict[str, tuple[Domain, ...]] = {
+    "empty": (),
+    "origins": (
+        domain(
+            1,
+            hostname="shop.example",
+            origins=(
+                Origin(id=ident(11), address="203.0.113.7", port=80),
+                Origin(id=ident(12), address="2001:db8::7", port=8443, tls="on", weight=10),
+                Origin(id=ident(13), address="origin.example.net", port=443, tls="verify", backup=True),
+            ),
+        ),
+    ),
+    "lists": (
+        domain(1, policy=Policy(deny=("198.51.100.0/24", "198.51.100.7/32", "2001:db8::/32"))),
+        domain(2, policy=Policy(allow=("198.51.100.0/25",), deny=("198.51.100.0/24",), mode="detect", level="high")),
+        domain(3, policy=Policy(mode="off")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_golden(name: str) -> None:
+    artefact = render(snapshot(*CASES[name]), OPTIONS, Identity(epoch="e", revision=7, digest="d"))
+    maps = "".join(f"\n# maps/{m}.map\n{map_text(e).decode()}" for m, e in sorted(artefact.maps.items()))
+    path = FOLDER / f"{name}.cfg"
+    if os.environ.get("LUMOS_GOLDEN") == "write":
+        path.write_text(artefact.cfg + maps)
+    assert artefact.cfg + maps == path.read_text(), "the output changed: run `make golden` and look at the diff"
