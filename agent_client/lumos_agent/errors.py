@@ -15,3 +15,7 @@ class ApplyError(AgentError):
 
 class HaproxyError(AgentError):
     """HAProxy does not run, does not answer, or refused."""
+
+
+class NotListening(HaproxyError):
+    """Nobody accepts connections on a socket of HAProxy."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from lumos_agent.errors import HaproxyError
+from lumos_agent.errors import HaproxyError, NotListening
 
 ANSWER_SECONDS = 10.0
 _PROMPT = b"\n> "
@@ -67,8 +67,11 @@ class Session:
 async def ask(path: Path, commands: Sequence[str]) -> str:
     """Open a connection, send `commands`, and return everything that comes until the other side closes."""
     try:
+        reader, writer = await asyncio.open_unix_connection(str(path))
+    except OSError as error:
+        raise NotListening(f"HAProxy does not answer on {path}: {error}") from error
+    try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(";".join(commands).encode() + b"\n")
             writer.write_eof()  # the master keeps a connection open until its other side ends
             answer = await reader.read(-1)

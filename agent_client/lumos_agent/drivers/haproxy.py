@@ -22,13 +22,14 @@ from msgspec import Struct
 from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.descriptors import sockets_of
-from lumos_agent.errors import AgentError, HaproxyError
+from lumos_agent.errors import AgentError, HaproxyError, NotListening
 from lumos_agent.plan import MapChange
 from lumos_agent.runner import run
 
 BACKLOG = 4096
 PIPE_BYTES = 1024 * 1024
 READY_SECONDS = 20.0
+MASTER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 CHECK_SECONDS = 60.0
 
@@ -185,8 +186,19 @@ class Haproxy:
             HaproxyError: the new worker did not come up; the old one goes on.
         """
         await self._save_server_state()
-        await cli.ask(self._state.master_socket, ["reload"])
+        await self._ask_master("reload")
         await self.await_generation(generation)
+
+    async def _ask_master(self, command: str) -> str:
+        """Ask the master; while it executes itself anew, right after a reload, nobody listens for a moment."""
+        deadline = asyncio.get_running_loop().time() + MASTER_SECONDS
+        while True:
+            try:
+                return await cli.ask(self._state.master_socket, [command])
+            except NotListening:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def await_generation(self, generation: int) -> None:
         """Return when the probe answers with `generation`.
@@ -223,7 +235,7 @@ class Haproxy:
 
     async def worker_generations(self) -> int:
         """Return how many worker generations are alive, by the master's list of processes."""
-        table = await cli.ask(self._state.master_socket, ["show proc"])
+        table = await self._ask_master("show proc")
         return sum(len(fields := line.split()) > 1 and fields[1] == "worker" for line in table.splitlines())
 
     async def answers_publicly(self) -> bool:
