@@ -8,13 +8,13 @@ help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
 run: setup  ## Start Lumos with a live demo shield (PROFILE=postgres for PostgreSQL)
-	@PROFILE="$(PROFILE)" $(PYTHON) deploy/stack.py run
+	@PROFILE="$(PROFILE)" $(PYTHON) deploy/demo.py run
 
 stop:  ## End what `make run` started
-	@if [ -x $(PYTHON) ]; then $(PYTHON) deploy/stack.py stop; fi
+	@if [ -x $(PYTHON) ]; then $(PYTHON) deploy/demo.py stop; fi
 
 status:  ## Show the processes of `make run`
-	@$(PYTHON) deploy/stack.py status
+	@$(PYTHON) deploy/demo.py status
 
 logs:  ## Follow the logs of `make run`
 	@tail -n 20 -F var/log/*.log

@@ -1,7 +1,4 @@
-"""All processes of Lumos on this machine under one supervisor, with free ports and generated secrets.
-
-`python deploy/stack.py run|stop|status` is what `make run|stop|status` call; tests and benchmarks use `Stack`.
-"""
+"""All processes of Lumos on this machine under one supervisor, with free ports and generated secrets."""
 
 import contextlib
 import hashlib
@@ -12,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -141,14 +137,14 @@ class Stack:
         self.end_strays()
         free = free_ports(len(PORT_NAMES))
         self.ports = {n: p if (p := self.ports.get(n, 0)) and _is_free(p) else free.pop() for n in PORT_NAMES}
-        _write_private(self._ports_file, json.dumps(self.ports))
+        write_private(self._ports_file, json.dumps(self.ports))
         if not (self.folder / "secret_key").exists():
-            _write_private(self.folder / "secret_key", secrets.token_urlsafe(48))
+            write_private(self.folder / "secret_key", secrets.token_urlsafe(48))
         self.secrets.setdefault("password", secrets.token_urlsafe(12))
-        _write_private(self._secrets_file, json.dumps(self.secrets))
+        write_private(self._secrets_file, json.dumps(self.secrets))
         if self.profile == "postgres":
             self._init_postgres()
-        _write_private(self._config, self._supervisor_config())
+        write_private(self._config, self._supervisor_config())
 
     def _programs(self) -> dict[str, tuple[str, dict[str, str]]]:
         daphne = f"{BIN}/daphne -b 127.0.0.1 --verbosity 0 -p"
@@ -250,7 +246,7 @@ class Stack:
         if not {"token", "api_key"} <= {*self.secrets, *found}:
             found = json.loads(self.manage("create_demo", *arguments, "--rotate"))
         self.secrets |= found
-        _write_private(self._secrets_file, json.dumps(self.secrets))
+        write_private(self._secrets_file, json.dumps(self.secrets))
         done = subprocess.run(
             [
                 BIN / "lumos-agent", "--state-dir", self.agent_state, "enroll", "--url", self.gateway,
@@ -342,7 +338,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that only its owner may read."""
     temporary = path.with_suffix(".new")
     temporary.touch(mode=0o600)
     temporary.chmod(0o600)
@@ -365,6 +362,7 @@ def _is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
+    """Return `count` loopback ports that nobody listens on at this moment."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -419,77 +417,3 @@ def _await_end(pid: int) -> None:
         except OSError:
             return
         time.sleep(0.05)
-
-
-# The commands of the Makefile
-
-VAR = ROOT / "var"
-DEMO_FILE = VAR / "demo.json"
-PROFILES = {"embedded": VAR, "postgres": VAR / "pg"}
-
-
-def run(profile: str) -> None:
-    """Start the demo, or check the one that runs, and say how to use it."""
-    for other, folder in PROFILES.items():
-        if other != profile and folder.exists():
-            Stack(folder, profile=other).stop()
-    stack = Stack(PROFILES[profile], profile=profile)
-    if not (stack.is_running() and DEMO_FILE.exists() and stack.shield_status("/") == 200):
-        stack.stop()
-        DEMO_FILE.unlink(missing_ok=True)
-        stack.start()
-    demo = stack.demo()
-    _write_private(DEMO_FILE, json.dumps(demo, indent=2) + "\n")
-    shield = f"curl -i -H 'Host: {HOSTNAME}' 'http://{demo['shield_http']}/"
-    print(f"""
-Lumos runs ({profile}).
-
-  Dashboard   {demo["web"]}
-  Sign in     {demo["email"]}  /  {demo["password"]}
-  API         {demo["api"]}/docs   key {demo["api_key"]}
-
-  Passes      {shield}'
-  Blocked     {shield}?id=1%27%20UNION%20SELECT%20password%20FROM%20users--'
-
-  All of this is in {DEMO_FILE.relative_to(ROOT)}; logs are in {stack.logs.relative_to(ROOT)}/. `make stop` ends it.
-""")
-
-
-def stop() -> None:
-    """End the demo, whichever profile runs."""
-    DEMO_FILE.unlink(missing_ok=True)
-    for profile, folder in PROFILES.items():
-        if folder.exists():
-            Stack(folder, profile=profile).stop()
-    print("Lumos is stopped.")
-
-
-def status() -> None:
-    """Show the supervisor's table."""
-    for profile, folder in PROFILES.items():
-        stack = Stack(folder, profile=profile)
-        if stack.is_running():
-            print(stack.control("status", check=False).stdout, end="")
-            return
-    print("Lumos is not running; start it with `make run`.")
-
-
-def main() -> int:
-    """Run one command."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "status"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        if command == "run":
-            run(os.environ.get("PROFILE") or "embedded")
-        else:
-            {"stop": stop, "status": status}[command]()
-    except (StackError, KeyError) as error:
-        print(f"lumos: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
