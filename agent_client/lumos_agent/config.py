@@ -70,6 +70,7 @@ class State:
         self.worker_socket = self.run / "w.sock"
         self.probe_socket = self.run / "p.sock"
         self.fifo = self.run / "events"
+        self.answers_fifo = self.run / "answers"
         self.pid_file = self.run / "haproxy.json"
         self.server_state = self.run / "server-state"
         self.status_file = self.run / "status.json"

@@ -1,13 +1,18 @@
 """HAProxy's counters per domain, cumulative per worker, read through sessions that outlive a reload.
 
 A session belongs to one worker. While it is open the worker stays, even after a reload replaced it; so its last
-requests are counted before it is let go.
+requests are counted before it is let go. A worker that is killed takes its counters along: what it answered after they
+were last read is in the pipe of answers.
 """
 
+import contextlib
 import csv
 import io
 import logging
+import os
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from lumos_agent.config import State
 from lumos_agent.drivers import cli
@@ -21,7 +26,13 @@ FIELDS = (
 )  # fmt: skip
 _COLUMNS = ("bin", "bout", "dreq", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
 _BACKEND = "d-"
+_PIPE_BYTES = 1024 * 1024
 ZERO: Counts = (0,) * len(FIELDS)
+_STATUS = {str(n).encode(): FIELDS.index(f"status_{n}xx") for n in range(1, 6)}
+_ANSWER = re.compile(
+    rb"answer (?P<pid>\d+) (?P<date>\d+) d-(?P<domain>[0-9a-f-]{36}) (?P<status>-?\d+) (?P<uploaded>\d+) (?P<sent>\d+) "
+    rb"(?P<action>\S+)"
+)
 
 
 def parse_stat(text: str) -> dict[str, Counts]:
@@ -41,11 +52,58 @@ def parse_info(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def answered_after(log_lines: bytes, pid: str, microseconds: int) -> dict[str, Counts]:
+    """Return {domain id: counts} of what `pid` answered after a Unix time (log-format in haproxy.cfg.j2)."""
+    sums: dict[str, list[int]] = {}
+    for line in _ANSWER.finditer(log_lines):
+        if line["pid"] == pid.encode() and int(line["date"]) > microseconds:
+            total = sums.setdefault(line["domain"].decode(), [0] * len(FIELDS))
+            total[FIELDS.index("bytes_in")] += int(line["uploaded"])
+            total[FIELDS.index("bytes_out")] += int(line["sent"])
+            total[FIELDS.index("blocked")] += line["action"] == b"block"
+            total[_STATUS.get(line["status"][:1], FIELDS.index("other"))] += 1
+    return {domain_id: tuple(total) for domain_id, total in sums.items()}
+
+
+def _sum(first: Counts, second: Counts) -> Counts:
+    return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+class Answers:
+    """The end of the pipe of answers: what was logged around and after the last reading of the counters."""
+
+    def __init__(self, fifo: Path) -> None:
+        self._fifo = fifo
+        self._pipe: int | None = None
+        self._latest = b""
+
+    def drain(self) -> bytes:
+        """Return what the pipe holds."""
+        if self._pipe is None:
+            if not self._fifo.is_fifo():
+                return b""
+            self._pipe = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK)
+        parts = []
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self._pipe, _PIPE_BYTES):
+                parts.append(part)
+        return b"".join(parts)
+
+    def forget_older(self) -> None:
+        """Note that the counters were read just now."""
+        self._latest = self.drain()
+
+    def since_last_read(self) -> bytes:
+        """Return the log lines since, and some from before."""
+        self._latest += self.drain()
+        return self._latest
+
+
 class Worker:
     """One worker as its session sees it."""
 
-    def __init__(self, key: str, session: cli.Session, info: dict[str, str]) -> None:
-        self.key = key
+    def __init__(self, session: cli.Session, info: dict[str, str]) -> None:
+        self.key = _key_of(info)
         self.session = session
         self.info = info
         self.counts: dict[str, Counts] = {}
@@ -53,13 +111,23 @@ class Worker:
         self.is_finished = False
 
     async def read(self) -> None:
-        """Read the counters; a worker that has gone is finished with what was last read."""
-        try:
-            self.counts = parse_stat(await self.session.command("show stat -1 2 -1"))
-            if self.is_retiring:
-                self.info = parse_info(await self.session.command("show info"))
-        except HaproxyError:
-            self.is_finished = True
+        """Read the counters.
+
+        Raises:
+            HaproxyError: the worker has gone.
+        """
+        self.counts = parse_stat(await self.session.command("show stat -1 2 -1"))
+        self.info = parse_info(await self.session.command("show info float"))
+
+    def finish(self, log_lines: bytes) -> None:
+        """Count what a worker that has gone answered after it was last read."""
+        self.is_finished = True
+        self.is_finished = True
+        read_at = float(self.info["Start_time_sec"]) + float(self.info["Uptime_sec"])
+        rest = answered_after(log_lines, self.info["Pid"], round(read_at * 1e6))
+        self.counts = self.counts | {
+            domain_id: _sum(self.counts.get(domain_id, ZERO), more) for domain_id, more in rest.items()
+        }
 
     def has_drained(self) -> bool:
         """Whether a retiring worker serves nobody any more but this session."""
@@ -76,6 +144,7 @@ class Workers:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._answers = Answers(state.answers_fifo)
         self.all: list[Worker] = []
 
     @property
@@ -96,12 +165,11 @@ class Workers:
         if (known := self.current) is not None and not known.session.is_closed():
             return known
         session = await cli.Session.open(self._state.worker_socket)
-        info = parse_info(await session.command("show info"))
-        key = f"{info['Pid']}:{_start_of(info)}"
-        if (known := next((w for w in self.all if w.key == key), None)) is not None:
+        info = parse_info(await session.command("show info float"))
+        if (known := next((w for w in self.all if w.key == _key_of(info)), None)) is not None:
             await session.close()
             return known
-        worker = Worker(key, session, info)
+        worker = Worker(session, info)
         self.all.append(worker)
         return worker
 
@@ -117,7 +185,16 @@ class Workers:
         """Read all counters."""
         for worker in self.all:
             if not worker.is_finished:
-                await worker.read()
+                try:
+                    await worker.read()
+                except HaproxyError:
+                    self.finish(worker)
+        self._answers.forget_older()
+
+    def finish(self, worker: Worker) -> None:
+        """Note that a worker has gone."""
+        if not worker.is_finished:
+            worker.finish(self._answers.since_last_read())
 
     async def release(self, workers: Iterable[Worker]) -> None:
         """Let workers go whose last counts are safe on disk."""
@@ -126,6 +203,6 @@ class Workers:
             self.all.remove(worker)
 
 
-def _start_of(info: dict[str, str]) -> str:
-    """Return the start time of a worker in Unix seconds, so that a pid that is used again is another worker."""
-    return info.get("Start_time_sec", "0")
+def _key_of(info: dict[str, str]) -> str:
+    """Return a worker's identity: its start time too, so that a pid that is used again is another worker."""
+    return f"{info['Pid']}:{info['Start_time_sec']}"

@@ -17,7 +17,7 @@ from lumos_agent import protocol
 FILE_BYTES = 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
-_FIELDS = 14
+_FIELDS = 20
 
 
 class Position(Struct, frozen=True):
@@ -97,9 +97,7 @@ class EventLog:
 
 
 def _text(field: bytes) -> str:
-    """Decode one base64 field; HAProxy writes - for what a request does not have."""
-    if field == b"-":
-        return ""
+    """Decode one base64 field; HAProxy writes nothing for what a request does not have."""
     try:
         return base64.b64decode(field, validate=True).decode(errors="replace")
     except binascii.Error:
@@ -115,17 +113,18 @@ def _number(field: bytes) -> float:
 
 def parse_line(line: bytes) -> protocol.Event | None:
     """Return the event of one log line (log-format in haproxy.cfg.j2), or None for other lines."""
-    fields = line.split()
-    if len(fields) != _FIELDS or fields[0] != b"event" or fields[3] == b"-" or fields[5] not in (b"block", b"detect"):
+    fields = line.rstrip(b"\n").split(b" ")
+    if len(fields) != _FIELDS or fields[0] != b"answer" or fields[7] not in (b"block", b"detect"):
         return None
-    rules, matched, method, host, path, query, agent = (_text(field) for field in fields[7:])
+    request_id, timestamp, domain_id, client, score = fields[8:13]
+    rules, matched, method, host, path, query, agent = (_text(field) for field in fields[13:])
     return protocol.Event(
-        request_id=fields[1].decode(errors="replace")[:64],
-        time=_number(fields[2]),
-        domain_id=fields[3].decode(errors="replace"),
-        client=fields[4].decode(errors="replace"),
-        action="block" if fields[5] == b"block" else "detect",
-        score=max(int(_number(fields[6])), 0),
+        request_id=request_id.decode(errors="replace")[:64],
+        time=_number(timestamp),
+        domain_id=domain_id.decode(errors="replace"),
+        client=client.decode(errors="replace"),
+        action="block" if fields[7] == b"block" else "detect",
+        score=max(int(_number(score)), 0),
         rules=tuple(rule for rule in rules.split(",") if rule),
         matched=matched,
         method=method,

@@ -113,7 +113,7 @@ class Agent:
             clock=time.time(),
             haproxy_running=bool(info),
             workers=generations,
-            haproxy_uptime_seconds=int(info.get("Uptime_sec", 0)),
+            haproxy_uptime_seconds=int(float(info.get("Uptime_sec", 0))),
             connections=int(info.get("CurrConns", 0)),
             cpu_percent=self._cpu.percent(),
             memory_percent=facts.memory_percent(),
@@ -197,16 +197,16 @@ class Agent:
             try:
                 async with self._collecting:
                     made = await self._metrics.collect()
+                    await self._ensure_worker()
                 if made:
                     self._new_batch.set()
-                await self._ensure_worker()
             except (AgentError, OSError) as error:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
             await asyncio.sleep(max(pause, (time.process_time() - began) * COLLECT_SHARE))
 
     async def _ensure_worker(self) -> None:
-        """Have a session to the current worker; if none answers, it died."""
+        """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""
         try:
             await self._workers.attach()
         except HaproxyError:
@@ -225,7 +225,7 @@ class Agent:
             try:
                 async with self._collecting:
                     if worker is not None and worker.session.is_closed() and not worker.is_retiring:
-                        worker.is_finished = True
+                        self._workers.finish(worker)
                     await self._ensure_worker()
             except (AgentError, OSError) as error:
                 log.error("haproxy_not_running", extra={"error": str(error)})

@@ -243,6 +243,37 @@ async def test_counters_are_exact_over_reloads_and_agent_deaths(shield: Shield) 
         assert counted == 4 * 26
 
 
+async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=Policy(level="high"))))
+        await get(shield.port, "d1.example")
+        worker = await shield.workers.attach()
+        await shield.metrics.collect()
+        for _ in range(30):
+            await get(shield.port, "d1.example", "/?q=hello")
+        await get(shield.port, "d1.example", "/../../etc/passwd")
+        os.kill(int(worker.info["Pid"]), signal.SIGKILL)
+        await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await shield.applier.revive()
+        await shield.metrics.collect()
+        first, second = (batch.traffic[0] for batch in shield.metrics._spool.waiting)
+        assert (first.requests, first.status_2xx) == (1, 1)
+        assert (second.requests, second.status_2xx, second.status_4xx, second.blocked) == (31, 30, 1, 1)
+        assert second.bytes_out > 30 * len("hello")
+
+
+async def test_event_of_a_bare_request(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=Policy(deny=("127.0.0.0/8",)))))
+        await get(shield.port, "d1.example")
+        await shield.workers.attach()
+        while not (events := [event for batch in shield.metrics._spool.waiting for event in batch.events]):
+            await shield.metrics.collect()
+        (event,) = events
+        assert (event.client, event.path, event.query, event.user_agent) == ("127.0.0.1", "/", "", "")
+        assert (event.rules, event.host, len(event.request_id)) == (("list-deny",), "d1.example", 36)
+
+
 async def drained(agent: Shield) -> int:
     """Acknowledge everything that waits and return the requests in it."""
     total = 0

@@ -226,12 +226,7 @@ def test_killed_part_comes_back_and_visitors_notice_nothing(stack: Stack, name: 
     until(is_back)
     Api(stack).call("PATCH", f"/domains/{stack.secrets['domain']}", {"hostname": HOSTNAME})
     wanted = before + sum(load.statuses.values())
-    if name == "haproxy-worker":
-        # What the dead worker answered after it was last read, at most a second of load, died with it.
-        assert wanted - 1000 <= settled(stack) <= wanted + in_flight
-    else:
-        until(lambda: requests_counted(Api(stack)) >= wanted)
-        assert settled(stack) == wanted
+    assert abs(settled(stack) - wanted) <= in_flight
 
 
 def settled(stack: Stack) -> int:

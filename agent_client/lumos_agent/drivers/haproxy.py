@@ -117,14 +117,16 @@ class Haproxy:
         before = await self._worker_pid()
         state.server_state.touch(mode=0o600)
         sockets = self._listen()
-        with _log_pipe(state.fifo) as log, state.haproxy_log.open("ab") as errors:
+        listens = {name: f"fd@{opened.fileno()}" for name, opened in sockets.items()}
+        pipes = _log_pipe(state.fifo), _log_pipe(state.answers_fifo)
+        with pipes[0] as log, pipes[1] as answers, state.haproxy_log.open("ab") as errors:
             process = self._child = subprocess.Popen(  # noqa: S603, ASYNC220 - argv is ours; HAProxy must outlive the agent
                 ["haproxy", "-W", "-S", f"{state.master_socket},mode,600", "-f", str(state.current / "haproxy.cfg")],  # noqa: S607
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
-                env={**os.environ, **{name: f"fd@{opened.fileno()}" for name, opened in sockets.items()}},
-                pass_fds=[opened.fileno() for opened in sockets.values()],
+                env={**os.environ, **listens, "LUMOS_ANSWERS": f"fd@{answers}"},
+                pass_fds=[answers, *(opened.fileno() for opened in sockets.values())],
                 start_new_session=True,
             )
         started = _start_time(process.pid) or ""

@@ -12,6 +12,7 @@ from msgspec import Struct
 from lumos_agent.render.networks import network_maps
 from lumos_agent.schema import Domain, Origin, Snapshot
 
+ANSWERS_LOGGED_PER_SECOND = 5000
 ERROR_PAGES = {
     400: ("Bad request", "The browser sent a request that this site cannot understand."),
     403: ("Access denied", "The protection of this site stopped your request."),
@@ -144,6 +145,7 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
     context: dict[str, Any] = {
         "options": options,
         "depth": networks.depth,
+        "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
         "statuses": sorted(ERROR_PAGES),
         "has_names": any(_has_names(domain) for domain in snapshot.domains),
     }
