@@ -10,9 +10,13 @@ from servers.models import Server
 
 
 class Domain(TenantModel):
-    """A hostname (A-labels, lower case). Its servers are ordered: the first is the primary."""
+    """A hostname (A-labels, lower case), ``*.`` before one, or ``*``. Its servers are ordered, the primary first.
+
+    `traffic` holds what differs from the defaults of `lumos_agent.traffic.Traffic`.
+    """
 
     hostname = models.CharField(max_length=253)
+    traffic = models.JSONField(default=dict)
     servers: Any = models.ManyToManyField(Server, through="DomainServer", related_name="domains")
 
     class Meta(TenantModel.Meta):
@@ -55,6 +59,7 @@ class Origin(TenantModel):
     port = models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(65535)])
     weight = models.PositiveSmallIntegerField(default=100, validators=[MaxValueValidator(256)])
     backup = models.BooleanField(default=False)
+    enabled = models.BooleanField(default=True)
     tls = models.CharField(max_length=10, choices=Tls.choices, default=Tls.OFF)
 
     class Meta(TenantModel.Meta):

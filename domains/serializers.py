@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from domains import traffic
 from domains.models import Domain, Origin, Tls
 from domains.services import OriginData
 from servers.models import Server
@@ -19,7 +21,7 @@ class OriginSerializer(serializers.ModelSerializer[Origin]):
 
     class Meta:
         model = Origin
-        fields = ("id", "address", "port", "weight", "backup", "tls")
+        fields = ("id", "address", "port", "weight", "backup", "tls", "enabled")
         read_only_fields = ("id",)
 
     def to_internal_value(self, data: Any) -> Any:
@@ -34,17 +36,26 @@ class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
         return Server.objects.all()
 
 
+@extend_schema_field({"$ref": "#/components/schemas/Traffic"})
+class TrafficField(serializers.JSONField):
+    """Traffic settings; all of them are shown, and those that a change does not name stay."""
+
+    def to_representation(self, value: Any) -> Any:
+        return traffic.shown(traffic.parsed(value))
+
+
 class DomainSerializer(serializers.ModelSerializer[Domain]):
     """A protected hostname with its origins and its servers in order (the first is the primary)."""
 
     hostname = serializers.CharField(max_length=300, trim_whitespace=False)
     origins = OriginSerializer(many=True)
     servers = ScopedServers(many=True)
+    traffic = TrafficField(required=False)
     policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]
 
     class Meta:
         model = Domain
-        fields = ("id", "hostname", "origins", "servers", "policy", "created_at")
+        fields = ("id", "hostname", "origins", "servers", "traffic", "policy", "created_at")
         read_only_fields = ("id", "created_at")
 
     def to_representation(self, instance: Domain) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import User
+from domains import traffic as traffic_settings
 from domains.models import Domain, DomainServer, Origin
-from domains.validators import canonical_hostname, canonical_origin
+from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
 from servers import revisions
 from servers.models import Server
@@ -29,6 +30,7 @@ class OriginData:
     weight: int = 100
     backup: bool = False
     tls: str = "off"
+    enabled: bool = True
 
 
 def _canonical_origins(origins: Sequence[OriginData]) -> list[OriginData]:
@@ -54,10 +56,11 @@ def _canonical_origins(origins: Sequence[OriginData]) -> list[OriginData]:
 def _described(domain: Domain) -> dict[str, Any]:
     origins = [
         f"{o.address}:{o.port} weight {o.weight} tls {o.tls}{' backup' if o.backup else ''}"
+        f"{'' if o.enabled else ' off'}"
         for o in domain.origins.order_by("position")
     ]
     servers = [a.server.name for a in domain.assignments.select_related("server").order_by("position")]
-    return {"hostname": domain.hostname, "origins": origins, "servers": servers}
+    return {"hostname": domain.hostname, "origins": origins, "servers": servers, "traffic": domain.traffic}
 
 
 def _put_origins(domain: Domain, origins: Sequence[OriginData]) -> None:
@@ -82,7 +85,7 @@ def _put_servers(domain: Domain, servers: Sequence[Server]) -> None:
 
 def _named(text: str) -> str:
     try:
-        return canonical_hostname(text)
+        return canonical_served(text)
     except AppError as error:
         raise InvalidInput(error.detail, field="hostname") from error
 
@@ -98,7 +101,9 @@ def _save_unique(domain: Domain) -> None:
 
 
 @transaction.atomic
-def add_domain(*, hostname: str, origins: Sequence[OriginData], servers: Sequence[Server], actor: User) -> Domain:
+def add_domain(
+    *, hostname: str, origins: Sequence[OriginData], servers: Sequence[Server], actor: User, traffic: Any = None
+) -> Domain:
     """Protect one more hostname, with the default policy, on `servers` in order.
 
     Raises:
@@ -106,7 +111,7 @@ def add_domain(*, hostname: str, origins: Sequence[OriginData], servers: Sequenc
         Conflict: the account has this hostname.
     """
     clean = _canonical_origins(origins)
-    domain = Domain(hostname=_named(hostname))
+    domain = Domain(hostname=_named(hostname), traffic=traffic_settings.merged({}, traffic or {}))
     _save_unique(domain)
     _put_origins(domain, clean)
     _put_servers(domain, servers)
@@ -124,8 +129,11 @@ def change_domain(
     hostname: str | None = None,
     origins: Sequence[OriginData] | None = None,
     servers: Sequence[Server] | None = None,
+    traffic: Any = None,
 ) -> Domain:
-    """Change what is given; None leaves a part as it is. Concurrent changes of one domain follow one another.
+    """Change what is given; None leaves a part as it is, and so does `traffic` with settings that it does not name.
+
+    Concurrent changes of one domain follow one another.
 
     Raises:
         InvalidInput, Conflict: as `add_domain`.
@@ -136,6 +144,9 @@ def change_domain(
     old_servers = {server.pk: server for server in domain.servers.all()}
     if hostname is not None:
         domain.hostname = _named(hostname)
+    if traffic is not None:
+        domain.traffic = traffic_settings.merged(domain.traffic, traffic)
+    if hostname is not None or traffic is not None:
         _save_unique(domain)
     if origins is not None:
         _put_origins(domain, _canonical_origins(origins))

@@ -7,7 +7,7 @@ import idna
 
 from lumos.errors import InvalidInput
 from lumos.net import unusable_as_origin
-from lumos_agent.schema import HOSTNAME_PATTERN
+from lumos_agent.grammar import HOSTNAME_PATTERN
 
 _HOSTNAME = re.compile(HOSTNAME_PATTERN)
 # A name that ends in a number would be read as an IPv4 address by resolvers (WHATWG URL, section 3.5).
@@ -39,6 +39,20 @@ def canonical_hostname(text: str) -> str:
             "at most 63 characters, 253 in all, for example www.example.com."
         )
     return ascii_name
+
+
+def canonical_served(text: str) -> str:
+    """Return what a domain stands for: a hostname, ``*.`` and a hostname (one label below it), or ``*`` (any other).
+
+    Raises:
+        InvalidInput: it is none of them.
+    """
+    name = text.strip(" ")
+    if name == "*":
+        return name
+    if name.startswith("*."):
+        return f"*.{canonical_hostname(name[2:])}"
+    return canonical_hostname(text)
 
 
 def canonical_origin(text: str) -> str:

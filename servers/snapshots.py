@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 
+from domains import traffic
 from domains.models import Domain, DomainServer, Origin
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
@@ -33,7 +34,13 @@ def snapshot_of(server: Server) -> Snapshot:
     for row in Origin.objects.filter(domain_id__in=domain_ids).order_by("position", "pk"):
         origins[row.domain_id].append(
             OriginPart(
-                id=str(row.pk), address=row.address, port=row.port, weight=row.weight, backup=row.backup, tls=row.tls
+                id=str(row.pk),
+                address=row.address,
+                port=row.port,
+                weight=row.weight,
+                backup=row.backup,
+                tls=row.tls,
+                enabled=row.enabled,
             )
         )
     policies = policy_parts(domain_ids)
@@ -45,10 +52,11 @@ def snapshot_of(server: Server) -> Snapshot:
                 hostname=hostname,
                 origins=tuple(origins[pk]),
                 policy=policies.get(pk, PolicyPart()),
+                traffic=traffic.parsed(settings),
             )
-            for pk, hostname in Domain.objects.filter(pk__in=domain_ids)
+            for pk, hostname, settings in Domain.objects.filter(pk__in=domain_ids)
             .order_by("hostname")
-            .values_list("pk", "hostname")
+            .values_list("pk", "hostname", "traffic")
         ),
     )
 

@@ -198,7 +198,7 @@ class Applier:
         if todo.how == "runtime":
             self._step("runtime")
             try:
-                await self._haproxy.change_maps(todo.changes)
+                await self._haproxy.change(todo.servers, todo.changes)
                 await self._haproxy.await_generation(number)
             except HaproxyError as error:
                 log.warning("runtime_change_failed", extra={"error": str(error)})

@@ -26,12 +26,13 @@ FIELDS = (
 )  # fmt: skip
 _COLUMNS = ("bin", "bout", "dreq", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
 _BACKEND = "d-"
+_ID_CHARACTERS = 36
 _PIPE_BYTES = 1024 * 1024
 ZERO: Counts = (0,) * len(FIELDS)
 _STATUS = {str(n).encode(): FIELDS.index(f"status_{n}xx") for n in range(1, 6)}
 _ANSWER = re.compile(
-    rb"answer (?P<pid>\d+) (?P<date>\d+) d-(?P<domain>[0-9a-f-]{36}) (?P<status>-?\d+) (?P<uploaded>\d+) (?P<sent>\d+) "
-    rb"(?P<action>\S+)"
+    rb"answer (?P<pid>\d+) (?P<date>\d+) d-(?P<domain>[0-9a-f-]{36})(?:-r\d+)? (?P<status>-?\d+) "
+    rb"(?P<uploaded>\d+) (?P<sent>\d+) (?P<action>\S+)"
 )
 
 
@@ -42,7 +43,8 @@ def parse_stat(text: str) -> dict[str, Counts]:
         if row["pxname"].startswith(_BACKEND):
             counts = tuple(int(row[column] or 0) for column in _COLUMNS)
             if any(counts):
-                result[row["pxname"].removeprefix(_BACKEND)] = counts
+                domain_id = row["pxname"].removeprefix(_BACKEND)[:_ID_CHARACTERS]
+                result[domain_id] = _sum(result.get(domain_id, ZERO), counts)
     return result
 
 

@@ -1,6 +1,7 @@
 """Pure difference of two artefacts: nothing, commands for the running worker, or a reload with its reason."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -9,9 +10,11 @@ from lumos_agent.render.haproxy import Artefact
 
 # Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
 # are there, so that a request in between is judged by the old lists or the new ones.
-MAP_ORDER = ("verdicts", "parents", "policies", "hosts", "nets")
+MAP_ORDER = ("verdicts", "parents", "policies", "routes", "hosts", "nets")
 META = "meta"
 CHANGES_MAX = 2_000
+_SERVER = re.compile(r"^    server (\S+)(?: .*)? weight (\d+)( disabled)?$")
+_WEIGHT = re.compile(r"(?m)^(    server .*) weight \d+(?: disabled)?$")
 
 
 class MapChange(Struct, frozen=True):
@@ -23,12 +26,37 @@ class MapChange(Struct, frozen=True):
     is_new: bool
 
 
+class ServerChange(Struct, frozen=True):
+    """One server of one backend: its weight and whether it is in service."""
+
+    server: str
+    weight: int
+    is_enabled: bool
+
+
 class Plan(Struct, frozen=True):
     """What it takes to go from what runs to what is wanted."""
 
     how: Literal["nothing", "runtime", "reload"]
     reason: str
     changes: tuple[MapChange, ...] = ()
+    servers: tuple[ServerChange, ...] = ()
+
+
+def _servers(cfg: str) -> Iterator[ServerChange]:
+    backend = ""
+    for line in cfg.splitlines():
+        if line.startswith("backend "):
+            backend = line.split()[1]
+        elif match := _SERVER.match(line):
+            yield ServerChange(f"{backend}/{match[1]}", int(match[2]), match[3] is None)
+
+
+def server_changes(old: str, new: str) -> tuple[ServerChange, ...] | None:
+    """Return what leads from `old` to `new` if they differ in weights and `disabled` alone, else None."""
+    if _WEIGHT.sub(r"\1", old) != _WEIGHT.sub(r"\1", new):
+        return None
+    return tuple(now for was, now in zip(_servers(old), _servers(new), strict=True) if was != now)
 
 
 def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:
@@ -50,16 +78,18 @@ def plan(old: Artefact | None, new: Artefact) -> Plan:
     """Return how to go from `old` (None: nothing runs) to `new`."""
     if old is None:
         return Plan("reload", "first configuration")
-    if old.cfg != new.cfg:
+    servers = server_changes(old.cfg, new.cfg) if old.cfg != new.cfg else ()
+    if servers is None:
         return Plan("reload", _cfg_reason(old.cfg, new.cfg))
     if changed := sorted(n for n in old.files.keys() | new.files.keys() if old.files.get(n) != new.files.get(n)):
         return Plan("reload", f"{', '.join(changed[:5])} changed")
-    changes = [change for name in MAP_ORDER for change in _map_changes(name, old.maps[name], new.maps[name])]
+    changes = [change for name in MAP_ORDER for change in _map_changes(name, old.maps.get(name, {}), new.maps[name])]
     puts = [change for change in changes if change.value is not None]
     removals = [change for change in reversed(changes) if change.value is None]
     if len(changes) > CHANGES_MAX:
         return Plan("reload", f"{len(changes)} map entries changed at once")
     meta = _map_changes(META, old.maps[META], new.maps[META])
-    if not changes and not meta:
+    if not changes and not meta and not servers:
         return Plan("nothing", "the configuration is the same")
-    return Plan("runtime", f"{len(changes)} map entries changed", (*puts, *removals, *meta))
+    reason = f"{len(changes)} map entries changed" + (f", {len(servers)} origins" if servers else "")
+    return Plan("runtime", reason, (*puts, *removals, *meta), servers)

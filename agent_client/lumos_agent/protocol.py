@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.schema import Id
+from lumos_agent.grammar import Id
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"

@@ -1,8 +1,6 @@
 """The desired configuration of one server, defined once for the control plane and the agent.
 
-A snapshot holds no free text: every string has a grammar that excludes control characters, quotes and white space, so
-no value can end a line or a word in a daemon's configuration. Patterns end in ``\\Z`` because ``$`` also matches before
-a final newline.
+A snapshot holds no free text: every string has a grammar (grammar.py).
 """
 
 import hashlib
@@ -12,34 +10,23 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
+from lumos_agent.grammar import Id, Network, Served
+from lumos_agent.traffic import Target, Traffic
+
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
 NETWORKS_MAX = 100_000
-
-_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
-HOSTNAME_PATTERN = rf"\A(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}\Z"
-
-Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
-Hostname = Annotated[str, Meta(pattern=HOSTNAME_PATTERN, max_length=253)]
-Address = Annotated[str, Meta(pattern=r"\A[0-9a-z.:-]{1,253}\Z")]
-Network = Annotated[str, Meta(pattern=r"\A[0-9a-f.:]{2,39}/[0-9]{1,3}\Z")]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Weight = Annotated[int, Meta(ge=0, le=256)]
 
 
 class SchemaError(ValueError):
     """A snapshot that breaks a rule which its types alone cannot express."""
 
 
-class Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where clean traffic goes. `address` is an IP address in canonical form or a hostname (RFC 1123)."""
+class Origin(Target, frozen=True, kw_only=True):
+    """Where clean traffic goes. `enabled` is false while people keep it out of service."""
 
     id: Id
-    address: Address
-    port: Port
-    weight: Weight = 100
-    backup: bool = False
-    tls: Literal["off", "on", "verify"] = "off"
+    enabled: bool = True
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,12 +39,13 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One protected hostname (A-labels, lower case, no trailing dot)."""
+    """One protected hostname: A-labels, lower case, no trailing dot; ``*.example.com`` and ``*`` stand for others."""
 
     id: Id
-    hostname: Hostname
+    hostname: Served
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
+    traffic: Traffic = Traffic()
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,9 +5,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
+import msgspec
 
 from lumos.logging import logging_config
 from lumos.settings import env
+from lumos_agent.traffic import Traffic
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
@@ -210,6 +212,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "APPEND_COMPONENTS": {
+        "schemas": msgspec.json.schema_components((Traffic,), ref_template="#/components/schemas/{name}")[1]
+    },
 }
 
 LOGGING = logging_config(env.text("LUMOS_LOG_LEVEL", "INFO"))

@@ -2,15 +2,18 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lumos_agent import grammar
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
+from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
 from tests.agent.builders import domain, ident, snapshot
 
 _INSIDE = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=40)
@@ -20,17 +23,94 @@ _HOSTNAMES = st.builds(
     lambda labels, top: ".".join([*labels, f"x{top}"]), st.lists(_LABELS, min_size=1, max_size=4), _LABELS
 )
 _ADDRESSES = st.one_of(st.ip_addresses().map(str), _HOSTNAMES)
+_NETWORKS = st.lists(st.ip_addresses().map(lambda ip: f"{ip}/{ip.max_prefixlen}"), max_size=3, unique=True).map(tuple)
+_SERVED = st.one_of(_HOSTNAMES, _HOSTNAMES.map(lambda name: f"*.{name}"), st.just("*"))
+
+
+def _text(constrained: Any) -> st.SearchStrategy[str]:
+    """Return texts that a constrained type accepts, without those that its other limits refuse."""
+    meta = constrained.__metadata__[0]
+    return st.from_regex(meta.pattern, fullmatch=True).filter(lambda text: _accepted(text, constrained))
+
+
+def _accepted(text: str, constrained: Any) -> bool:
+    try:
+        msgspec.convert(text, constrained)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+_TARGETS = st.builds(
+    Target,
+    address=_ADDRESSES,
+    port=st.integers(1, 65535),
+    weight=st.integers(0, 256),
+    backup=st.booleans(),
+    tls=st.sampled_from(["off", "on", "verify"]),
+)
+_HTML = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=200)
+_TRAFFIC = st.builds(
+    Traffic,
+    balance=st.sampled_from(["roundrobin", "leastconn", "source"]),
+    health=st.none()
+    | st.builds(
+        Health, path=_text(grammar.PathAndQuery), status=st.sampled_from(["200", "200-399", "100-599,404,500-501"])
+    ),
+    sticky_cookie=_text(grammar.CookieName),
+    headers=st.lists(
+        st.builds(
+            HeaderRule,
+            on=st.sampled_from(["request", "response"]),
+            action=st.sampled_from(["set", "add", "remove"]),
+            name=_text(grammar.HeaderName).filter(
+                lambda name: name.lower() not in {"te", "host", "upgrade", "trailer"}
+            ),
+            value=_text(grammar.HeaderValue).filter(bool),
+        ),
+        max_size=4,
+    ).map(tuple),
+    routes=st.lists(
+        st.builds(Route, path=_text(grammar.Path), origins=st.lists(_TARGETS, min_size=1, max_size=2).map(tuple)),
+        max_size=2,
+    ).map(tuple),
+    redirects=st.lists(
+        st.builds(
+            Redirect,
+            path=_text(grammar.Path),
+            to=_text(grammar.Location).filter(bool),
+            status=st.sampled_from([301, 302, 307, 308]),
+            exact=st.booleans(),
+        ),
+        max_size=3,
+    ).map(tuple),
+    https_redirect=st.booleans(),
+    hsts=st.none() | st.builds(Hsts, subdomains=st.booleans(), preload=st.booleans()),
+    body_bytes_max=st.integers(0, 2**40),
+    websockets=st.booleans(),
+    compression=st.booleans(),
+    cache=st.booleans(),
+    proxy_protocol=st.sampled_from(["off", "v1", "v2"]),
+    origin_http2=st.booleans(),
+    origin_host=_text(grammar.NameOrNone),
+    origin_sni=_text(grammar.NameOrNone),
+    trusted_proxies=_NETWORKS,
+    only_trusted_proxies=st.booleans(),
+    maintenance=st.booleans(),
+    maintenance_allow=_NETWORKS,
+    pages=st.builds(Pages, denied=_HTML, too_many=_HTML, bad_gateway=_HTML, unavailable=_HTML, maintenance=_HTML),
+)
 _POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
-    deny=st.lists(st.ip_addresses().map(lambda ip: f"{ip}/{ip.max_prefixlen}"), max_size=3, unique=True).map(tuple),
+    deny=_NETWORKS,
 )
 
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    names = draw(st.lists(_HOSTNAMES, min_size=1, max_size=5, unique=True))
+    names = draw(st.lists(_SERVED, min_size=1, max_size=5, unique=True))
     domains = []
     for number, name in enumerate(names):
         origins = tuple(
@@ -41,10 +121,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 weight=draw(st.integers(0, 256)),
                 backup=draw(st.booleans()),
                 tls=draw(st.sampled_from(["off", "on", "verify"])),
+                enabled=draw(st.booleans()),
             )
             for index in range(draw(st.integers(0, 3)))
         )
-        domains.append(Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES)))
+        domains.append(
+            Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES), traffic=draw(_TRAFFIC))
+        )
     return snapshot(*domains)
 
 
@@ -87,7 +170,19 @@ def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: S
 
 
 @pytest.mark.parametrize(
-    "hostname", ["a\nuse_backend x", "a.example\n", "a b.example", 'a".example', "a.example#", "*", "..", "A.example"]
+    "hostname",
+    [
+        "a\nuse_backend x",
+        "a.example\n",
+        "a b.example",
+        'a".example',
+        "a.example#",
+        "*.",
+        "*.*.example",
+        "a.*.example",
+        "..",
+        "A.example",
+    ],
 )
 def test_schema_refuses_what_could_be_a_directive(hostname: str) -> None:
     data = snapshot(domain(hostname="x.example")).encode()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.errors import ApplyError
 from lumos_agent.protocol import BatchAck
+from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
 from lumos_agent.schema import Origin, Policy
 from tests.agent.builders import Shield, config, domain, ident
@@ -28,17 +29,6 @@ pytestmark = [
 ]
 
 STEPS = ["decode", "guard", "render", "write", "check", "journal", "switch", "reload", "probe", "store", "done"]
-
-
-@pytest.fixture
-async def shield() -> AsyncIterator[Shield]:
-    with tempfile.TemporaryDirectory(prefix="la-") as folder:
-        made = Shield.new(Path(folder))
-        try:
-            await made.applier.repair()
-            yield made
-        finally:
-            await made.stop()
 
 
 async def worker_pid(shield: Shield) -> int:
@@ -131,8 +121,8 @@ async def test_refused_configuration_is_rolled_back_with_haproxys_words(
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port)))
         pid = await worker_pid(shield)
-        real = rendering._backend
-        monkeypatch.setattr(rendering, "_backend", lambda *a: real(*a) + "    no-such-keyword at all\n")
+        real = backend.backend_text
+        monkeypatch.setattr(rendering, "backend_text", lambda *a: real(*a) + "    no-such-keyword at all\n")
         with pytest.raises(ApplyError, match="unknown keyword 'no-such-keyword'") as caught:
             await shield.applier.apply(config(2, domain(port=port), domain(2, port=port)))
         assert caught.value.stage == "check"
@@ -148,9 +138,9 @@ async def test_configuration_that_passes_the_check_but_does_not_start_is_rolled_
 ) -> None:
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port)))
-        real = rendering._backend
+        real = backend.backend_text
         bind = f"\nfrontend clash from base\n    bind 127.0.0.1:{port}\n"
-        monkeypatch.setattr(rendering, "_backend", lambda *a: real(*a) + bind)
+        monkeypatch.setattr(rendering, "backend_text", lambda *a: real(*a) + bind)
         monkeypatch.setattr("lumos_agent.drivers.haproxy.READY_SECONDS", 2.0)
         with pytest.raises(ApplyError) as caught:
             await shield.applier.apply(config(2, domain(port=port, policy=Policy(level="high"))))

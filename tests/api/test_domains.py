@@ -31,7 +31,7 @@ def test_create_answers_what_was_made_and_bumps_the_server(api: Api, alice: Tena
     [
         "a\nuse_backend x", "a.example\n", "example", "", "a b.example", "-a.example", "a..example", "1.2.3.4", "[::1]",
         "x" * 64 + ".example", "a." * 130 + "example", 'a".example', "a.example/x", "a.example:80", "a_b.example", "\0.example",
-        "http://a.example", "xn--a.example\r\nX: y", "*", "ex ample.example", "0x7f.1", "２.example\n",
+        "http://a.example", "xn--a.example\r\nX: y", "*.", "*.*.example", "a.*.example", "*example.com", "ex ample.example", "0x7f.1", "２.example\n",
     ],
 )  # fmt: skip
 def test_hostname_that_is_none_is_refused_and_nothing_is_pushed(api: Api, alice: Tenant, hostname: str) -> None:
@@ -146,3 +146,65 @@ def test_list_is_constant_in_queries(api: Api, alice: Tenant, django_assert_num_
     api.get("/domains")
     with django_assert_num_queries(6):
         assert len(api.get("/domains").json()["results"]) == 6
+
+
+def patched(api: Api, alice: Tenant, traffic: Any) -> Any:
+    with alice.scope:
+        pk = Domain.objects.get().pk
+    return api.patch(f"/domains/{pk}", {"traffic": traffic})
+
+
+def test_traffic_settings_are_merged_and_shown_whole(api: Api, alice: Tenant) -> None:
+    first = patched(
+        api, alice, {"compression": True, "trusted_proxies": ["10.0.0.1", "::ffff:10.0.0.1", "192.0.2.9/24"]}
+    )
+    assert first.status_code == 200, first.content
+    second = patched(api, alice, {"health": {"path": "/up"}, "origin_host": "Bücher.example"}).json()["traffic"]
+    assert (second["compression"], second["health"]["path"], second["health"]["interval_seconds"]) == (True, "/up", 10)
+    assert second["trusted_proxies"] == ["10.0.0.1/32", "192.0.2.0/24"]
+    assert second["origin_host"] == "xn--bcher-kva.example"
+    with alice.scope:
+        assert Domain.objects.get().traffic.keys() == {"compression", "trusted_proxies", "health", "origin_host"}
+        assert Server.objects.get().revision == alice.server.revision + 2
+    assert patched(api, alice, {"compression": False}).json()["traffic"]["compression"] is False
+
+
+@pytest.mark.parametrize(
+    ("traffic", "field", "hint"),
+    [
+        ([], "traffic", "object"),
+        ({"comprssion": True}, "traffic", "comprssion"),
+        ({"compression": "yes"}, "traffic.compression", "bool"),
+        ({"headers": [{"on": "request", "action": "set", "name": "X Y", "value": "1"}]}, "traffic.headers[0].name", "hyphens"),
+        ({"headers": [{"on": "request", "action": "set", "name": "X", "value": "a\nb"}]}, "traffic.headers[0].value", "one line"),
+        ({"headers": [{"on": "request", "action": "set", "name": "X"}]}, "traffic.headers[0]", "no value"),
+        ({"headers": [{"on": "request", "action": "set", "name": "host", "value": "a"}]}, "traffic.headers[0]", "connection"),
+        ({"redirects": [{"path": "/a b", "to": "/"}]}, "traffic.redirects[0].path", "begins with /"),
+        ({"redirects": [{"path": "/a", "to": "javascript:alert(1)"}]}, "traffic.redirects[0].to", "http"),
+        ({"routes": [{"path": "/a", "origins": [{"address": "169.254.169.254", "port": 80}]}]},
+         "traffic.routes[0].origins[0].address", "cannot be an origin"),
+        ({"routes": [{"path": "/a", "origins": []}]}, "traffic.routes[0].origins", "length"),
+        ({"trusted_proxies": ["10.0.0.0/33"]}, "traffic.trusted_proxies[0]", "10.0.0.0/33"),
+        ({"origin_host": "a b"}, "traffic.origin_host", "hostname"),
+        ({"health": {"status": "399-200"}}, "traffic.health", "smaller"),
+        ({"body_bytes_max": -1}, "traffic.body_bytes_max", ">= 0"),
+        ({"pages": {"denied": "x" * 9000}}, "traffic.pages.denied", "8192"),
+    ],
+)  # fmt: skip
+def test_bad_traffic_setting_is_named_and_nothing_is_pushed(
+    api: Api, alice: Tenant, traffic: Any, field: str, hint: str
+) -> None:
+    answer = patched(api, alice, traffic)
+    assert answer.status_code == 400, answer.content
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert hint in error["message"]
+    with alice.scope:
+        assert Server.objects.get().revision == alice.server.revision
+
+
+@pytest.mark.parametrize("hostname", ["*.Example.COM", "*"])
+def test_wildcard_and_catch_all(api: Api, alice: Tenant, hostname: str) -> None:
+    answer = api.post("/domains", body(alice, hostname=hostname))
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["hostname"] == hostname.lower()

@@ -3,16 +3,16 @@
 import sys
 
 from lumos_agent import cli
+from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
+from lumos_agent.schema import Domain
 
-_real = rendering._backend
 
-
-def _faulty(domain_id: str, hostname: str, origins: tuple[object, ...]) -> str:
-    text = _real(domain_id, hostname, origins)
-    return text + "    no-such-keyword\n" if hostname.startswith("bad-") else text
+def _faulty(domain: Domain) -> str:
+    text = backend.backend_text(domain)
+    return text + "    no-such-keyword\n" if domain.hostname.startswith("bad-") else text
 
 
 if __name__ == "__main__":
-    rendering._backend = _faulty  # type: ignore[assignment]
+    rendering.backend_text = _faulty  # type: ignore[attr-defined]
     sys.exit(cli.main())

@@ -23,7 +23,7 @@ from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.descriptors import sockets_of
 from lumos_agent.errors import AgentError, HaproxyError, NotListening
-from lumos_agent.plan import MapChange
+from lumos_agent.plan import MapChange, ServerChange
 from lumos_agent.runner import run
 
 BACKLOG = 4096
@@ -32,6 +32,7 @@ READY_SECONDS = 20.0
 MASTER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 CHECK_SECONDS = 60.0
+_ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 6, 7, 8  # fields of `show servers state`
 
 
 class Master(Struct, frozen=True):
@@ -218,20 +219,19 @@ class Haproxy:
         """Keep the resolved addresses of origins over the reload; a worker that is dead has none to give."""
         with contextlib.suppress(HaproxyError):
             rows = await cli.ask(self._state.worker_socket, ["show servers state"])
-            write_atomically(self._state.server_state, rows.encode())
+            write_atomically(self._state.server_state, _without_people(rows).encode())
 
-    async def change_maps(self, changes: tuple[MapChange, ...]) -> None:
-        """Change maps of the running worker.
+    async def change(self, servers: tuple[ServerChange, ...], maps: tuple[MapChange, ...]) -> None:
+        """Change servers and maps of the running worker.
 
         Raises:
             HaproxyError: it refused one; the caller reloads instead.
         """
         session = await cli.Session.open(self._state.worker_socket)
         try:
-            for change in changes:
-                answer = (await session.command(_map_command(change))).strip()
-                if answer:
-                    raise HaproxyError(f"{change.map} {change.key}: {answer}")
+            for command in [*_server_commands(servers), *map(_map_command, maps)]:
+                if answer := (await session.command(command)).strip():
+                    raise HaproxyError(f"{command}: {answer}")
         finally:
             await session.close()
 
@@ -241,7 +241,7 @@ class Haproxy:
         return sum(len(fields := line.split()) > 1 and fields[1] == "worker" for line in table.splitlines())
 
     async def answers_publicly(self) -> bool:
-        """Whether every plain-HTTP listener gives our own answer to a host that nobody has."""
+        """Whether every plain-HTTP listener gives our own answer to a request without a host."""
         for name, listen in self._listens.items():
             if name.startswith("LUMOS_HTTP_") and not await _answers_421(listen):
                 return False
@@ -271,12 +271,40 @@ class Haproxy:
         return True
 
 
+def _server_commands(changes: tuple[ServerChange, ...]) -> list[str]:
+    commands = []
+    for change in changes:
+        commands.append(f"set server {change.server} weight {change.weight}")
+        commands.append(f"set server {change.server} state {'ready' if change.is_enabled else 'maint'}")
+    return commands
+
+
+def _without_people(rows: str) -> str:
+    """Return `show servers state` without what people decide: the configuration says it (management guide, 9.3).
+
+    Servers in maintenance are left out, and the weight is the one that the configuration gave.
+    """
+    kept = []
+    for line in rows.splitlines(keepends=True):
+        fields = line.split(" ")
+        is_server = len(fields) > _INITIAL_WEIGHT and not line.startswith("#")
+        if is_server and fields[_ADMIN_STATE] != "0":
+            continue
+        if is_server:
+            fields[_WEIGHT] = fields[_INITIAL_WEIGHT]
+        kept.append(" ".join(fields))
+    return "".join(kept)
+
+
+def _escaped(word: str) -> str:
+    return word.replace(" ", "\\ ").replace(";", "\\;")
+
+
 def _map_command(change: MapChange) -> str:
-    path = f"maps/{change.map}.map"
+    path, key = f"maps/{change.map}.map", _escaped(change.key)
     if change.value is None:
-        return f"del map {path} {change.key}"
-    value = change.value.replace(" ", "\\ ")
-    return f"{'add' if change.is_new else 'set'} map {path} {change.key} {value}"
+        return f"del map {path} {key}"
+    return f"{'add' if change.is_new else 'set'} map {path} {key} {_escaped(change.value)}"
 
 
 def _listening_socket(listen: str) -> socket.socket:
@@ -320,7 +348,7 @@ async def _answers_421(listen: str) -> bool:
     try:
         async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection(target, port)
-            writer.write(b"GET / HTTP/1.1\r\nHost: probe.invalid\r\nConnection: close\r\n\r\n")
+            writer.write(b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n")
             line = await reader.readline()
             writer.close()
     except (OSError, TimeoutError):

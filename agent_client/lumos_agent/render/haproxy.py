@@ -1,6 +1,5 @@
 """Snapshot -> everything that HAProxy reads. Pure: equal snapshot and options give equal bytes."""
 
-import ipaddress
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -9,8 +8,9 @@ from typing import Any
 import jinja2
 from msgspec import Struct
 
+from lumos_agent.render.backend import backend_text, has_names, page_files, route_entries
 from lumos_agent.render.networks import network_maps
-from lumos_agent.schema import Domain, Origin, Snapshot
+from lumos_agent.schema import Snapshot
 
 ANSWERS_LOGGED_PER_SECOND = 5000
 ERROR_PAGES = {
@@ -24,6 +24,7 @@ ERROR_PAGES = {
     503: ("Site unavailable", "The web server behind this site does not answer right now. Please try again soon."),
     504: ("Gateway timeout", "The web server behind this site took too long to answer."),
 }
+MAINTENANCE = ("Back soon", "This site is being worked on. Please try again in a few minutes.")
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -62,39 +63,6 @@ def _templates() -> jinja2.Environment:
     return _environment()
 
 
-def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that an origin's address is, or None for a hostname."""
-    try:
-        return ipaddress.ip_address(address)
-    except ValueError:
-        return None
-
-
-def _server_line(origin: Origin, hostname: str) -> str:
-    """Return one `server` line; every value is of a constrained type (schema.py)."""
-    ip = _ip(origin.address)
-    if ip is None:
-        target, resolve = f"{origin.address}:{origin.port}", " resolvers lumos init-addr last,libc,none"
-        name = origin.address
-    else:
-        target, resolve = (f"[{ip}]" if ip.version == 6 else str(ip)) + f":{origin.port}", ""
-        name = hostname
-    tls = {
-        "off": "",
-        "on": f" ssl verify none sni str({name})",
-        "verify": f" ssl verify required ca-file @system-ca sni str({name})",
-    }[origin.tls]
-    backup = " backup" if origin.backup else ""
-    return f"    server o-{origin.id} {target} weight {origin.weight}{backup}{tls}{resolve}\n"
-
-
-@lru_cache(maxsize=32_768)
-def _backend(domain_id: str, hostname: str, origins: tuple[Origin, ...]) -> str:
-    """Return one domain's backend; cached, so that a change of one domain renders one."""
-    lines = "".join(_server_line(origin, hostname) for origin in origins)
-    return f"\nbackend d-{domain_id} from shield\n{lines}"
-
-
 def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     """Return {module name: source} of a folder of Lua files."""
     modules: dict[str, str] = {}
@@ -121,14 +89,10 @@ def lua_bundle() -> str:
 def _fixed_files() -> dict[str, bytes]:
     """Return what no snapshot changes: the error pages."""
     page = _templates().get_template("page.html.j2")
-    files = {}
+    files = {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     return files
-
-
-def _has_names(domain: Domain) -> bool:
-    return any(_ip(origin.address) is None for origin in domain.origins)
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -141,25 +105,34 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact:
     """Return the whole configuration of a shield."""
-    networks = network_maps(snapshot.domains)
+    domains = snapshot.domains
+    networks = network_maps(domains)
+    routes = {key: backend for domain in domains for key, backend in route_entries(domain).items()}
     context: dict[str, Any] = {
         "options": options,
         "depth": networks.depth,
         "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
         "statuses": sorted(ERROR_PAGES),
-        "has_names": any(_has_names(domain) for domain in snapshot.domains),
+        "has_names": any(has_names(domain) for domain in domains),
+        "has_routes": bool(routes),
+        "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
+        "has_cache": any(domain.traffic.cache for domain in domains),
+        "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
     }
     head = _templates().get_template("haproxy.cfg.j2").render(context)
-    backends = "".join(_backend(d.id, d.hostname, d.origins) for d in snapshot.domains)
+    backends = "".join(backend_text(domain) for domain in domains)
     maps = {
-        "hosts": {domain.hostname: domain.id for domain in snapshot.domains},
-        "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in snapshot.domains if d.policy.mode != "off"},
+        "hosts": {domain.hostname: domain.id for domain in domains},
+        "routes": routes,
+        "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in domains if d.policy.mode != "off"},
         "nets": networks.nets,
         "parents": networks.parents,
         "verdicts": networks.verdicts,
         "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
     }
     files = {**_fixed_files(), "certs.list": f"{options.certificate}\n".encode()}
+    for domain in domains:
+        files |= page_files(domain)
     return Artefact(cfg=head + backends, maps=maps, files=files)
 
 

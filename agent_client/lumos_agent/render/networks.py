@@ -2,7 +2,8 @@
 
 `nets` finds the longest listed network P that contains a client, `parents` leads from P to the next enclosing network,
 `verdicts` holds "P|domain". The first verdict on the way up decides: at each P that a domain lists, the verdict counts
-in the domain's own enclosing entries, so that allow wins over deny whatever is more specific.
+in the domain's own enclosing entries, so that allow wins over deny whatever is more specific. "P|domain~" marks the
+networks of proxies whose X-Forwarded-For the domain trusts.
 """
 
 import ipaddress
@@ -63,6 +64,9 @@ def network_maps(domains: Iterable[Domain]) -> NetworkMaps:
         entries = {ipaddress.ip_network(text): "deny" for text in domain.policy.deny}
         entries |= {ipaddress.ip_network(text): "allow" for text in domain.policy.allow}
         used.update(entries)
+        for proxy in map(ipaddress.ip_network, domain.traffic.trusted_proxies):
+            used.add(proxy)
+            verdicts[f"{proxy}|{domain.id}~"] = "proxy"
         for network, verdict in _domain_verdicts(entries).items():
             verdicts[f"{network}|{domain.id}"] = verdict
     parents = _enclosing(used)

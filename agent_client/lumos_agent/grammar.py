@@ -1,0 +1,57 @@
+"""The constrained types of which a snapshot is made.
+
+Every string has a grammar that excludes control characters, and all but header values, pages and redirect targets also
+exclude quotes and white space, so no value can end a line or a word in a daemon's configuration. Patterns end in
+``\\Z`` because ``$`` also matches before a final newline.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+_LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+HOSTNAME_PATTERN = rf"\A(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}\Z"
+SERVED_PATTERN = rf"\A(?:\*|(?=.{{1,253}}\Z)(?:\*\.)?(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL})\Z"
+
+Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
+Address = Annotated[str, Meta(pattern=r"\A[0-9a-z.:-]{1,253}\Z")]
+Network = Annotated[str, Meta(pattern=r"\A[0-9a-f.:]{2,45}/[0-9]{1,3}\Z")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Weight = Annotated[int, Meta(ge=0, le=256)]
+NameOrNone = Annotated[str, Meta(pattern=rf"\A(?:(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL})?\Z", max_length=253)]
+
+# RFC 9110, 5.6.2: token; 5.5: field-content without obs-text.
+HeaderName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")]
+HeaderValue = Annotated[str, Meta(pattern=r"\A[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?\Z|\A\Z")]
+CookieName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{0,64}\Z")]
+# RFC 3986, 3.3: an absolute path without its query.
+Path = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,1023}\Z")]
+PathAndQuery = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,1023}\Z")]
+# An absolute path or an http(s) URL.
+Location = Annotated[
+    str, Meta(pattern=r"\A(?:https?://[A-Za-z0-9.:\[\]_-]{1,260})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?#-]{0,1023})?\Z")
+]
+# Codes and ranges of codes, such as 200-399,404.
+_STATUS = r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?"
+StatusList = Annotated[str, Meta(pattern=rf"\A{_STATUS}(?:,{_STATUS}){{0,9}}\Z")]
+Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=8192)]
+
+_WORDS: tuple[tuple[Any, str], ...] = (
+    (Address, "Enter an IP address or a hostname."),
+    (Network, "Enter an address or a network such as 203.0.113.0/24 or 2001:db8::/32."),
+    (NameOrNone, "Enter a hostname such as www.example.com."),
+    (HeaderName, "A header name has letters, digits and hyphens, for example X-Frame-Options."),
+    (
+        HeaderValue,
+        "A header value is one line of visible ASCII, at most 1024 characters, no space at the ends.",
+    ),
+    (CookieName, "A cookie name has letters, digits, - and _, at most 64."),
+    (Path, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 1024 characters."),
+    (PathAndQuery, "A path begins with / and is percent-encoded: no spaces, quotes or #; at most 1024 characters."),
+    (Location, "Enter a path that begins with /, or a whole URL that begins with http:// or https://."),
+    (StatusList, "Enter status codes and ranges, for example 200-399,404."),
+    (Html, "A page may hold no control characters."),
+)
+# What to write instead, by the pattern as an error of msgspec quotes it.
+EXPLAINED = {repr(constrained.__metadata__[0].pattern): text for constrained, text in _WORDS}

@@ -1,0 +1,240 @@
+"""Domain -> its backends in haproxy.cfg, and the pages that they refer to.
+
+The rules of `defaults shield` (who is asking, the policy) stand before those of a backend.
+"""
+
+import hashlib
+import ipaddress
+from functools import lru_cache
+
+from lumos_agent.schema import Domain, Origin
+from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
+
+COMPRESSED = (
+    "text/html text/plain text/css text/xml text/javascript application/javascript application/json application/xml "
+    "application/wasm image/svg+xml"
+)
+_PAGE_STATUS = {"denied": 403, "too_many": 429, "bad_gateway": 502, "unavailable": 503}
+_AS_HTML = "content-type 'text/html; charset=utf-8'"
+_REQUEST_IDS_MAX = 5  # in one page: the answer must fit into a buffer
+
+
+def quoted(text: str) -> str:
+    """Return one word of a configuration line (configuration manual, 2.2): nothing in it is special."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def literal(text: str) -> str:
+    """Return a word in which a log-format finds nothing to replace (configuration manual, 8.2.4)."""
+    return quoted(text.replace("%", "%%"))
+
+
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the IP address that an origin's address is, or None for a hostname."""
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
+
+
+def has_names(domain: Domain) -> bool:
+    """Whether an origin must be resolved."""
+    targets = [*domain.origins, *(target for route in domain.traffic.routes for target in route.origins)]
+    return any(ip_of(target.address) is None for target in targets)
+
+
+def _visible_name(domain: Domain) -> str:
+    """Return the hostname that requests of our own (checks, SNI) carry."""
+    return domain.traffic.origin_host or domain.hostname.removeprefix("*.").removeprefix("*")
+
+
+def server_line(name: str, target: Target, domain: Domain, *, enabled: bool = True) -> str:
+    """Return one `server` line. What the runtime API can change stands last (plan.py)."""
+    traffic, ip = domain.traffic, ip_of(target.address)
+    words = ["    server", name]
+    words.append(f"{target.address}:{target.port}" if ip is None or ip.version == 4 else f"[{ip}]:{target.port}")
+    if ip is None:
+        words.append("resolvers lumos init-addr last,libc,none")
+    words += _tls_words(target, domain)
+    if traffic.origin_http2 and target.tls == "off":
+        words.append("proto h2")
+    if traffic.proxy_protocol != "off":
+        words.append({"v1": "send-proxy", "v2": "send-proxy-v2"}[traffic.proxy_protocol])
+    if traffic.sticky_cookie:
+        words.append(f"cookie {hashlib.sha256(name.encode()).hexdigest()[:12]}")
+    if target.backup:
+        words.append("backup")
+    words.append(f"weight {target.weight}")
+    if not enabled:
+        words.append("disabled")
+    return " ".join(words)
+
+
+def _tls_words(target: Target, domain: Domain) -> list[str]:
+    if target.tls == "off":
+        return []
+    own_name = target.address if ip_of(target.address) is None else _visible_name(domain)
+    sni = domain.traffic.origin_sni or domain.traffic.origin_host or own_name
+    words = ["ssl", "verify none" if target.tls == "on" else "verify required ca-file @system-ca"]
+    if sni:
+        words.append(f"sni str({sni}) check-sni {sni}")
+    if domain.traffic.origin_http2:
+        words.append("alpn h2,http/1.1")
+    return words
+
+
+def _health_lines(health: Health | None, host: str) -> list[str]:
+    if health is None:
+        return []
+    sent = f"http-check send meth GET uri {literal(health.path)} ver HTTP/1.1 hdr User-Agent Lumos-health-check"
+    return [
+        "option httpchk",
+        sent + (f" hdr Host {host}" if host else ""),
+        f"http-check expect status {health.status}",
+        f"default-server check inter {health.interval_seconds}s rise {health.rise} fall {health.fall}",
+    ]
+
+
+def _header_line(rule: HeaderRule) -> str:
+    where = f"http-{rule.on}"
+    if rule.action == "remove":
+        return f"{where} del-header {quoted(rule.name)}"
+    return f"{where} {rule.action}-header {quoted(rule.name)} {literal(rule.value)}"
+
+
+def _hsts_line(hsts: Hsts) -> str:
+    value = f"max-age={hsts.seconds}" + "; includeSubDomains" * hsts.subdomains + "; preload" * hsts.preload
+    return f"http-response set-header Strict-Transport-Security {quoted(value)} if {{ ssl_fc }}"
+
+
+def _redirect_line(redirect: Redirect) -> str:
+    path, to = redirect.path, redirect.to
+    if redirect.exact:
+        return (
+            f"http-request redirect location {literal(to)} code {redirect.status} if {{ path -m str {quoted(path)} }}"
+        )
+    below = path if path.endswith("/") else path + "/"
+    rest = f"%[pathq,bytes({len(path)})]"
+    location = quoted(to.replace("%", "%%") + rest)
+    condition = f"{{ path -m str {quoted(path)} }} or {{ path -m beg {quoted(below)} }}"
+    return f"http-request redirect location {location} code {redirect.status} if {condition}"
+
+
+def _maintenance_lines(domain: Domain) -> list[str]:
+    if not domain.traffic.maintenance:
+        return []
+    page = page_name(domain.id, "maintenance") if domain.traffic.pages.maintenance else "errors/maintenance.html"
+    allowed = [f"acl may_pass src {network}" for network in domain.traffic.maintenance_allow]
+    answer = f"http-request return status 503 {_AS_HTML} lf-file {page} hdr Retry-After 300"
+    return [*allowed, answer + (" if !may_pass" if allowed else "")]
+
+
+def _limit_lines(traffic: Traffic) -> list[str]:
+    lines = []
+    if traffic.only_trusted_proxies:
+        lines.append("http-request deny deny_status 403 if !{ var(txn.via) -m found }")
+    if not traffic.websockets:
+        lines.append("http-request deny deny_status 403 if { req.hdr(upgrade) -m str -i websocket }")
+    if limit := traffic.body_bytes_max:
+        text = "content-type text/plain string"
+        lines += [
+            f"http-request return status 413 {text} 'The request body is larger than this site accepts.' "
+            f"if {{ req.hdr_val(content-length) gt {limit} }}",
+            f"http-request return status 411 {text} 'This site needs a Content-Length header.' "
+            "if { req.hdr(transfer-encoding) -m found }",
+        ]
+    return lines
+
+
+def _filter_lines(traffic: Traffic) -> list[str]:
+    lines = []
+    if traffic.cache:
+        lines += ["filter cache small", "http-request cache-use small", "http-response cache-store small"]
+    if traffic.compression:
+        lines += ["filter compression", "compression algo gzip", f"compression type {COMPRESSED}"]
+    return lines
+
+
+def _common_lines(domain: Domain) -> list[str]:
+    """Return what all backends of a domain share."""
+    traffic = domain.traffic
+    lines = [
+        f"http-error status {status} {_AS_HTML} lf-file {page_name(domain.id, kind)}"
+        for kind, status in _PAGE_STATUS.items()
+        if getattr(traffic.pages, kind)
+    ]
+    lines += _maintenance_lines(domain)
+    if traffic.https_redirect:
+        lines.append("http-request redirect scheme https code 301 if !{ ssl_fc }")
+    lines += [_redirect_line(redirect) for redirect in traffic.redirects]
+    lines += _limit_lines(traffic)
+    if traffic.origin_host:
+        lines.append(f"http-request set-header Host {traffic.origin_host}")
+    lines += [_header_line(rule) for rule in traffic.headers]
+    if traffic.hsts is not None:
+        lines.append(_hsts_line(traffic.hsts))
+    return lines + _filter_lines(traffic) + _balance_lines(domain)
+
+
+def _balance_lines(domain: Domain) -> list[str]:
+    traffic, standard = domain.traffic, Traffic()
+    lines = []
+    if traffic.balance != standard.balance:
+        lines.append(f"balance {traffic.balance}")
+    if traffic.timeouts != standard.timeouts:
+        times = traffic.timeouts
+        lines.append(f"timeout connect {times.connect_seconds}s")
+        lines.append(f"timeout server {times.server_seconds}s")
+        lines.append(f"timeout tunnel {times.tunnel_seconds}s")
+    if traffic.sticky_cookie:
+        lines.append(f"cookie {traffic.sticky_cookie} insert indirect nocache httponly attr SameSite=Lax")
+    return lines + _health_lines(traffic.health, _visible_name(domain))
+
+
+def _section(name: str, lines: list[str]) -> str:
+    return f"\nbackend {name} from shield\n" + "".join(f"    {line.strip()}\n" for line in lines)
+
+
+@lru_cache(maxsize=32_768)
+def _rendered(domain_id: str, hostname: str, origins: tuple[Origin, ...], traffic: Traffic) -> str:
+    domain = Domain(id=domain_id, hostname=hostname, origins=origins, traffic=traffic)
+    common = _common_lines(domain)
+    servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in origins]
+    text = _section(f"d-{domain_id}", [*common, *servers])
+    for number, route in enumerate(traffic.routes):
+        targets = [server_line(f"t-{index}", target, domain) for index, target in enumerate(route.origins)]
+        text += _section(route_backend(domain_id, number), [*common, *targets])
+    return text
+
+
+def backend_text(domain: Domain) -> str:
+    """Return a domain's backends; cached, so that a change of one domain renders one."""
+    return _rendered(domain.id, domain.hostname, domain.origins, domain.traffic)
+
+
+def route_backend(domain_id: str, number: int) -> str:
+    """Return the name of a route's backend; its counters belong to the domain (counters.py)."""
+    return f"d-{domain_id}-r{number}"
+
+
+def route_entries(domain: Domain) -> dict[str, str]:
+    """Return {domain id + path + slash: backend}; the shield looks up its request's path with a slash appended."""
+    return {
+        f"{domain.id}{route.path.rstrip('/')}/": route_backend(domain.id, number)
+        for number, route in enumerate(domain.traffic.routes)
+    }
+
+
+def page_name(domain_id: str, kind: str) -> str:
+    """Return the path of a page, relative to the configuration."""
+    return f"pages/{domain_id}-{kind}.html"
+
+
+def page_files(domain: Domain) -> dict[str, bytes]:
+    """Return {path: content} of the pages of a domain's own, as log-formats."""
+    files = {}
+    for kind in Pages.__struct_fields__:
+        if html := getattr(domain.traffic.pages, kind):
+            text = html.replace("%", "%%").replace("{request_id}", "%[unique-id]", _REQUEST_IDS_MAX)
+            files[page_name(domain.id, kind)] = text.encode()
+    return files
