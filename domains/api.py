@@ -29,7 +29,9 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
 
     def get_queryset(self) -> QuerySet[Domain]:
         """Return the domains of the account with what the serializer shows, in a constant number of queries."""
-        return Domain.objects.select_related("policy").prefetch_related("origins", "assignments", "servers")
+        return Domain.objects.select_related("policy").prefetch_related(
+            "origins", "assignments", "servers", "certificates"
+        )
 
     def perform_create(self, serializer: Any) -> None:
         """Add a domain."""

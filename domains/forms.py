@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from domains.models import Domain, Tls
+from domains.models import CertificateSource, Domain, Tls
 from domains.services import OriginData
 from lumos.errors import AppError
 from lumos.forms import LumosForm
@@ -15,9 +15,14 @@ _ORIGIN_FIELD = re.compile(r"\Aorigins\[(\d+)\]\.(\w+)\Z")
 
 
 class DomainForm(LumosForm):
-    """The hostname."""
+    """The hostname and its certificate."""
 
     hostname = forms.CharField(max_length=300, widget=forms.TextInput({"placeholder": "www.example.com"}))
+    certificate = forms.ChoiceField(
+        choices=CertificateSource.choices,
+        initial=CertificateSource.ACME,
+        help_text="Ordered and renewed by your shields themselves once DNS points at one of them.",
+    )
 
 
 class OriginForm(LumosForm):
@@ -56,7 +61,7 @@ class DomainEditor:
     def __init__(self, data: Any = None, domain: Domain | None = None) -> None:
         origins = list(domain.origins.values("address", "port", "weight", "tls", "backup")) if domain else []
         servers = [{"server": a.server_id} for a in domain.assignments.all()] if domain else _only_server()
-        self.form = DomainForm(data, initial={"hostname": domain.hostname if domain else ""})
+        self.form = DomainForm(data, initial=_initial(domain))
         self.origins = OriginRows(data, initial=origins, prefix="origins")
         self.servers = ServerRows(data, initial=servers, prefix="servers")
 
@@ -67,7 +72,7 @@ class DomainEditor:
     def values(self) -> dict[str, Any]:
         """Return the arguments of `add_domain` and `change_domain`."""
         return {
-            "hostname": self.form.cleaned_data["hostname"],
+            **self.form.cleaned_data,
             "origins": [form.data_class() for form in self._filled_origins()],
             "servers": [s for form in self.servers if (s := form.cleaned_data.get("server"))],
         }
@@ -82,6 +87,10 @@ class DomainEditor:
             form.add_error(match[2], error.detail)
         else:
             self.form.show(error)
+
+
+def _initial(domain: Domain | None) -> dict[str, str]:
+    return {"hostname": domain.hostname, "certificate": domain.certificate} if domain else {}
 
 
 def _only_server() -> list[dict[str, Any]]:

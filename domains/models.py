@@ -9,6 +9,13 @@ from accounts.tenancy import TenantModel
 from servers.models import Server
 
 
+class CertificateSource(models.TextChoices):
+    """Where a domain's certificate comes from."""
+
+    OFF = "off", "None (HTTP only)"
+    ACME = "acme", "Automatic (ACME)"
+
+
 class Domain(TenantModel):
     """A hostname (A-labels, lower case), ``*.`` before one, or ``*``. Its servers are ordered, the primary first.
 
@@ -17,6 +24,7 @@ class Domain(TenantModel):
 
     hostname = models.CharField(max_length=253)
     traffic = models.JSONField(default=dict)
+    certificate = models.CharField(max_length=10, choices=CertificateSource.choices, default=CertificateSource.ACME)
     servers: Any = models.ManyToManyField(Server, through="DomainServer", related_name="domains")
 
     class Meta(TenantModel.Meta):
@@ -72,3 +80,49 @@ class Origin(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
+
+
+class CertificateStatus(models.TextChoices):
+    """Where a certificate stands on one server."""
+
+    NONE = "none", "none yet"
+    PROVISIONING = "provisioning", "being ordered"
+    ACTIVE = "active", "active"
+    RENEWING = "renewing", "being renewed"
+    FAILED = "failed", "failed"
+
+
+class Certificate(TenantModel):
+    """The certificate of a domain on one of its servers, as that server last reported it."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="certificates")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="certificates")
+    status = models.CharField(max_length=15, choices=CertificateStatus.choices, default=CertificateStatus.NONE)
+    reason = models.TextField(blank=True)
+    expires_at = models.DateTimeField(null=True)
+    changed_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["domain", "server"]
+        constraints = [models.UniqueConstraint(fields=["domain", "server"], name="certificate_once_per_server")]
+
+    def __str__(self) -> str:
+        return f"{self.domain_id} on {self.server_id}: {self.status}"
+
+
+class Challenge(TenantModel):
+    """An HTTP-01 challenge that `server` published for all servers of the domain; `holders` answer it."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="challenges")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="challenges")
+    token = models.CharField(max_length=257)
+    key_authorization = models.CharField(max_length=257)
+    holders: Any = models.ManyToManyField(Server, related_name="+")
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["created_at"]
+        constraints = [models.UniqueConstraint(fields=["server", "token"], name="challenge_once_per_server")]
+
+    def __str__(self) -> str:
+        return f"challenge of {self.domain_id}"

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains import traffic
-from domains.models import Domain, Origin, Tls
+from domains.models import Certificate, Domain, Origin, Tls
 from domains.services import OriginData
 from servers.models import Server
 
@@ -44,6 +44,15 @@ class TrafficField(serializers.JSONField):
         return traffic.shown(traffic.parsed(value))
 
 
+class CertificateSerializer(serializers.ModelSerializer[Certificate]):
+    """The certificate on one server, as it last reported it."""
+
+    class Meta:
+        model = Certificate
+        fields = ("server", "status", "reason", "expires_at", "changed_at")
+        read_only_fields = fields
+
+
 class DomainSerializer(serializers.ModelSerializer[Domain]):
     """A protected hostname with its origins and its servers in order (the first is the primary)."""
 
@@ -51,11 +60,22 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
     origins = OriginSerializer(many=True)
     servers = ScopedServers(many=True)
     traffic = TrafficField(required=False)
+    certificates = CertificateSerializer(many=True, read_only=True)
     policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]
 
     class Meta:
         model = Domain
-        fields = ("id", "hostname", "origins", "servers", "traffic", "policy", "created_at")
+        fields = (
+            "id",
+            "hostname",
+            "origins",
+            "servers",
+            "traffic",
+            "certificate",
+            "certificates",
+            "policy",
+            "created_at",
+        )
         read_only_fields = ("id", "created_at")
 
     def to_representation(self, instance: Domain) -> dict[str, Any]:

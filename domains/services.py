@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import User
 from domains import traffic as traffic_settings
-from domains.models import Domain, DomainServer, Origin
+from domains.models import CertificateSource, Domain, DomainServer, Origin
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
 from servers import revisions
@@ -60,7 +60,13 @@ def _described(domain: Domain) -> dict[str, Any]:
         for o in domain.origins.order_by("position")
     ]
     servers = [a.server.name for a in domain.assignments.select_related("server").order_by("position")]
-    return {"hostname": domain.hostname, "origins": origins, "servers": servers, "traffic": domain.traffic}
+    return {
+        "hostname": domain.hostname,
+        "origins": origins,
+        "servers": servers,
+        "traffic": domain.traffic,
+        "certificate": domain.certificate,
+    }
 
 
 def _put_origins(domain: Domain, origins: Sequence[OriginData]) -> None:
@@ -102,7 +108,13 @@ def _save_unique(domain: Domain) -> None:
 
 @transaction.atomic
 def add_domain(
-    *, hostname: str, origins: Sequence[OriginData], servers: Sequence[Server], actor: User, traffic: Any = None
+    *,
+    hostname: str,
+    origins: Sequence[OriginData],
+    servers: Sequence[Server],
+    actor: User,
+    traffic: Any = None,
+    certificate: str = CertificateSource.ACME,
 ) -> Domain:
     """Protect one more hostname, with the default policy, on `servers` in order.
 
@@ -112,6 +124,7 @@ def add_domain(
     """
     clean = _canonical_origins(origins)
     domain = Domain(hostname=_named(hostname), traffic=traffic_settings.merged({}, traffic or {}))
+    domain.certificate = certificate
     _save_unique(domain)
     _put_origins(domain, clean)
     _put_servers(domain, servers)
@@ -130,6 +143,7 @@ def change_domain(
     origins: Sequence[OriginData] | None = None,
     servers: Sequence[Server] | None = None,
     traffic: Any = None,
+    certificate: str | None = None,
 ) -> Domain:
     """Change what is given; None leaves a part as it is, and so does `traffic` with settings that it does not name.
 
@@ -146,8 +160,9 @@ def change_domain(
         domain.hostname = _named(hostname)
     if traffic is not None:
         domain.traffic = traffic_settings.merged(domain.traffic, traffic)
-    if hostname is not None or traffic is not None:
-        _save_unique(domain)
+    if certificate is not None:
+        domain.certificate = certificate
+    _save_unique(domain)
     if origins is not None:
         _put_origins(domain, _canonical_origins(origins))
     if servers is not None:

@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
@@ -47,9 +48,10 @@ def domain_add(request: PageRequest) -> HttpResponse:
 @page()
 def domain_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One hostname: where it is applied, what it serves."""
-    rows = Domain.objects.select_related("policy").prefetch_related("origins", "assignments__server")
+    rows = Domain.objects.select_related("policy")
+    rows = rows.prefetch_related("origins", "assignments__server", "certificates__server")
     domain = get_object_or_404(rows, pk=pk)
-    context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain)}
+    context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain), "acme": settings.ACME}
     return render(request, "domains/detail.html", context)
 
 

@@ -39,6 +39,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self.agent_digest = ""
         self.heard_at = time.monotonic()
         self._stale = asyncio.Event()
+        self._challenges_stale = False
+        self._challenges: dict[str, str] = {}
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
         headers = dict(self.scope["headers"])
         token = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
@@ -89,6 +91,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
                 if isinstance(message, protocol.Applied):
                     self.agent_digest = message.digest
+            case protocol.CertificateStatus() | protocol.ChallengePublish() | protocol.ChallengesHeld():
+                await self._call(sessions.certificate_message, message)
             case protocol.Incident():
                 await self._call(sessions.record_incident, message)
 
@@ -115,6 +119,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
             await self._stale.wait()
             self._stale.clear()
             try:
+                if self._challenges_stale:
+                    self._challenges_stale = False
+                    await self._send_challenges()
                 step = await self._call(sessions.next_step, self.sent_revision, self.agent_digest)
                 if isinstance(step, protocol.InSync):
                     self.sent_revision = step.revision
@@ -126,6 +133,14 @@ class AgentConsumer(AsyncWebsocketConsumer):
                     await self._send(config)
             except Exception:
                 log.exception("delivery_failed")  # the sweep tries again
+
+    async def _send_challenges(self) -> None:
+        relayed, readiness = await self._call(sessions.challenge_news)
+        if relayed != self._challenges:
+            self._challenges = relayed
+            await self._send(protocol.Challenges(entries=relayed))
+        for token, waiting in readiness.items():
+            await self._send(protocol.ChallengeReady(token=token, waiting=waiting))
 
     async def disconnect(self, code: int) -> None:
         """Forget the agent; its presence ends unless another connection took over."""
@@ -146,6 +161,11 @@ class AgentConsumer(AsyncWebsocketConsumer):
 
     def wake(self) -> None:
         """Compare revisions soon."""
+        self._stale.set()
+
+    def wake_challenges(self) -> None:
+        """Compare relayed challenges soon."""
+        self._challenges_stale = True
         self._stale.set()
 
     async def close_link(self, code: int) -> None:

@@ -61,6 +61,9 @@ class Link(Protocol):
     def wake(self) -> None:
         """Compare revisions soon."""
 
+    def wake_challenges(self) -> None:
+        """Compare relayed challenges soon."""
+
     async def close_link(self, code: int) -> None:
         """End the connection."""
 
@@ -103,6 +106,8 @@ class Gateway:
     async def _handle(self, kind: str, link: Link) -> None:
         if kind == "wake":
             link.wake()
+        elif kind == "challenges":
+            link.wake_challenges()
         else:
             await link.close_link(1012)
 

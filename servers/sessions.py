@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
+from domains import certificates
 from lumos_agent import protocol
 from servers import metrics, revisions, wake
 from servers.enrolment import server_by_token
@@ -101,6 +102,28 @@ def record_heartbeat(account_id: uuid.UUID, server_id: uuid.UUID, beat: protocol
         health = msgspec.to_builtins(beat)
         Server.objects.filter(pk=server_id).update(health=health, haproxy_running=beat.haproxy_running)
         wake.pages_on_commit(account_id, "servers")
+
+
+def certificate_message(
+    account_id: uuid.UUID,
+    server_id: uuid.UUID,
+    message: protocol.CertificateStatus | protocol.ChallengePublish | protocol.ChallengesHeld,
+) -> None:
+    """Take what a shield says of certificates and challenges."""
+    with tenant_scope(account_id):
+        match message:
+            case protocol.CertificateStatus():
+                certificates.record_status(server_id=server_id, status=message)
+            case protocol.ChallengePublish():
+                certificates.publish_challenge(server_id=server_id, published=message)
+            case protocol.ChallengesHeld():
+                certificates.record_held(server_id=server_id, tokens=message.tokens)
+
+
+def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[str, str], dict[str, int]]:
+    """Return the challenges that this server should answer for others, and how far its own ones have come."""
+    with tenant_scope(account_id):
+        return certificates.relayed_challenges(server_id), certificates.readiness(server_id)
 
 
 def record_incident(account_id: uuid.UUID, server_id: uuid.UUID, incident: protocol.Incident) -> None:

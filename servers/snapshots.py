@@ -4,14 +4,15 @@ from collections import defaultdict
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.db import connection, transaction
 
 from domains import traffic
 from domains.models import Domain, DomainServer, Origin
+from lumos_agent.schema import Acme, Snapshot, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
-from lumos_agent.schema import Snapshot, digest_of
 from servers.models import Server, epoch
 from waf.compiler import policy_parts
 
@@ -46,17 +47,19 @@ def snapshot_of(server: Server) -> Snapshot:
     policies = policy_parts(domain_ids)
     return Snapshot(
         server_id=str(server.pk),
+        acme=Acme(**settings.ACME) if settings.ACME else None,
         domains=tuple(
             DomainPart(
                 id=str(pk),
                 hostname=hostname,
                 origins=tuple(origins[pk]),
                 policy=policies.get(pk, PolicyPart()),
-                traffic=traffic.parsed(settings),
+                traffic=traffic.parsed(stored),
+                certificate=certificate,
             )
-            for pk, hostname, settings in Domain.objects.filter(pk__in=domain_ids)
+            for pk, hostname, stored, certificate in Domain.objects.filter(pk__in=domain_ids)
             .order_by("hostname")
-            .values_list("pk", "hostname", "traffic")
+            .values_list("pk", "hostname", "traffic", "certificate")
         ),
     )
 

@@ -67,6 +67,13 @@ class Applier:
         self._step = on_step
         self._known: tuple[int, Artefact] | None = None
 
+    def snapshot(self) -> Snapshot | None:
+        """Return what is in service as the control plane stated it, or None before the first apply."""
+        stored = self._stored()
+        if stored is None or stored.digest != self.identity().digest:
+            return None
+        return Snapshot.decode(stored.snapshot)
+
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
         """Hold the lock of the state directory over a whole write and reload, against other processes too."""

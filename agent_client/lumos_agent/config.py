@@ -26,6 +26,8 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     http: tuple[Listen, ...] = ("0.0.0.0:80", "[::]:80")
     https: tuple[Listen, ...] = ("0.0.0.0:443", "[::]:443")
     ca_file: str = ""
+    acme_ca_file: str = ""
+    acme_http_port: int = 80
 
 
 def split_listen(listen: str) -> tuple[str, int]:
@@ -64,13 +66,18 @@ class State:
         self.current = self.haproxy / "current"
         self.journal_file = self.haproxy / "apply.json"
         self.haproxy_log = self.root / "haproxy.log"
-        self.default_certificate = self.root / "certs" / "default.pem"
+        self.certificates = self.root / "certs"
+        self.default_certificate = self.certificates / "default.pem"
+        self.certificates_list = self.certificates / "list"
+        self.certificates_file = self.certificates / "status.json"
+        self.acme = self.root / "acme"
         self.run = self.root / "run"
         self.master_socket = self.run / "m.sock"
         self.worker_socket = self.run / "w.sock"
         self.probe_socket = self.run / "p.sock"
         self.fifo = self.run / "events"
         self.answers_fifo = self.run / "answers"
+        self.challenges_map = self.run / "challenges.map"
         self.pid_file = self.run / "haproxy.json"
         self.server_state = self.run / "server-state"
         self.status_file = self.run / "status.json"
@@ -93,7 +100,7 @@ class State:
                 self.run,
                 self.events,
                 self.engine,
-                self.default_certificate.parent,
+                self.certificates,
             ):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

@@ -147,7 +147,7 @@ class Connection:
                 elif isinstance(message, protocol.Retry):
                     self._hint = float(message.after_seconds)
                     return f"the gateway asks to come back later: {message.message}"
-                elif not isinstance(message, protocol.HeartbeatAck):
+                else:
                     await self._handler.received(message)
         finally:
             beats.cancel()

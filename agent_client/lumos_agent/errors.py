@@ -19,3 +19,11 @@ class HaproxyError(AgentError):
 
 class NotListening(HaproxyError):
     """Nobody accepts connections on a socket of HAProxy."""
+
+
+class CertificateRefused(AgentError):
+    """A certificate cannot be had now; the message is the status that people see."""
+
+    def __init__(self, message: str, *, retry_seconds: float = 0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds

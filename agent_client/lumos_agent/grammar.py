@@ -32,6 +32,9 @@ PathAndQuery = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{
 Location = Annotated[
     str, Meta(pattern=r"\A(?:https?://[A-Za-z0-9.:\[\]_-]{1,260})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?#-]{0,1023})?\Z")
 ]
+DirectoryUrl = Annotated[str, Meta(pattern=r"\Ahttps://[A-Za-z0-9.:\[\]_-]{1,260}/[A-Za-z0-9._~/-]{0,255}\Z")]
+EmailOrNone = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253})?\Z")]
+
 # Codes and ranges of codes, such as 200-399,404.
 _STATUS = r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?"
 StatusList = Annotated[str, Meta(pattern=rf"\A{_STATUS}(?:,{_STATUS}){{0,9}}\Z")]

@@ -18,6 +18,7 @@ AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
 HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
+CHALLENGES_MAX = 1000
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -26,6 +27,7 @@ CLOSE_PROTOCOL = 4426
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 Text = Annotated[str, Meta(max_length=2048)]
+ChallengeText = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,257}\Z")]
 Report = Annotated[str, Meta(max_length=16_384)]
 
 
@@ -103,6 +105,29 @@ class Incident(Message, frozen=True, kw_only=True, tag="incident"):
 
     kind: Literal["haproxy_crash", "repaired"]
     message: Report
+
+
+class CertificateStatus(Message, frozen=True, kw_only=True, tag="certificate"):
+    """Where a domain's certificate on this shield stands. `not_after`: Unix seconds, 0 if there is none."""
+
+    domain_id: Id
+    state: Literal["none", "provisioning", "active", "renewing", "failed"]
+    reason: Text = ""
+    not_after: float = 0.0
+
+
+class ChallengePublish(Message, frozen=True, kw_only=True, tag="challenge_publish"):
+    """All shields of a domain should answer this HTTP-01 challenge (RFC 8555, 8.3)."""
+
+    domain_id: Id
+    token: ChallengeText
+    key_authorization: ChallengeText
+
+
+class ChallengesHeld(Message, frozen=True, kw_only=True, tag="challenges_held"):
+    """This shield answers these challenges of others now."""
+
+    tokens: Annotated[tuple[ChallengeText, ...], Meta(max_length=CHALLENGES_MAX)]
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -185,6 +210,19 @@ class BatchAck(Message, frozen=True, kw_only=True, tag="batch_ack"):
     seq: Count
 
 
+class Challenges(Message, frozen=True, kw_only=True, tag="challenges"):
+    """The challenges that this shield should answer for others: {token: key authorization}, all of them."""
+
+    entries: dict[ChallengeText, ChallengeText]
+
+
+class ChallengeReady(Message, frozen=True, kw_only=True, tag="challenge_ready"):
+    """`waiting` connected shields do not answer a published challenge yet."""
+
+    token: ChallengeText
+    waiting: Count
+
+
 class HeartbeatAck(Message, frozen=True, kw_only=True, tag="heartbeat_ack"):
     """Answer to `Heartbeat`."""
 
@@ -198,8 +236,10 @@ class Retry(Message, frozen=True, kw_only=True, tag="retry"):
     message: Text = ""
 
 
-AgentMessage = Hello | Heartbeat | Applied | Failed | Incident | Batch
-GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry
+AgentMessage = (
+    Hello | Heartbeat | Applied | Failed | Incident | Batch | CertificateStatus | ChallengePublish | ChallengesHeld
+)
+GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
 gateway_decoder: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)

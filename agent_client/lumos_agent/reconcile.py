@@ -14,15 +14,19 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
+from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import Connection, Send
 from lumos_agent.counters import Workers, parse_info
 from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
+from lumos_agent.issuance import Issuer
 from lumos_agent.metrics import Metrics
+from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.runner import run
+from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,12 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._certificates = ServedCertificates(state)
+        challenges = Challenges(state)
+        self._relay = Relay(challenges, self._report)
+        self._issuer = Issuer(
+            state, self._certificates, challenges, publish=self._publish_challenge, report=self._report
+        )
         self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
@@ -71,7 +81,14 @@ class Agent:
             self._facts = facts.facts(self._state.root, require_haproxy_version(version), version)
             self._haproxy.adopt()
             await self._repair()
-            jobs = (self._connection.run, self._apply_wanted, self._collect, self._watch, self._deliver)
+            jobs = (
+                self._connection.run,
+                self._apply_wanted,
+                self._collect,
+                self._watch,
+                self._deliver,
+                self._issuer.run,
+            )
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(job())
@@ -84,6 +101,7 @@ class Agent:
                 self._incidents.append(protocol.Incident(kind="repaired", message=mended))
             await self._applier.refresh()
             await self._workers.attach()
+            self._want_certificates()
         except (AgentError, OSError) as error:
             log.error("start_incomplete", extra={"error": str(error)})
 
@@ -133,6 +151,8 @@ class Agent:
         while self._incidents:
             await send(self._incidents.pop(0))
         await send(await self.heartbeat())
+        for status in self._issuer.statuses():
+            await send(status)
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -158,6 +178,10 @@ class Agent:
                         reason="this configuration runs already",
                     )
                 )
+            case protocol.Challenges() | protocol.ChallengeReady():
+                await self._relay.received(message)
+            case protocol.HeartbeatAck():
+                self._issuer.clock_skew_seconds = time.time() - message.clock
             case protocol.BatchAck():
                 self._metrics.acknowledge(message)
                 self._new_batch.set()
@@ -175,6 +199,7 @@ class Agent:
             try:
                 async with self._collecting:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
+                    self._want_certificates()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -184,6 +209,15 @@ class Agent:
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
             self._new_batch.set()  # a reload may have made one
+
+    def _want_certificates(self) -> None:
+        if (snapshot := self._applier.snapshot()) is not None:
+            self._issuer.want(snapshot)
+
+    async def _publish_challenge(self, domain_id: str, token: str, key_authorization: str) -> None:
+        """Let the domain's other shields answer too; without a connection this one answers alone."""
+        if self._send is not None:
+            await self._relay.publish(domain_id, token, key_authorization)
 
     async def _report(self, report: protocol.AgentMessage) -> None:
         """Send if connected; what is lost is found by digest at the next hello."""
@@ -261,10 +295,18 @@ def options_of(state: State) -> Options:
         http=settings.http,
         https=settings.https,
         run_dir=str(state.run),
-        certificate=str(state.default_certificate),
+        certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
+        challenges_map=str(_existing(state.challenges_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
     )
+
+
+def _existing(path: Path, text: str) -> Path:
+    """Make sure that HAProxy finds a file that the agent will write later."""
+    if not path.exists():
+        write_atomically(path, text.encode())
+    return path
 
 
 def _installed_engine(state: State) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id, Network, Served
+from lumos_agent.grammar import DirectoryUrl, EmailOrNone, Id, Network, Served
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -46,6 +46,14 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
     traffic: Traffic = Traffic()
+    certificate: Literal["off", "acme"] = "off"
+
+
+class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The CA that certificates come from (RFC 8555), and whom it may write to."""
+
+    directory_url: DirectoryUrl
+    email: EmailOrNone = ""
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,6 +61,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     server_id: Id
     domains: Annotated[tuple[Domain, ...], Meta(max_length=DOMAINS_MAX)]
+    acme: Acme | None = None
 
     def __post_init__(self) -> None:
         hostnames = [domain.hostname for domain in self.domains]

@@ -48,12 +48,20 @@ def config(revision: int, *domains: Domain, allow_shrink: bool = False) -> Confi
 class Shield:
     """A state directory with everything that works on it."""
 
-    def __init__(self, root: Path, port: int | None = None, on_step: Any = lambda step: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        port: int | None = None,
+        on_step: Any = lambda step: None,
+        *,
+        address: str = "127.0.0.1",
+        https: tuple[str, ...] = (),
+    ) -> None:
         self.state = State(root)
         self.state.create()
         if port is not None:
-            listen = (f"127.0.0.1:{port}",)
-            self.state.save_settings(Settings(gateway_url="ws://127.0.0.1:1/agent/v1", http=listen, https=()))
+            listen = (f"{address}:{port}",)
+            self.state.save_settings(Settings(gateway_url="ws://127.0.0.1:1/agent/v1", http=listen, https=https))
             self.state.token_file.write_text(TOKEN)
             make_default_certificate(self.state.default_certificate)
         settings = self.state.settings()

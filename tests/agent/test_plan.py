@@ -8,7 +8,13 @@ from lumos_agent.schema import Domain, Policy
 from tests.agent.builders import domain, snapshot
 
 OPTIONS = Options(
-    http=("127.0.0.1:80",), https=(), run_dir="/run/l", certificate="/c.pem", server_state="/s", engine="/waf.lua"
+    http=("127.0.0.1:80",),
+    https=(),
+    run_dir="/run/l",
+    certificates_list="/c",
+    challenges_map="/m",
+    server_state="/s",
+    engine="/waf.lua",
 )
 
 

@@ -136,10 +136,12 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     root = tmp_path_factory.mktemp("render")
     make_default_certificate(root / "default.pem")
     (root / "state").touch()
+    (root / "challenges.map").touch()
+    (root / "list").write_text(f"{root / 'default.pem'}\n")
     (root / "waf.lua").write_text(lua_bundle())
     return Options(
         http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
-        certificate=str(root / "default.pem"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
+        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
     )  # fmt: skip
 
 
@@ -163,7 +165,15 @@ def test_haproxy_accepts_every_snapshot(options: Options, tmp_path: Path, given_
 
 @given(snapshots())
 def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: Snapshot) -> None:
-    options = Options(http=("1.2.3.4:80",), https=(), run_dir="/r", certificate="/c", server_state="/s", engine="/e")
+    options = Options(
+        http=("1.2.3.4:80",),
+        https=(),
+        run_dir="/r",
+        certificates_list="/c",
+        challenges_map="/m",
+        server_state="/s",
+        engine="/e",
+    )
     copy = Snapshot.decode(given_snapshot.encode())
     assert copy == given_snapshot
     assert render(copy, options, Identity()) == render(given_snapshot, options, Identity())

@@ -33,7 +33,8 @@ class Options(Struct, frozen=True, kw_only=True):
     http: tuple[str, ...]
     https: tuple[str, ...]
     run_dir: str
-    certificate: str
+    certificates_list: str
+    challenges_map: str
     engine: str
     server_state: str
     hard_stop_seconds: int = 60
@@ -130,7 +131,7 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
         "verdicts": networks.verdicts,
         "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
     }
-    files = {**_fixed_files(), "certs.list": f"{options.certificate}\n".encode()}
+    files = dict(_fixed_files())
     for domain in domains:
         files |= page_files(domain)
     return Artefact(cfg=head + backends, maps=maps, files=files)

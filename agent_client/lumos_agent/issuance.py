@@ -1,0 +1,235 @@
+"""Certificates of this shield's domains: ordered, renewed and put into service by themselves.
+
+The status of each domain is none -> provisioning -> active -> renewing -> active, or failed with a reason. Whatever
+happens, the certificate that is there goes on being served.
+"""
+
+import asyncio
+import datetime
+import logging
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from cryptography import x509
+from msgspec import Struct
+
+from lumos_agent import preflight
+from lumos_agent.challenges import Challenges
+from lumos_agent.config import State, write_atomically
+from lumos_agent.errors import AgentError, CertificateRefused
+from lumos_agent.protocol import CertificateStatus
+from lumos_agent.schema import Acme, Snapshot
+from lumos_agent.served import ServedCertificates
+
+if TYPE_CHECKING:
+    from lumos_agent.drivers.acme import Account
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 60.0
+RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 60.0, 6 * 3600.0
+CLOCK_SKEW_SECONDS_MAX = 3600.0
+RENEW_AT_LIFETIME_LEFT = 1 / 3
+ASK_CA_SECONDS = 6 * 3600.0
+
+Publish = Callable[[str, str, str], Awaitable[None]]
+Report = Callable[[CertificateStatus], Awaitable[None]]
+
+
+class Record(Struct, kw_only=True):
+    """What is known about one domain's certificate. Times are Unix seconds."""
+
+    state: str = "none"
+    reason: str = ""
+    not_after: float = 0.0
+    renew_at: float = 0.0
+    asked_ca_at: float = 0.0
+    failures: int = 0
+    next_at: float = 0.0
+
+    def status(self, domain_id: str) -> CertificateStatus:
+        """Return it as the dashboard shows it."""
+        state, reason = self.state, self.reason
+        return CertificateStatus(domain_id=domain_id, state=state, reason=reason, not_after=self.not_after)  # type: ignore[arg-type]
+
+
+class Issuer:
+    """The job; `publish` makes the domain's other shields answer a challenge too, `report` tells the control plane."""
+
+    def __init__(
+        self,
+        state: State,
+        served: ServedCertificates,
+        challenges: Challenges,
+        *,
+        publish: Publish,
+        report: Report,
+        resolver: preflight.Resolve = preflight.resolve,
+    ) -> None:
+        self._state = state
+        self._served = served
+        self._challenges = challenges
+        self._publish = publish
+        self._report = report
+        self._resolver = resolver
+        self._wanted: dict[str, str] = {}
+        self._acme: Acme | None = None
+        self._changed = asyncio.Event()
+        self._records = _load(state.certificates_file)
+        self.clock_skew_seconds = 0.0
+
+    def want(self, snapshot: Snapshot) -> None:
+        """Take over which domains need a certificate, and from which CA."""
+        self._acme = snapshot.acme
+        self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate == "acme"}
+        self._changed.set()
+
+    def statuses(self) -> list[CertificateStatus]:
+        """Return the status of every domain that needs a certificate."""
+        return [self._records.get(domain_id, Record()).status(domain_id) for domain_id in self._wanted]
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        while True:
+            self._changed.clear()
+            try:
+                await self.look()
+            except (AgentError, OSError) as error:
+                log.error("certificates_not_in_step", extra={"error": str(error)})
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Serve what there is, and order what is due."""
+        await self._served.sync(self._wanted)
+        for domain_id, hostname in list(self._wanted.items()):
+            if self._wanted.get(domain_id) == hostname and await self._is_due(domain_id, hostname):
+                await self._obtain(domain_id, hostname)
+
+    async def _is_due(self, domain_id: str, hostname: str) -> bool:
+        record, now = self._records.setdefault(domain_id, Record()), time.time()
+        certificate = self._served.read(domain_id, hostname)
+        if certificate is None:
+            return self._acme is not None and now >= record.next_at
+        if record.state not in ("active", "failed", "renewing"):
+            await self._active(domain_id, certificate)
+        if self._acme is not None and now - record.asked_ca_at > ASK_CA_SECONDS:
+            record.asked_ca_at = now
+            pem = self._served.path(domain_id).read_bytes()
+            if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
+                record.renew_at = min(record.renew_at, suggested.timestamp())
+            self._save()
+        return self._acme is not None and now >= max(record.renew_at, record.next_at)
+
+    def _account(self, acme: Acme) -> "Account":
+        from lumos_agent.drivers.acme import Account
+
+        self._state.acme.mkdir(mode=0o700, exist_ok=True)
+        return Account(self._state.acme, acme.directory_url, acme.email, self._state.settings().acme_ca_file)
+
+    async def _obtain(self, domain_id: str, hostname: str) -> None:
+        """Order one certificate and put it into service; a refusal becomes the domain's status."""
+        record = self._records[domain_id]
+        has_one = self._served.read(domain_id, hostname) is not None
+        await self._note(domain_id, state="renewing" if has_one else "provisioning", reason="")
+        try:
+            pem = await self._ordered(domain_id, hostname)
+            await self._served.install(domain_id, hostname, pem)
+            await self._served.sync(self._wanted)
+        except (CertificateRefused, AgentError, OSError, ValueError) as error:
+            record.failures += 1
+            pause = min(RETRY_SECONDS_MIN * 2 ** min(record.failures - 1, 20), RETRY_SECONDS_MAX)
+            pause = max(pause * random.uniform(0.75, 1.25), getattr(error, "retry_seconds", 0))  # noqa: S311 - jitter
+            record.next_at = time.time() + pause
+            await self._note(domain_id, state="failed", reason=_reason(error))
+            return
+        certificate = self._served.read(domain_id, hostname)
+        if certificate is not None:
+            record.failures, record.next_at = 0, 0.0
+            await self._active(domain_id, certificate)
+
+    async def _ordered(self, domain_id: str, hostname: str) -> bytes:
+        if hostname.startswith("*"):
+            raise CertificateRefused(
+                "A wildcard needs a DNS-01 challenge, which this domain has no zone for. "
+                "Protect each hostname as a domain of its own, or upload a certificate."
+            )
+        if abs(self.clock_skew_seconds) > CLOCK_SKEW_SECONDS_MAX:
+            hours = abs(self.clock_skew_seconds) / 3600
+            behind = "behind" if self.clock_skew_seconds < 0 else "ahead"
+            raise CertificateRefused(
+                f"This shield's clock is {hours:.1f} hours {behind}. Switch time synchronisation on: "
+                "timedatectl set-ntp true."
+            )
+        tokens: list[str] = []
+        loop = asyncio.get_running_loop()
+
+        async def answer(token: str, key_authorization: str) -> None:
+            tokens.append(token)
+            await self._challenges.add(token, key_authorization)
+            await self._publish(domain_id, token, key_authorization)
+
+        def answer_from_thread(token: str, key_authorization: str) -> None:
+            asyncio.run_coroutine_threadsafe(answer(token, key_authorization), loop).result(30)
+
+        try:
+            probe, expected = secrets.token_urlsafe(24), f"{secrets.token_urlsafe(8)}.{secrets.token_urlsafe(8)}"
+            await answer(probe, expected)
+            port = self._state.settings().acme_http_port
+            await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
+            assert self._acme is not None  # noqa: S101 - is_due
+            return await asyncio.to_thread(self._account(self._acme).order, hostname, answer_from_thread)
+        finally:
+            for token in tokens:
+                await self._challenges.remove(token)
+
+    async def _active(self, domain_id: str, certificate: x509.Certificate) -> None:
+        record = self._records[domain_id]
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        left = (end - begin) * RENEW_AT_LIFETIME_LEFT
+        jitter = left * random.uniform(0, 0.1)  # noqa: S311 - spreads renewals
+        record.not_after, record.renew_at = end.timestamp(), (end - left - jitter).timestamp()
+        if end < datetime.datetime.now(datetime.UTC):
+            await self._note(domain_id, state="failed", reason="The certificate has expired.")
+        else:
+            await self._note(domain_id, state="active", reason="")
+
+    async def _note(self, domain_id: str, *, state: str, reason: str) -> None:
+        record = self._records[domain_id]
+        record.state, record.reason = state, reason
+        extra = {"domain": domain_id, "state": state, "reason": reason}
+        log.log(logging.WARNING if state == "failed" else logging.INFO, "certificate", extra=extra)
+        self._save()
+        await self._report(record.status(domain_id))
+
+    def _save(self) -> None:
+        try:
+            write_atomically(self._state.certificates_file, msgspec.json.encode(self._records), durable=False)
+        except OSError as error:
+            log.error("certificate_status_not_saved", extra={"error": str(error)})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"The certificate cannot be written: {error.strerror or error}."
+    if isinstance(error, CertificateRefused):
+        return str(error)
+    return f"The new certificate cannot be used: {error}"
+
+
+def _load(path: Path) -> dict[str, Record]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Record])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        log.error("certificate_status_unreadable", extra={"error": str(error)})
+        return {}
