@@ -111,8 +111,8 @@ def add_domain(*, hostname: str, origins: Sequence[OriginData], servers: Sequenc
     _put_origins(domain, clean)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
-    audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
-    revisions.bump(servers)
+    entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
+    revisions.bump(servers, cause=entry)
     return domain
 
 
@@ -143,11 +143,11 @@ def change_domain(
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))
     if changed:
-        audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
+        entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
         new_servers = {server.pk: server for server in domain.servers.all()}
         left = [server for pk, server in old_servers.items() if pk not in new_servers]
-        revisions.bump(new_servers.values())
-        revisions.bump(left, removed_domains=1)
+        revisions.bump(new_servers.values(), cause=entry)
+        revisions.bump(left, cause=entry, removed_domains=1)
     return domain
 
 
@@ -155,6 +155,7 @@ def change_domain(
 def remove_domain(*, domain: Domain, actor: User) -> None:
     """Stop protecting a hostname; its metrics and events go with it."""
     servers = list(domain.servers.all())
-    audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, {k: [v, None] for k, v in _described(domain).items()})
+    lost = {name: [value, None] for name, value in _described(domain).items()}
+    entry = audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, lost)
     domain.delete()
-    revisions.bump(servers, removed_domains=1)
+    revisions.bump(servers, cause=entry, removed_domains=1)

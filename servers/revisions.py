@@ -8,18 +8,20 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.models import AuditEntry
 from lumos_agent import protocol
-from servers import wake
-from servers.models import ApplyState, Server, epoch
+from servers import history, wake
+from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
 
-def bump(servers: Iterable[Server], *, removed_domains: int = 0) -> None:
+def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_domains: int = 0) -> None:
     """Raise the desired revision of `servers` in the caller's transaction and wake their gateways after commit.
 
     Args:
         servers: of the account in scope.
+        cause: the audit entry of the change, for the history; all rows of the change are written already.
         removed_domains: how many domains a person just took from each of them; what a snapshot drops beyond that
             count is held back.
     """
@@ -34,6 +36,7 @@ def bump(servers: Iterable[Server], *, removed_domains: int = 0) -> None:
         apply_state=ApplyState.PENDING,
         changed_at=timezone.now(),
     )
+    history.note(ids, cause)
     wake.gateways_on_commit("wake", ids)
     wake.pages_on_commit(locked[0][1], "servers")
 
@@ -58,6 +61,7 @@ def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | N
         row.apply_state = ApplyState.APPLIED
         row.removed_domains = 0
     row.save()
+    history.mark(server_id, report.revision, SnapshotState.APPLIED)
     wake.pages_on_commit(row.account_id, "servers")
     log.info("revision_applied", extra={"revision": report.revision, "how": report.how, "ms": report.duration_ms})
 
@@ -68,7 +72,8 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.revision:
         return
-    row.apply_state = ApplyState.HELD if report.stage == "guard" else ApplyState.FAILED
+    is_held = report.stage == "guard"
+    row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,
         "message": report.message,
@@ -77,5 +82,6 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
         "digest": report.digest,
     }
     row.save()
+    history.mark(server_id, report.revision, SnapshotState.HELD if is_held else SnapshotState.FAILED)
     wake.pages_on_commit(row.account_id, "servers")
     log.warning("revision_failed", extra={"revision": report.revision, "stage": report.stage})

@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
+from servers import history
 from servers.metrics import KEPT_HOURLY
 from servers.models import HourlyMetric
 from waf.events import KEPT
@@ -15,9 +16,10 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def expire_old_rows() -> None:
-    """Delete hourly metrics and events that are past their time."""
+    """Delete hourly metrics and events that are past their time, and snapshots beyond the number kept."""
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
     events, _ = Event.unscoped.filter(created_at__lt=now - KEPT).delete()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
-    log.info("old_rows_expired", extra={"hours": hours, "events": events})
+    snapshots = history.expire()
+    log.info("old_rows_expired", extra={"hours": hours, "events": events, "snapshots": snapshots})

@@ -42,8 +42,8 @@ def change_policy(*, policy: Policy, actor: User, mode: str | None = None, level
     changed = audit.changes(before, {"mode": row.mode, "level": row.level})
     if changed:
         row.save()
-        audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)
-        revisions.bump(row.domain.servers.all())
+        cause = audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)
+        revisions.bump(row.domain.servers.all(), cause=cause)
     return row
 
 
@@ -65,8 +65,8 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
             entry.save()
     except IntegrityError as error:
         raise Conflict(f"{canonical} is on this list already.", field="network") from error
-    audit.record(actor, audit.Action.LIST_ENTRY_ADDED, domain, {kind: [None, canonical]})
-    revisions.bump(domain.servers.all())
+    cause = audit.record(actor, audit.Action.LIST_ENTRY_ADDED, domain, {kind: [None, canonical]})
+    revisions.bump(domain.servers.all(), cause=cause)
     return entry
 
 
@@ -74,6 +74,6 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
 def remove_list_entry(*, entry: ListEntry, actor: User) -> None:
     """Take a network off its list."""
     domain = entry.domain
-    audit.record(actor, audit.Action.LIST_ENTRY_REMOVED, domain, {entry.kind: [entry.network, None]})
+    cause = audit.record(actor, audit.Action.LIST_ENTRY_REMOVED, domain, {entry.kind: [entry.network, None]})
     entry.delete()
-    revisions.bump(domain.servers.all())
+    revisions.bump(domain.servers.all(), cause=cause)
