@@ -21,6 +21,7 @@ from accounts.tenancy import active_account_id
 from domains.models import DomainServer
 from lumos.errors import Conflict
 from lumos_agent.schema import SchemaError, Snapshot
+from servers.diff import diff
 from servers.models import Server, SnapshotRecord, SnapshotState, epoch
 from servers.snapshots import Compiled, compile_snapshot
 from waf.models import ListEntry
@@ -115,11 +116,6 @@ def records(server: Server) -> QuerySet[SnapshotRecord]:
     return rows.select_related("author").defer("content").order_by("-created_at", "-id")
 
 
-def record_of(server: Server, revision: int) -> SnapshotRecord | None:
-    """Return the record of a revision; of several epochs the newest."""
-    return records(server).filter(revision=revision).first()
-
-
 def previous(record: SnapshotRecord) -> SnapshotRecord | None:
     """Return the record before this one."""
     return records(record.server).filter(created_at__lt=record.created_at).first()
@@ -143,6 +139,13 @@ def content(record: SnapshotRecord) -> Snapshot:
     if compiled is None or compiled.revision != record.revision:
         raise Conflict(f"Revision {record.revision} was replaced by a newer change just now; load the history again.")
     return Snapshot.decode(compiled.data)
+
+
+def compare(record: SnapshotRecord, older: SnapshotRecord | None) -> dict[str, Any]:
+    """Return what changed from `older` (None: nothing) to `record`, as `diff` has it, with both revisions."""
+    old = Snapshot(server_id=str(record.server_id), domains=()) if older is None else content(older)
+    revisions = {"revision": record.revision, "against": None if older is None else older.revision}
+    return {**revisions, **diff(old, content(record))}
 
 
 def expire() -> int:

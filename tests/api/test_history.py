@@ -1,5 +1,7 @@
 """The history of what each server was to run."""
 
+import json
+import uuid
 import zlib
 from typing import Any
 
@@ -9,7 +11,7 @@ from lumos.errors import Conflict
 from lumos_agent import protocol
 from lumos_agent.schema import Snapshot
 from servers import history, revisions, tasks
-from servers.models import Server, SnapshotRecord, SnapshotState, epoch
+from servers.models import Epoch, Server, SnapshotRecord, SnapshotState, epoch
 from servers.snapshots import compile_snapshot
 from tests.conftest import Api
 from tests.factories import Tenant
@@ -88,9 +90,9 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("large")
 def test_large_server_has_one_open_record_until_delivery(api: Api, alice: Tenant) -> None:
-    path = f"/policies/{alice.domain.policy.pk}"
-    api.patch(path, {"level": "high"})
-    api.patch(path, {"level": "low"})
+    policy = f"/policies/{alice.domain.policy.pk}"
+    api.patch(policy, {"level": "high"})
+    api.patch(policy, {"level": "low"})
     row = newest(alice)
     assert (row.digest, row.revision, row.changes) == ("", 4, 4)
     with alice.scope:
@@ -102,17 +104,17 @@ def test_large_server_has_one_open_record_until_delivery(api: Api, alice: Tenant
     kept = newest(alice)
     assert kept.content is not None
     assert zlib.decompress(kept.content) == compiled.data
-    api.patch(path, {"mode": "off"})
+    api.patch(policy, {"mode": "off"})
     assert (newest(alice).revision, newest(alice).changes) == (5, 1)
 
 
 @pytest.mark.usefixtures("large")
 def test_delivery_of_what_was_overtaken_closes_nothing(api: Api, alice: Tenant) -> None:
-    path = f"/policies/{alice.domain.policy.pk}"
-    api.patch(path, {"level": "high"})
+    policy = f"/policies/{alice.domain.policy.pk}"
+    api.patch(policy, {"level": "high"})
     with alice.scope:
         overtaken = compile_snapshot(alice.server.pk)
-    api.patch(path, {"level": "low"})
+    api.patch(policy, {"level": "low"})
     with alice.scope:
         assert overtaken is not None
         history.keep(alice.server.pk, overtaken)
@@ -147,3 +149,93 @@ def test_content_of_a_format_that_is_gone_is_a_conflict(alice: Tenant) -> None:
     SnapshotRecord.unscoped.filter(server=alice.server).update(content=zlib.compress(b'{"old": 1}'))
     with alice.scope, pytest.raises(Conflict, match="choose a newer revision"):
         history.content(newest(alice))
+
+
+def path(tenant: Tenant, rest: str = "") -> str:
+    return f"/servers/{tenant.server.pk}/snapshots{rest}"
+
+
+def test_list_is_paged_newest_first_and_has_no_content(
+    api: Api, alice: Tenant, django_assert_max_num_queries: Any
+) -> None:
+    first = api.get(path(alice, "?page_size=1")).json()
+    assert [row["revision"] for row in first["results"]] == [2]
+    second = api.get(path(alice) + "?" + first["next"].partition("?")[2]).json()
+    assert [row["revision"] for row in second["results"]] == [1]
+    row = first["results"][0]
+    assert (row["author"], row["state"], row["domains"], row["changes"]) == ("alice@example.com", "pending", 1, 1)
+    assert "content" not in row
+    with django_assert_max_num_queries(6):
+        api.get(path(alice))
+
+
+def test_one_revision_shows_what_the_agent_gets(api: Api, alice: Tenant) -> None:
+    shown = api.get(path(alice, "/2")).json()
+    with alice.scope:
+        compiled = compile_snapshot(alice.server.pk)
+    assert compiled is not None
+    assert shown["content"] == json.loads(compiled.data)
+    assert shown["digest"] == compiled.digest
+
+
+@pytest.mark.parametrize("rest", ["/99", "/99/diff", "/2/diff?against=99", "/x", "/-1", "/" + "9" * 18, "/" + "9" * 40])
+def test_revision_that_is_none_is_404(api: Api, alice: Tenant, rest: str) -> None:
+    assert api.get(path(alice, rest)).status_code == 404
+
+
+def test_server_that_is_none_is_404(api: Api) -> None:
+    for server in (str(uuid.uuid4()), "-" * 36, "x"):
+        assert api.get(f"/servers/{server}/snapshots").status_code == 404
+
+
+def test_revision_of_another_server_is_404(api: Api, alice: Tenant) -> None:
+    other = api.post("/servers", {"name": "second"}).json()["server"]["id"]
+    assert api.get(f"/servers/{other}/snapshots/2").status_code == 404
+
+
+def test_diff_shows_the_fields_that_changed(api: Api, alice: Tenant) -> None:
+    api.patch(f"/policies/{alice.domain.policy.pk}", {"mode": "detect"})
+    api.patch(f"/domains/{alice.domain.pk}", {"origins": [{"address": "10.0.0.9", "port": 81}]})
+    body = {"hostname": "shop.example", "origins": [{"address": "10.0.0.1", "port": 80}]}
+    api.post("/domains", {**body, "servers": [str(alice.server.pk)]})
+    found = api.get(path(alice, "/5/diff?against=1")).json()
+    assert (found["revision"], found["against"]) == (5, 1)
+    assert [d["hostname"] for d in found["added"]] == ["shop.example"]
+    assert found["removed"] == []
+    (changed,) = found["changed"]
+    assert changed["hostname"] == "alice.example"
+    assert changed["changes"]["policy.mode"] == {"before": "block", "after": "detect"}
+    assert changed["changes"]["policy.deny"] == {"added": ["203.0.113.7/32"], "removed": []}
+    assert changed["changes"]["origins"]["after"][0]["address"] == "10.0.0.9"
+    assert set(changed["changes"]) == {"policy.mode", "policy.deny", "origins"}
+    backwards = api.get(path(alice, "/1/diff?against=5")).json()
+    assert [d["hostname"] for d in backwards["removed"]] == ["shop.example"]
+
+
+def test_diff_without_against_is_what_the_revision_brought(api: Api, alice: Tenant) -> None:
+    assert list(api.get(path(alice, "/2/diff")).json()["changed"][0]["changes"]) == ["policy.deny"]
+    first = api.get(path(alice, "/1/diff")).json()
+    assert (first["against"], [d["hostname"] for d in first["added"]]) == (None, ["alice.example"])
+
+
+@pytest.mark.parametrize("against", ["x", "-1", "1.5", "9" * 30])
+def test_against_must_be_a_revision(api: Api, alice: Tenant, against: str) -> None:
+    answer = api.get(path(alice, f"/2/diff?against={against}"))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "against")
+
+
+def test_after_a_restored_backup_the_newest_record_of_a_revision_counts(api: Api, alice: Tenant) -> None:
+    Epoch.objects.create(value="restored")
+    Server.unscoped.filter(pk=alice.server.pk).update(revision=1)
+    api.patch(f"/policies/{alice.domain.policy.pk}", {"mode": "off"})
+    assert api.get(path(alice, "/2")).json()["epoch"] == "restored"
+    assert [row["revision"] for row in api.get(path(alice)).json()["results"]] == [2, 2, 1]
+
+
+def test_preview_shows_the_configuration_of_the_present_rows(api: Api, alice: Tenant) -> None:
+    shown = api.get(f"/servers/{alice.server.pk}/preview").json()
+    assert shown["revision"] == alice.server.revision
+    assert f"backend d-{alice.domain.pk} from shield\n    server o-" in shown["haproxy_cfg"]
+    assert " 127.0.0.1:8080 weight 100\n" in shown["haproxy_cfg"]
+    with alice.scope:
+        assert SnapshotRecord.objects.count() == 2

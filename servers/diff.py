@@ -1,0 +1,73 @@
+"""What differs between two snapshots, domain by domain. Pure, and led by the schema: a new field shows by itself.
+
+Ids of domains only tell which domain became which; ids of origins are no facts at all.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from lumos_agent.schema import Domain, Snapshot
+
+Pair = tuple[Domain | None, Domain | None]
+
+
+def facts(domain: Domain) -> dict[str, Any]:
+    """Return {field: value} of a domain without ids; fields of nested parts have dotted names."""
+    return dict(_flat(msgspec.to_builtins(domain)))
+
+
+def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in part.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif name != "id":
+            yield prefix + name, _without_ids(value)
+
+
+def _without_ids(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    return [{k: v for k, v in item.items() if k != "id"} if isinstance(item, dict) else item for item in value]
+
+
+def pairs(old: Snapshot, new: Snapshot) -> list[Pair]:
+    """Return (before, after) of each domain that differs, by hostname; None where it is absent.
+
+    Domains are matched by id, and what is left by hostname: a domain that was removed and added again is the same site.
+    """
+    before = {domain.id: domain for domain in old.domains}
+    same_id = {domain.id for domain in new.domains}
+    left = {domain.hostname: domain for domain in old.domains if domain.id not in same_id}
+    found: list[Pair] = [(before.get(d.id) or left.pop(d.hostname, None), d) for d in new.domains]
+    found += [(domain, None) for domain in left.values()]
+    different = [(a, b) for a, b in found if a != b and (a is None or b is None or facts(a) != facts(b))]
+    return sorted(different, key=lambda pair: next(d.hostname for d in reversed(pair) if d is not None))
+
+
+def changed_fields(before: Domain, after: Domain) -> dict[str, dict[str, Any]]:
+    """Return {field: {before, after}}; a list of networks shows as {added, removed}."""
+    old, new = facts(before), facts(after)
+    return {name: _change(old[name], value) for name, value in new.items() if old[name] != value}
+
+
+def _change(before: Any, after: Any) -> dict[str, Any]:
+    items = [*before, *after] if isinstance(before, list) and isinstance(after, list) else [None]
+    if all(isinstance(item, str) for item in items):
+        return {"added": sorted({*after} - {*before}), "removed": sorted({*before} - {*after})}
+    return {"before": before, "after": after}
+
+
+def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
+    """Return {added, removed, changed}, each with one entry per domain."""
+    found: dict[str, list[dict[str, Any]]] = {"added": [], "removed": [], "changed": []}
+    for before, after in pairs(old, new):
+        if before is None and after is not None:
+            found["added"].append({"id": after.id, **facts(after)})
+        elif after is None and before is not None:
+            found["removed"].append({"id": before.id, **facts(before)})
+        elif before is not None and after is not None:
+            fields = changed_fields(before, after)
+            found["changed"].append({"id": after.id, "hostname": after.hostname, "changes": fields})
+    return found
