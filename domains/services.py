@@ -98,15 +98,24 @@ def _save_unique(domain: Domain) -> None:
 
 
 @transaction.atomic
-def add_domain(*, hostname: str, origins: Sequence[OriginData], servers: Sequence[Server], actor: User) -> Domain:
+def add_domain(
+    *,
+    hostname: str,
+    origins: Sequence[OriginData],
+    servers: Sequence[Server],
+    actor: User,
+    domain_id: uuid.UUID | None = None,
+) -> Domain:
     """Protect one more hostname, with the default policy, on `servers` in order.
+
+    `domain_id` is that of a domain that existed before and comes back.
 
     Raises:
         InvalidInput: a value breaks a rule.
         Conflict: the account has this hostname.
     """
     clean = _canonical_origins(origins)
-    domain = Domain(hostname=_named(hostname))
+    domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname))
     _save_unique(domain)
     _put_origins(domain, clean)
     _put_servers(domain, servers)
@@ -131,7 +140,8 @@ def change_domain(
         InvalidInput, Conflict: as `add_domain`.
         Domain.DoesNotExist: it is gone.
     """
-    domain: Domain = Domain.objects.select_for_update().get(pk=domain_id)
+    # The order of locks is domain, then servers; no_key lets rows that point to the domain be written meanwhile.
+    domain: Domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
     before = _described(domain)
     old_servers = {server.pk: server for server in domain.servers.all()}
     if hostname is not None:

@@ -19,10 +19,12 @@ from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
 from servers import enrolment, history, preview, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
+from servers.restore import restore_snapshot
 from servers.serializers import (
     DiffSerializer,
     MetricSerializer,
     PreviewSerializer,
+    RestoredSerializer,
     ServerSerializer,
     ServerWithTokenSerializer,
     SnapshotContentSerializer,
@@ -126,6 +128,13 @@ class SnapshotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
         record = self.get_object()
         older = self._record(int(against)) if against else history.previous(record)
         return Response(DiffSerializer(history.compare(record, older)).data)
+
+    @extend_schema(request=None, responses=RestoredSerializer)
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, server_pk: str, revision: str) -> Response:
+        """Roll back: set the domains of this server, with origins, policies and lists, back to this revision."""
+        restored = restore_snapshot(record=self.get_object(), actor=actor(request))
+        return Response(RestoredSerializer(restored).data)
 
 
 class MetricFilter(django_filters.FilterSet):

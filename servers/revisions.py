@@ -1,7 +1,9 @@
 """Desired revisions: they rise with every change, and reports say how far the shield has come."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +17,9 @@ from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
+# {server id: removed domains} of the bumps that an open `together()` holds back.
+_held_back: ContextVar[dict[Any, int] | None] = ContextVar("held_back_bumps", default=None)
+
 
 def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_domains: int = 0) -> None:
     """Raise the desired revision of `servers` in the caller's transaction and wake their gateways after commit.
@@ -25,20 +30,41 @@ def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_
         removed_domains: how many domains a person just took from each of them; what a snapshot drops beyond that
             count is held back.
     """
-    ids = sorted(server.pk for server in servers)
-    if not ids:
-        return
+    wanted = {server.pk: removed_domains for server in servers}
+    if (held := _held_back.get()) is None:
+        _raise(wanted, cause)
+    else:
+        held.update({pk: held.get(pk, 0) + removed for pk, removed in wanted.items()})
+
+
+@contextmanager
+def together(cause: AuditEntry) -> Iterator[None]:
+    """Raise each revision once, at the end, for all the bumps inside: one transaction of many verbs is one change."""
+    collected: dict[Any, int] = {}
+    token = _held_back.set(collected)
+    try:
+        yield
+    finally:
+        _held_back.reset(token)
+    _raise(collected, cause)
+
+
+def _raise(wanted: Mapping[Any, int], cause: AuditEntry | None) -> None:
     # Sorted locks: two changes that touch the same servers cannot deadlock.
-    locked = list(Server.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk", "account_id"))
-    Server.objects.filter(pk__in=ids).update(
-        revision=F("revision") + 1,
-        removed_domains=F("removed_domains") + removed_domains,
-        apply_state=ApplyState.PENDING,
-        changed_at=timezone.now(),
-    )
-    history.note(ids, cause)
-    wake.gateways_on_commit("wake", ids)
-    wake.pages_on_commit(locked[0][1], "servers")
+    rows = Server.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    locked = dict(rows.values_list("pk", "account_id"))
+    if not locked:
+        return
+    for removed in sorted(set(wanted.values())):
+        Server.objects.filter(pk__in=[pk for pk in locked if wanted[pk] == removed]).update(
+            revision=F("revision") + 1,
+            removed_domains=F("removed_domains") + removed,
+            apply_state=ApplyState.PENDING,
+            changed_at=timezone.now(),
+        )
+    history.note(list(locked), cause)
+    wake.gateways_on_commit("wake", locked)
+    wake.pages_on_commit(next(iter(locked.values())), "servers")
 
 
 def disconnect(server: Server) -> None:

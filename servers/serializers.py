@@ -90,3 +90,10 @@ class PreviewSerializer(serializers.Serializer[Any]):
 
     revision = serializers.IntegerField()
     haproxy_cfg = serializers.CharField()
+
+
+class RestoredSerializer(serializers.Serializer[Any]):
+    """What a roll-back led to."""
+
+    revision = serializers.IntegerField(help_text="The new revision; a roll-back is a change like any other.")
+    domains = serializers.IntegerField(help_text="How many domains differed and were set back.")

@@ -39,9 +39,9 @@ API: dict[str, str | None] = {
     "api-domain-detail": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
-    "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot",
+    "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
 }  # fmt: skip
-API_POST_ONLY = {"api-server-rotate-token"}
+API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", None}
 TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
