@@ -71,3 +71,36 @@ def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
             fields = changed_fields(before, after)
             found["changed"].append({"id": after.id, "hostname": after.hostname, "changes": fields})
     return found
+
+
+def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple[list[dict[str, Any]], int]:
+    """Return a difference as {kind, hostname, fields: [(name, lost lines, new lines, lines left out)]} for a page.
+
+    The second item is how many domains were left out.
+    """
+    entries = [(kind, domain) for kind in ("added", "removed", "changed") for domain in found[kind]]
+    shown = [
+        {"kind": kind, "hostname": domain["hostname"], "fields": list(_field_rows(kind, domain, lines_max))}
+        for kind, domain in entries[:domains_max]
+    ]
+    return shown, len(entries) - len(shown)
+
+
+def _field_rows(kind: str, domain: dict[str, Any], lines_max: int) -> Iterator[tuple[str, list[str], list[str], int]]:
+    if kind != "changed":
+        lines = _lines(domain["origins"])
+        yield ("origins", *((lines, []) if kind == "removed" else ([], lines)), 0)
+        return
+    for name, change in domain["changes"].items():
+        lost = _lines(change["before"] if "before" in change else change["removed"])
+        new = _lines(change["after"] if "after" in change else change["added"])
+        shown = lost[:lines_max], new[:lines_max]
+        yield name, *shown, len(lost) + len(new) - sum(map(len, shown))
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [line for item in value for line in _lines(item)]
+    if isinstance(value, dict):
+        return [", ".join(f"{name} {item}" for name, item in value.items())]
+    return [str(value)]

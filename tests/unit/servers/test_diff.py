@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from lumos_agent.schema import Domain, Origin, Policy, Snapshot
-from servers.diff import changed_fields, diff, facts, pairs
+from servers.diff import as_rows, changed_fields, diff, facts, pairs
 from tests.agent.builders import domain, ident, snapshot
 
 
@@ -51,3 +51,18 @@ def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name for name in facts(domain(1)) if "." not in name} | {n.partition(".")[0] for n in facts(domain(1))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
     assert Snapshot.__struct_fields__ == ("server_id", "domains")
+
+
+def test_rows_of_a_page_are_capped_and_say_so() -> None:
+    one = domain(1, policy=Policy(deny=("10.0.0.0/8", "192.0.2.0/24")))
+    found = diff(snapshot(one, domain(3)), snapshot(replace(one, policy=Policy(level="high")), domain(2)))
+    rows, hidden = as_rows(found, domains_max=3, lines_max=1)
+    assert ([(row["kind"], row["hostname"]) for row in rows], hidden) == (
+        [("added", "d2.example"), ("removed", "d3.example"), ("changed", "d1.example")],
+        0,
+    )
+    line = "address 127.0.0.1, port 9, weight 100, backup False, tls off"
+    assert rows[0]["fields"] == [("origins", [], [line], 0)]
+    assert rows[1]["fields"] == [("origins", [line], [], 0)]
+    assert rows[2]["fields"] == [("policy.level", ["medium"], ["high"], 0), ("policy.deny", ["10.0.0.0/8"], [], 1)]
+    assert as_rows(found, domains_max=1, lines_max=1)[1] == 2
