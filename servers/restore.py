@@ -61,7 +61,7 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
     with revisions.together(entry):
         for before, after in steps:
             if after is not None:
-                _set_back(server, _id_now(before, after), after, actor)
+                _set_back(server, before, after, actor)
             elif before is not None:
                 _unassign(server, uuid.UUID(before.id), actor)
     server.refresh_from_db()
@@ -76,13 +76,8 @@ def _lock_domains(server: Server, wanted: Snapshot) -> None:
     list(rows.values_list("pk", flat=True))
 
 
-def _id_now(before: DomainPart | None, after: DomainPart) -> uuid.UUID:
-    """Return the id that a domain of the snapshot has, or will have, among the rows of today."""
-    return uuid.UUID((before or after).id)
-
-
 def _refuse_taken_hostnames(steps: Sequence[Pair]) -> None:
-    ids = {after.hostname: _id_now(before, after) for before, after in steps if after is not None}
+    ids = {after.hostname: uuid.UUID((before or after).id) for before, after in steps if after is not None}
     rows = Domain.objects.filter(hostname__in=ids).order_by("hostname").values_list("hostname", "pk")
     taken = [hostname for hostname, pk in rows if ids[hostname] != pk]
     if taken:
@@ -96,21 +91,36 @@ def _origin_data(origin: OriginPart) -> OriginData:
     return OriginData(**{field.name: getattr(origin, field.name) for field in dataclasses.fields(OriginData)})
 
 
-def _set_back(server: Server, domain_id: uuid.UUID, part: DomainPart, actor: User) -> None:
-    origins = [_origin_data(origin) for origin in part.origins]
-    if Domain.objects.filter(pk=domain_id).exists():
-        carriers = _carriers(domain_id)
-        domain = change_domain(
-            domain_id=domain_id,
-            hostname=part.hostname,
-            origins=origins,
-            servers=None if server in carriers else [*carriers, server],
-            actor=actor,
-        )
-    else:
-        domain = add_domain(domain_id=domain_id, hostname=part.hostname, origins=origins, servers=[server], actor=actor)
-    change_policy(policy=domain.policy, mode=part.policy.mode, level=part.policy.level, actor=actor)
-    replace_lists(domain=domain, allow=part.policy.allow, deny=part.policy.deny, actor=actor)
+def _set_back(server: Server, before: DomainPart | None, after: DomainPart, actor: User) -> None:
+    """Make one domain as `after` says; what `before`, its state on this server, has alike is left alone."""
+    domain = _brought_back(server, after, actor) if before is None else _with_origins(before, after, actor)
+    now = None if before is None else before.policy
+    policy = after.policy
+    if now is None or (now.mode, now.level) != (policy.mode, policy.level):
+        change_policy(policy=domain.policy, mode=policy.mode, level=policy.level, actor=actor)
+    if now is None or (now.allow, now.deny) != (policy.allow, policy.deny):
+        replace_lists(domain=domain, allow=policy.allow, deny=policy.deny, actor=actor)
+
+
+def _with_origins(before: DomainPart, after: DomainPart, actor: User) -> Domain:
+    """Set hostname and origins of a domain that this server carries."""
+    domain_id = uuid.UUID(before.id)
+    hostname = None if before.hostname == after.hostname else after.hostname
+    origins = [_origin_data(origin) for origin in after.origins]
+    if hostname is None and origins == [_origin_data(origin) for origin in before.origins]:
+        found: Domain = Domain.objects.get(pk=domain_id)
+        return found
+    return change_domain(domain_id=domain_id, hostname=hostname, origins=origins, actor=actor)
+
+
+def _brought_back(server: Server, after: DomainPart, actor: User) -> Domain:
+    """Return a domain that this server does not carry: assigned again, or made again under its old id."""
+    domain_id = uuid.UUID(after.id)
+    origins = [_origin_data(origin) for origin in after.origins]
+    if not Domain.objects.filter(pk=domain_id).exists():
+        return add_domain(domain_id=domain_id, hostname=after.hostname, origins=origins, servers=[server], actor=actor)
+    servers = [*_carriers(domain_id), server]
+    return change_domain(domain_id=domain_id, hostname=after.hostname, origins=origins, servers=servers, actor=actor)
 
 
 def _carriers(domain_id: uuid.UUID) -> list[Server]:
