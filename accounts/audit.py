@@ -17,6 +17,7 @@ class Action(enum.StrEnum):
     SERVER_ADDED = "server.added"
     SERVER_CHANGED = "server.changed"
     SERVER_REMOVED = "server.removed"
+    SERVER_RESTORED = "server.restored"
     TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
     DOMAIN_ADDED = "domain.added"
     DOMAIN_CHANGED = "domain.changed"
@@ -24,6 +25,7 @@ class Action(enum.StrEnum):
     POLICY_CHANGED = "policy.changed"
     LIST_ENTRY_ADDED = "list_entry.added"
     LIST_ENTRY_REMOVED = "list_entry.removed"
+    LISTS_REPLACED = "lists.replaced"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
 

@@ -64,7 +64,7 @@ def _described(domain: Domain) -> dict[str, Any]:
         "hostname": domain.hostname,
         "origins": origins,
         "servers": servers,
-        "traffic": domain.traffic,
+        "traffic": domain.traffic or None,
         "certificate": domain.certificate,
     }
 
@@ -115,22 +115,25 @@ def add_domain(
     actor: User,
     traffic: Any = None,
     certificate: str = CertificateSource.ACME,
+    domain_id: uuid.UUID | None = None,
 ) -> Domain:
     """Protect one more hostname, with the default policy, on `servers` in order.
+
+    `domain_id` is that of a domain that existed before and comes back.
 
     Raises:
         InvalidInput: a value breaks a rule.
         Conflict: the account has this hostname.
     """
     clean = _canonical_origins(origins)
-    domain = Domain(hostname=_named(hostname), traffic=traffic_settings.merged({}, traffic or {}))
-    domain.certificate = certificate
+    domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate)
+    domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
     _put_origins(domain, clean)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
-    audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
-    revisions.bump(servers)
+    entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
+    revisions.bump(servers, cause=entry)
     return domain
 
 
@@ -153,7 +156,8 @@ def change_domain(
         InvalidInput, Conflict: as `add_domain`.
         Domain.DoesNotExist: it is gone.
     """
-    domain: Domain = Domain.objects.select_for_update().get(pk=domain_id)
+    # The order of locks is domain, then servers; no_key lets rows that point to the domain be written meanwhile.
+    domain: Domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
     before = _described(domain)
     old_servers = {server.pk: server for server in domain.servers.all()}
     if hostname is not None:
@@ -169,11 +173,11 @@ def change_domain(
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))
     if changed:
-        audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
+        entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
         new_servers = {server.pk: server for server in domain.servers.all()}
         left = [server for pk, server in old_servers.items() if pk not in new_servers]
-        revisions.bump(new_servers.values())
-        revisions.bump(left, removed_domains=1)
+        revisions.bump(new_servers.values(), cause=entry)
+        revisions.bump(left, cause=entry, removed_domains=1)
     return domain
 
 
@@ -181,6 +185,7 @@ def change_domain(
 def remove_domain(*, domain: Domain, actor: User) -> None:
     """Stop protecting a hostname; its metrics and events go with it."""
     servers = list(domain.servers.all())
-    audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, {k: [v, None] for k, v in _described(domain).items()})
+    lost = {name: [value, None] for name, value in _described(domain).items()}
+    entry = audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, lost)
     domain.delete()
-    revisions.bump(servers, removed_domains=1)
+    revisions.bump(servers, cause=entry, removed_domains=1)

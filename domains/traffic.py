@@ -20,15 +20,11 @@ def parsed(stored: Mapping[str, Any]) -> Traffic:
     return msgspec.convert(stored, Traffic)
 
 
-def shown(traffic: Traffic) -> dict[str, Any]:
-    """Return all settings, those too that have their default."""
-    return {name: _shown(getattr(traffic, name)) for name in Traffic.__struct_fields__}
-
-
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """Return a part of a snapshot as plain data with all fields, those too that have their default."""
     if isinstance(value, msgspec.Struct):
-        return {name: _shown(getattr(value, name)) for name in value.__struct_fields__}
-    return [_shown(item) for item in value] if isinstance(value, tuple) else value
+        return {name: shown(getattr(value, name)) for name in value.__struct_fields__}
+    return [shown(item) for item in value] if isinstance(value, tuple) else value
 
 
 def merged(stored: Mapping[str, Any], given: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from accounts.api import ApiKeyViewSet
 from domains.api import DomainViewSet
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
-from servers.api import MetricViewSet, ServerViewSet
+from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
 
 # The API browser brings its page's few style rules inline.
@@ -19,6 +19,7 @@ INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
 
 router = SimpleRouter(trailing_slash=False)
 router.register("servers", ServerViewSet, "api-server")
+router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSet, "api-snapshot")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")

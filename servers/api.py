@@ -1,21 +1,35 @@
 """API views of servers and metrics."""
 
+import re
 from typing import Any
 
 import django_filters
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
-from servers import enrolment, services
-from servers.models import ApplyState, HourlyMetric, Server
-from servers.serializers import MetricSerializer, ServerSerializer, ServerWithTokenSerializer
+from lumos.errors import InvalidInput
+from servers import enrolment, history, preview, services
+from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
+from servers.restore import restore_snapshot
+from servers.serializers import (
+    DiffSerializer,
+    MetricSerializer,
+    PreviewSerializer,
+    RestoredSerializer,
+    ServerSerializer,
+    ServerWithTokenSerializer,
+    SnapshotContentSerializer,
+    SnapshotSerializer,
+)
 
 
 class ServerFilter(django_filters.FilterSet):
@@ -67,6 +81,60 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
         token = enrolment.rotate_token(server=server, actor=actor(request))
         server.refresh_from_db()
         return self._with_token(server, token, status.HTTP_200_OK)
+
+    @extend_schema(responses=PreviewSerializer)
+    @action(detail=True)
+    def preview(self, request: Request, pk: str | None = None) -> Response:
+        """Show the haproxy.cfg that the present rows give, with the paths of a default installation."""
+        server = self.get_object()
+        body = {"revision": server.revision, "haproxy_cfg": preview.haproxy_cfg(server)}
+        return Response(PreviewSerializer(body).data)
+
+
+class SnapshotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SnapshotRecord]):
+    """What a server was to run, by revision. The newest 200 revisions are kept."""
+
+    lookup_field = "revision"
+    lookup_value_regex = "[0-9]{1,18}"
+
+    def get_serializer_class(self) -> type[SnapshotSerializer]:
+        """Return the shape with content for one revision."""
+        return SnapshotContentSerializer if self.action == "retrieve" else SnapshotSerializer
+
+    def get_queryset(self) -> QuerySet[SnapshotRecord]:
+        """Return the records of the server that the address names."""
+        return history.records(get_object_or_404(Server.objects.all(), pk=self.kwargs["server_pk"]))
+
+    def get_object(self) -> SnapshotRecord:
+        """Return the newest record of the revision: after a restored backup a revision can come twice."""
+        return self._record(int(self.kwargs["revision"]))
+
+    def _record(self, revision: int) -> SnapshotRecord:
+        found = self.get_queryset().filter(revision=revision).first()
+        if found is None:
+            raise Http404
+        return found
+
+    @extend_schema(
+        parameters=[OpenApiParameter("against", int, description="The older revision; without it the one before.")],
+        responses=DiffSerializer,
+    )
+    @action(detail=True)
+    def diff(self, request: Request, server_pk: str, revision: str) -> Response:
+        """Show what changed from revision `against` to this one."""
+        against = request.query_params.get("against", "")
+        if against and not re.fullmatch(self.lookup_value_regex, against):
+            raise InvalidInput(f"“{against[:20]}” is not a revision; give a number, such as 7.", field="against")
+        record = self.get_object()
+        older = self._record(int(against)) if against else history.previous(record)
+        return Response(DiffSerializer(history.compare(record, older)).data)
+
+    @extend_schema(request=None, responses=RestoredSerializer)
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, server_pk: str, revision: str) -> Response:
+        """Roll back: set the domains of this server, with origins, policies and lists, back to this revision."""
+        restored = restore_snapshot(record=self.get_object(), actor=actor(request))
+        return Response(RestoredSerializer(restored).data)
 
 
 class MetricFilter(django_filters.FilterSet):

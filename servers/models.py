@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -86,6 +87,43 @@ class Epoch(models.Model):
 
     def __str__(self) -> str:
         return self.value
+
+
+class SnapshotState(models.TextChoices):
+    """What became of a recorded snapshot."""
+
+    PENDING = "pending", "Waiting for the agent"
+    APPLIED = "applied", "Applied"
+    FAILED = "failed", "Failed"
+    HELD = "held", "Held back"
+    SUPERSEDED = "superseded", "Superseded"
+
+
+class SnapshotRecord(TenantModel):
+    """What a server was to run from one revision on, who wanted it and why.
+
+    A record is *open* while `digest` is empty: it then stands for the present rows, which nobody has compiled yet, and
+    the next change takes it over (`changes` counts them). `servers/history.py` is the only writer.
+    """
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="snapshots")
+    epoch = models.CharField(max_length=32)
+    revision = models.PositiveBigIntegerField()
+    digest = models.CharField(max_length=64, blank=True)
+    content = models.BinaryField(null=True)
+    domains = models.PositiveIntegerField(null=True)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    cause = models.CharField(max_length=255, blank=True)
+    changes = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=10, choices=SnapshotState.choices, default=SnapshotState.PENDING)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["server", "epoch", "revision"], name="one_record_per_revision")]
+        indexes = [models.Index(fields=["server", "-created_at"])]
+
+    def __str__(self) -> str:
+        return f"revision {self.revision}"
 
 
 class BatchCursor(models.Model):

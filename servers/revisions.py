@@ -1,41 +1,70 @@
 """Desired revisions: they rise with every change, and reports say how far the shield has come."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.models import AuditEntry
 from lumos_agent import protocol
-from servers import wake
-from servers.models import ApplyState, Server, epoch
+from servers import history, wake
+from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
+# {server id: removed domains} of the bumps that an open `together()` holds back.
+_held_back: ContextVar[dict[Any, int] | None] = ContextVar("held_back_bumps", default=None)
 
-def bump(servers: Iterable[Server], *, removed_domains: int = 0) -> None:
+
+def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_domains: int = 0) -> None:
     """Raise the desired revision of `servers` in the caller's transaction and wake their gateways after commit.
 
     Args:
         servers: of the account in scope.
+        cause: the audit entry of the change, for the history; all rows of the change are written already.
         removed_domains: how many domains a person just took from each of them; what a snapshot drops beyond that
             count is held back.
     """
-    ids = sorted(server.pk for server in servers)
-    if not ids:
-        return
+    wanted = {server.pk: removed_domains for server in servers}
+    if (held := _held_back.get()) is None:
+        _raise(wanted, cause)
+    else:
+        held.update({pk: held.get(pk, 0) + removed for pk, removed in wanted.items()})
+
+
+@contextmanager
+def together(cause: AuditEntry) -> Iterator[None]:
+    """Raise each revision once, at the end, for all the bumps inside: one transaction of many verbs is one change."""
+    collected: dict[Any, int] = {}
+    token = _held_back.set(collected)
+    try:
+        yield
+    finally:
+        _held_back.reset(token)
+    _raise(collected, cause)
+
+
+def _raise(wanted: Mapping[Any, int], cause: AuditEntry | None) -> None:
     # Sorted locks: two changes that touch the same servers cannot deadlock.
-    locked = list(Server.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk", "account_id"))
-    Server.objects.filter(pk__in=ids).update(
-        revision=F("revision") + 1,
-        removed_domains=F("removed_domains") + removed_domains,
-        apply_state=ApplyState.PENDING,
-        changed_at=timezone.now(),
-    )
-    wake.gateways_on_commit("wake", ids)
-    wake.pages_on_commit(locked[0][1], "servers")
+    rows = Server.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    locked = dict(rows.values_list("pk", "account_id"))
+    if not locked:
+        return
+    for removed in sorted(set(wanted.values())):
+        Server.objects.filter(pk__in=[pk for pk in locked if wanted[pk] == removed]).update(
+            revision=F("revision") + 1,
+            removed_domains=F("removed_domains") + removed,
+            apply_state=ApplyState.PENDING,
+            changed_at=timezone.now(),
+        )
+    history.note(list(locked), cause)
+    wake.gateways_on_commit("wake", locked)
+    wake.pages_on_commit(next(iter(locked.values())), "servers")
 
 
 def disconnect(server: Server) -> None:
@@ -58,6 +87,7 @@ def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | N
         row.apply_state = ApplyState.APPLIED
         row.removed_domains = 0
     row.save()
+    history.mark(server_id, report.revision, SnapshotState.APPLIED)
     wake.pages_on_commit(row.account_id, "servers")
     log.info("revision_applied", extra={"revision": report.revision, "how": report.how, "ms": report.duration_ms})
 
@@ -68,7 +98,8 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.revision:
         return
-    row.apply_state = ApplyState.HELD if report.stage == "guard" else ApplyState.FAILED
+    is_held = report.stage == "guard"
+    row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,
         "message": report.message,
@@ -77,5 +108,6 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
         "digest": report.digest,
     }
     row.save()
+    history.mark(server_id, report.revision, SnapshotState.HELD if is_held else SnapshotState.FAILED)
     wake.pages_on_commit(row.account_id, "servers")
     log.warning("revision_failed", extra={"revision": report.revision, "stage": report.stage})

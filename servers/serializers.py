@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from rest_framework import serializers
 
-from servers.models import HourlyMetric, Server, ServerStatus
+from servers import history
+from servers.models import HourlyMetric, Server, ServerStatus, SnapshotRecord
 
 
 class ServerSerializer(serializers.ModelSerializer[Server]):
@@ -39,3 +41,59 @@ class MetricSerializer(serializers.ModelSerializer[HourlyMetric]):
     class Meta:
         model = HourlyMetric
         fields = ("server", "domain", "hour", *HourlyMetric.COUNTERS)
+
+
+class SnapshotSerializer(serializers.ModelSerializer[SnapshotRecord]):
+    """One revision: when, by whom, why, and what became of it. `digest` is empty until it is compiled."""
+
+    author = serializers.StringRelatedField(help_text="E-mail address; null if that person is gone.")  # type: ignore[var-annotated]
+
+    class Meta:
+        model = SnapshotRecord
+        fields = ("revision", "epoch", "digest", "domains", "author", "cause", "changes", "state", "created_at")
+
+
+class SnapshotContentSerializer(SnapshotSerializer):
+    """A revision with everything that the server was to run."""
+
+    content = serializers.SerializerMethodField()
+
+    class Meta(SnapshotSerializer.Meta):
+        fields = (*SnapshotSerializer.Meta.fields, "content")  # type: ignore[assignment]
+
+    def get_content(self, row: SnapshotRecord) -> dict[str, Any]:
+        """Return the snapshot as the agent gets it."""
+        shown: dict[str, Any] = msgspec.to_builtins(history.content(row))
+        return shown
+
+
+class ChangedDomainSerializer(serializers.Serializer[Any]):
+    """One domain that two revisions have in common."""
+
+    id = serializers.UUIDField()
+    hostname = serializers.CharField()
+    changes = serializers.DictField(help_text="{field: {before, after}}; lists of networks as {added, removed}.")
+
+
+class DiffSerializer(serializers.Serializer[Any]):
+    """What changed from revision `against` to `revision`."""
+
+    revision = serializers.IntegerField()
+    against = serializers.IntegerField(allow_null=True, help_text="null: the server had nothing before.")
+    added = serializers.ListField(child=serializers.DictField())
+    removed = serializers.ListField(child=serializers.DictField())
+    changed = ChangedDomainSerializer(many=True)
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    """What the shield would run with the present rows."""
+
+    revision = serializers.IntegerField()
+    haproxy_cfg = serializers.CharField()
+
+
+class RestoredSerializer(serializers.Serializer[Any]):
+    """What a roll-back led to."""
+
+    revision = serializers.IntegerField(help_text="The new revision; a roll-back is a change like any other.")
+    domains = serializers.IntegerField(help_text="How many domains differed and were set back.")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.tenancy import tenant_scope
 from domains import certificates
 from lumos_agent import protocol
-from servers import metrics, revisions, wake
+from servers import history, metrics, revisions, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -49,7 +49,10 @@ def next_step(
         if revision is None or revision == sent_revision:
             return None
         compiled = compile_snapshot(server_id)
-        if compiled is None or _hold_back(server_id, compiled):
+        if compiled is None:
+            return None
+        history.keep(server_id, compiled)
+        if _hold_back(server_id, compiled):
             return None
         if compiled.digest == agent_digest:
             return protocol.InSync(epoch=compiled.epoch, revision=compiled.revision, digest=compiled.digest)

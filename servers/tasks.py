@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from domains.models import Challenge
+from servers import history
 from servers.metrics import KEPT_HOURLY
 from servers.models import HourlyMetric
 from waf.events import KEPT
@@ -16,10 +17,11 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def expire_old_rows() -> None:
-    """Delete hourly metrics, events and challenges that are past their time."""
+    """Delete metrics, events and challenges that are past their time, and snapshots beyond the number kept."""
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
     events, _ = Event.unscoped.filter(created_at__lt=now - KEPT).delete()
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
-    log.info("old_rows_expired", extra={"hours": hours, "events": events})
+    snapshots = history.expire()
+    log.info("old_rows_expired", extra={"hours": hours, "events": events, "snapshots": snapshots})

@@ -1,11 +1,13 @@
 """Pages of servers."""
 
+import re
 import uuid
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.forms.models import model_to_dict
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -13,9 +15,17 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
-from servers import enrolment, selectors, services
+from servers import enrolment, history, preview, selectors, services
+from servers.diff import as_rows
 from servers.forms import ServerForm
-from servers.models import Server
+from servers.models import Server, SnapshotRecord
+from servers.restore import restore_snapshot
+
+PAGE_SIZE = 50
+HISTORY_SHOWN = 5
+PREVIEW_LINES = 5_000
+DOMAINS_SHOWN = 200
+LINES_SHOWN = 50
 
 
 @page()
@@ -52,8 +62,65 @@ def server_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "server": server,
         "domains": server.domains.order_by("hostname")[:200],
         "chart": selectors.requests_per_hour(server=server),
+        "history": history.records(server)[:HISTORY_SHOWN],
     }
     return render(request, "servers/detail.html", context)
+
+
+@page()
+def server_history(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """What the shield was to run, by revision; `?revision=` shows its difference to the one before or to `against`."""
+    server = get_object_or_404(Server.objects.all(), pk=pk)
+    context: dict[str, Any] = {
+        "server": server,
+        "records": Paginator(history.records(server), PAGE_SIZE).get_page(request.GET.get("page")),
+    }
+    if revision := request.GET.get("revision"):
+        try:
+            context |= _difference(server, revision, request.GET.get("against"))
+        except AppError as error:
+            messages.error(request, error.detail)
+    return render(request, "servers/history.html", context)
+
+
+def _difference(server: Server, revision: str, against: str | None) -> dict[str, Any]:
+    record = _record(server, revision)
+    found = history.compare(record, _record(server, against) if against else history.previous(record))
+    rows, hidden = as_rows(found, domains_max=DOMAINS_SHOWN, lines_max=LINES_SHOWN)
+    return {"diff": found, "rows": rows, "hidden_domains": hidden}
+
+
+def _record(server: Server, revision: str) -> SnapshotRecord:
+    found = history.records(server).filter(revision=revision).first() if re.fullmatch("[0-9]{1,18}", revision) else None
+    if found is None:
+        raise Http404
+    return found
+
+
+@require_POST
+@page(WRITE)
+def server_restore(request: PageRequest, pk: uuid.UUID, revision: int) -> HttpResponse:
+    """Roll the shield's domains back to a revision."""
+    server = get_object_or_404(Server.objects.all(), pk=pk)
+    try:
+        restored = restore_snapshot(record=_record(server, str(revision)), actor=request.user)
+    except AppError as error:
+        messages.error(request, error.detail)
+        return redirect("server-history", pk=pk)
+    if restored.domains:
+        messages.success(request, f"Rolled back to revision {revision}, as revision {restored.revision}.")
+    else:
+        messages.success(request, f"Nothing to do: the present configuration equals revision {revision}.")
+    return redirect("server-history", pk=pk)
+
+
+@page()
+def server_preview(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """The haproxy.cfg of the present rows; of a very large one the beginning, the API has it all."""
+    server = get_object_or_404(Server.objects.all(), pk=pk)
+    lines = preview.haproxy_cfg(server).splitlines()
+    context = {"server": server, "text": "\n".join(lines[:PREVIEW_LINES]), "hidden": max(len(lines) - PREVIEW_LINES, 0)}
+    return render(request, "servers/preview.html", context)
 
 
 @page(WRITE)

@@ -1,6 +1,5 @@
 """The tenant wall, by enumeration: a route, serializer, consumer or task without an entry here fails the suite."""
 
-import uuid
 from typing import Any
 
 import pytest
@@ -23,8 +22,10 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-remove": "domain", "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
+    "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
+    "server-restore",
     "server-rotate",
     "server-remove",
     "domain-remove",
@@ -39,8 +40,10 @@ API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
-    "api-key-list": None, "api-key-detail": "key",
+    "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
+    "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
 }  # fmt: skip
+API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", None}
 TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
@@ -57,7 +60,7 @@ def routes(patterns: list[Any], prefix: str = "") -> set[str | None]:
     return found
 
 
-def ids(tenant: Tenant) -> dict[str, uuid.UUID]:
+def ids(tenant: Tenant) -> dict[str, Any]:
     from accounts.models import ApiKey
 
     with tenant.scope:
@@ -69,7 +72,14 @@ def ids(tenant: Tenant) -> dict[str, uuid.UUID]:
         return {
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "key": ApiKey.objects.get().pk,
+            "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
+
+
+def address(name: str, what: str | None, objects: dict[str, Any]) -> str:
+    """Return the path of a route that names one of a tenant's objects."""
+    found = objects[what] if what else ()
+    return reverse(name, args=found if isinstance(found, tuple) else [found])
 
 
 def test_every_route_has_an_entry() -> None:
@@ -97,7 +107,7 @@ def test_every_tenant_model_is_scoped_and_fails_closed() -> None:
 
 @pytest.mark.parametrize("name", [name for name, what in PAGES.items() if what])
 def test_pages_of_another_tenant_are_404(name: str, alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
-    client, url = signed_in(mallory.owner), reverse(name, args=[ids(alice)[PAGES[name] or ""]])
+    client, url = signed_in(mallory.owner), address(name, PAGES[name], ids(alice))
     assert (client.post(url) if name in POST_ONLY else client.get(url)).status_code == 404
     if name not in POST_ONLY:
         assert client.post(url).status_code == 404
@@ -106,9 +116,9 @@ def test_pages_of_another_tenant_are_404(name: str, alice: Tenant, mallory: Tena
 @pytest.mark.parametrize("name", [name for name, what in API.items() if what])
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
 def test_api_objects_of_another_tenant_are_404(name: str, method: str, alice: Tenant, mallory: Tenant) -> None:
-    answer = Api(mallory.api_key).call(method, reverse(name, args=[ids(alice)[API[name] or ""]])[len("/api/v1") :], {})
+    answer = Api(mallory.api_key).call(method, address(name, API[name], ids(alice))[len("/api/v1") :], {})
     assert answer.status_code in {404, 405}
-    if method == "GET" and name != "api-server-rotate-token":
+    if method == ("POST" if name in API_POST_ONLY else "GET"):
         assert answer.status_code == 404
 
 
@@ -127,14 +137,14 @@ def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory:
     ids(alice)
     if name in POST_ONLY:
         return
-    text = signed_in(mallory.owner).get(reverse(name, args=[own[what]] if what else [])).content.decode()
+    text = signed_in(mallory.owner).get(address(name, what, own)).content.decode()
     assert "alice" not in text
 
 
 @pytest.mark.parametrize("name", list(PAGES))
 def test_pages_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
     what = PAGES[name]
-    url = reverse(name, args=[ids(alice)[what]] if what else [])
+    url = address(name, what, ids(alice))
     viewer, visitor = signed_in(bob), Client()
     call = viewer.post if name in POST_ONLY else viewer.get
     assert call(url).status_code == (403 if name in VIEWER_REFUSED else 200)
@@ -146,7 +156,7 @@ def test_pages_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> N
 @pytest.mark.parametrize("name", list(API))
 def test_api_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
     what = API[name]
-    url = reverse(name, args=[ids(alice)[what]] if what else [])
+    url = address(name, what, ids(alice))
     assert Client().get(url).status_code == 401
     assert Client(headers={"authorization": "Bearer lmsk_" + "0" * 64}).get(url).status_code == 401
     viewer = signed_in(bob)

@@ -1,6 +1,7 @@
 """Verbs on policies and IP lists."""
 
 import ipaddress
+from collections.abc import Iterable, Sequence
 
 from django.db import IntegrityError, transaction
 
@@ -10,7 +11,10 @@ from domains.models import Domain
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos_agent.schema import NETWORKS_MAX, canonical_network
 from servers import revisions
-from waf.models import ListEntry, Policy
+from waf.models import ListEntry, ListKind, Policy
+
+BATCH = 1_000
+AUDITED_MAX = 100
 
 
 def canonical_entry(text: str) -> str:
@@ -33,6 +37,11 @@ def canonical_entry(text: str) -> str:
     return network
 
 
+def _lock(domain: Domain) -> None:
+    """Lock a domain before its servers, as `change_domain` does: a new entry's foreign key would lock it after them."""
+    Domain.objects.select_for_update(no_key=True).get(pk=domain.pk)
+
+
 @transaction.atomic
 def change_policy(*, policy: Policy, actor: User, mode: str | None = None, level: str | None = None) -> Policy:
     """Change what is given and push it."""
@@ -42,8 +51,8 @@ def change_policy(*, policy: Policy, actor: User, mode: str | None = None, level
     changed = audit.changes(before, {"mode": row.mode, "level": row.level})
     if changed:
         row.save()
-        audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)
-        revisions.bump(row.domain.servers.all())
+        cause = audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)
+        revisions.bump(row.domain.servers.all(), cause=cause)
     return row
 
 
@@ -57,6 +66,7 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
         LimitReached: the lists of the account are full.
     """
     canonical = canonical_entry(network)
+    _lock(domain)
     if ListEntry.objects.count() >= NETWORKS_MAX:
         raise LimitReached(f"The lists of this account hold {NETWORKS_MAX} entries; remove some first.")
     entry = ListEntry(domain=domain, kind=kind, network=canonical, note=note)
@@ -65,15 +75,52 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
             entry.save()
     except IntegrityError as error:
         raise Conflict(f"{canonical} is on this list already.", field="network") from error
-    audit.record(actor, audit.Action.LIST_ENTRY_ADDED, domain, {kind: [None, canonical]})
-    revisions.bump(domain.servers.all())
+    cause = audit.record(actor, audit.Action.LIST_ENTRY_ADDED, domain, {kind: [None, canonical]})
+    revisions.bump(domain.servers.all(), cause=cause)
     return entry
+
+
+@transaction.atomic
+def replace_lists(*, domain: Domain, allow: Iterable[str], deny: Iterable[str], actor: User) -> None:
+    """Make both lists of a domain equal these canonical networks; entries that stay keep their notes.
+
+    Raises:
+        LimitReached: the lists of the account would be too long.
+        Conflict: somebody else changes them at the same moment.
+    """
+    _lock(domain)
+    rows = ListEntry.objects.filter(domain=domain).values_list("kind", "network", "pk")
+    present = {(kind, network): pk for kind, network, pk in rows}
+    wanted = {(ListKind.ALLOW, network) for network in allow} | {(ListKind.DENY, network) for network in deny}
+    gone, new = sorted(present.keys() - wanted), sorted(wanted - present.keys())
+    if not gone and not new:
+        return
+    if ListEntry.objects.count() - len(gone) + len(new) > NETWORKS_MAX:
+        raise LimitReached(f"The lists of this account hold {NETWORKS_MAX} entries; remove some first.")
+    for start in range(0, len(gone), BATCH):
+        ListEntry.objects.filter(pk__in=[present[key] for key in gone[start : start + BATCH]]).delete()
+    entries = [ListEntry(account_id=domain.account_id, domain=domain, kind=kind, network=name) for kind, name in new]
+    try:
+        with transaction.atomic():
+            ListEntry.objects.bulk_create(entries, batch_size=BATCH)
+    except IntegrityError as error:
+        raise Conflict(f"Somebody else is changing the lists of {domain}; try again.") from error
+    changes = {kind: [_of_kind(gone, kind), _of_kind(new, kind)] for kind in ListKind.values}
+    cause = audit.record(actor, audit.Action.LISTS_REPLACED, domain, {k: v for k, v in changes.items() if v[0] or v[1]})
+    revisions.bump(domain.servers.all(), cause=cause)
+
+
+def _of_kind(keys: Sequence[tuple[str, str]], kind: str) -> list[str]:
+    """Return the networks of one list, shortened to what an audit entry should hold."""
+    networks = [network for of, network in keys if of == kind]
+    more = len(networks) - AUDITED_MAX
+    return networks[:AUDITED_MAX] + ([f"and {more} more"] if more > 0 else [])
 
 
 @transaction.atomic
 def remove_list_entry(*, entry: ListEntry, actor: User) -> None:
     """Take a network off its list."""
     domain = entry.domain
-    audit.record(actor, audit.Action.LIST_ENTRY_REMOVED, domain, {entry.kind: [entry.network, None]})
+    cause = audit.record(actor, audit.Action.LIST_ENTRY_REMOVED, domain, {entry.kind: [entry.network, None]})
     entry.delete()
-    revisions.bump(domain.servers.all())
+    revisions.bump(domain.servers.all(), cause=cause)

@@ -22,7 +22,7 @@ class SchemaError(ValueError):
     """A snapshot that breaks a rule which its types alone cannot express."""
 
 
-class Origin(Target, frozen=True, kw_only=True):
+class Origin(Target, frozen=True, kw_only=True, omit_defaults=False):
     """Where clean traffic goes. `enabled` is false while people keep it out of service."""
 
     id: Id

@@ -16,8 +16,8 @@ from django.core import serializers
 from accounts.tenancy import tenant_scope
 from lumos_agent import protocol
 from lumos_agent.schema import Snapshot, digest_of
-from servers import consumers, enrolment, snapshots
-from servers.models import ApplyState, HourlyMetric, Server, ServerStatus
+from servers import consumers, enrolment, history, snapshots
+from servers.models import ApplyState, HourlyMetric, Server, ServerStatus, SnapshotRecord, SnapshotState
 from servers.routing import agent_routes
 from tests.factories import Tenant
 from waf.models import Event, EventCount
@@ -105,6 +105,30 @@ async def test_agent_gets_the_snapshot_and_reports(agent: Agent, alice: Tenant) 
     found = await until(alice, lambda server: server.apply_state == ApplyState.APPLIED)
     assert (found.applied_revision, found.applied_domains) == (found.revision, 1)
     assert found.status == ServerStatus.ONLINE
+
+
+async def test_delivery_keeps_the_snapshot_of_a_large_server_and_marks_it(
+    agent: Agent, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servers.history.AT_ONCE_ROWS", 0)
+
+    def change() -> None:
+        with alice.scope:
+            add_list_entry(domain=alice.domain, kind="deny", network="198.51.100.0/24", actor=alice.owner)
+
+    def record() -> SnapshotRecord:
+        with alice.scope:
+            return history.records(alice.server)[0]
+
+    await sync_to_async(change)()
+    assert (await sync_to_async(record)()).digest == ""
+    await agent.greet()
+    config = await agent.hear(protocol.Config)
+    kept = await sync_to_async(record)()
+    assert (kept.revision, kept.digest) == (config.revision, config.digest)
+    await agent.applied(config)
+    await until(alice, lambda server: server.apply_state == ApplyState.APPLIED)
+    assert (await sync_to_async(record)()).state == SnapshotState.APPLIED
 
 
 async def test_agent_that_has_the_digest_gets_no_configuration(agent: Agent, alice: Tenant) -> None:

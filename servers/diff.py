@@ -1,0 +1,106 @@
+"""What differs between two snapshots, domain by domain. Pure, and led by the schema: a new field shows by itself.
+
+Ids of domains only tell which domain became which; ids of origins are no facts at all.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from domains.traffic import shown
+from lumos_agent.schema import Domain, Snapshot
+
+Pair = tuple[Domain | None, Domain | None]
+
+
+def facts(domain: Domain) -> dict[str, Any]:
+    """Return {field: value} of a domain without ids; fields of nested parts have dotted names."""
+    return dict(_flat(shown(domain)))
+
+
+def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in part.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif name != "id":
+            yield prefix + name, _without_ids(value)
+
+
+def _without_ids(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [{k: v for k, v in item.items() if k != "id"} if isinstance(item, dict) else item for item in value]
+
+
+def pairs(old: Snapshot, new: Snapshot) -> list[Pair]:
+    """Return (before, after) of each domain that differs, by hostname; None where it is absent.
+
+    Domains are matched by id, and what is left by hostname: a domain that was removed and added again is the same site.
+    """
+    before = {domain.id: domain for domain in old.domains}
+    same_id = {domain.id for domain in new.domains}
+    left = {domain.hostname: domain for domain in old.domains if domain.id not in same_id}
+    found: list[Pair] = [(before.get(d.id) or left.pop(d.hostname, None), d) for d in new.domains]
+    found += [(domain, None) for domain in left.values()]
+    different = [(a, b) for a, b in found if a != b and (a is None or b is None or facts(a) != facts(b))]
+    return sorted(different, key=lambda pair: next(d.hostname for d in reversed(pair) if d is not None))
+
+
+def changed_fields(before: Domain, after: Domain) -> dict[str, dict[str, Any]]:
+    """Return {field: {before, after}}; a list of networks shows as {added, removed}."""
+    old, new = facts(before), facts(after)
+    names = dict.fromkeys([*old, *new])
+    return {name: _change(old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
+
+
+def _change(before: Any, after: Any) -> dict[str, Any]:
+    items = [*before, *after] if isinstance(before, list) and isinstance(after, list) else [None]
+    if all(isinstance(item, str) for item in items):
+        return {"added": sorted({*after} - {*before}), "removed": sorted({*before} - {*after})}
+    return {"before": before, "after": after}
+
+
+def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
+    """Return {added, removed, changed}, each with one entry per domain."""
+    found: dict[str, list[dict[str, Any]]] = {"added": [], "removed": [], "changed": []}
+    for before, after in pairs(old, new):
+        if before is None and after is not None:
+            found["added"].append({"id": after.id, **facts(after)})
+        elif after is None and before is not None:
+            found["removed"].append({"id": before.id, **facts(before)})
+        elif before is not None and after is not None:
+            fields = changed_fields(before, after)
+            found["changed"].append({"id": after.id, "hostname": after.hostname, "changes": fields})
+    return found
+
+
+def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple[list[dict[str, Any]], int]:
+    """Return a difference as {kind, hostname, fields: [(name, lost lines, new lines, lines left out)]} for a page.
+
+    The second item is how many domains were left out.
+    """
+    entries = [(kind, domain) for kind in ("added", "removed", "changed") for domain in found[kind]]
+    rows = [
+        {"kind": kind, "hostname": domain["hostname"], "fields": list(_field_rows(kind, domain, lines_max))}
+        for kind, domain in entries[:domains_max]
+    ]
+    return rows, len(entries) - len(rows)
+
+
+def _field_rows(kind: str, domain: dict[str, Any], lines_max: int) -> Iterator[tuple[str, list[str], list[str], int]]:
+    if kind != "changed":
+        lines = _lines(domain["origins"])
+        yield ("origins", *((lines, []) if kind == "removed" else ([], lines)), 0)
+        return
+    for name, change in domain["changes"].items():
+        lost = _lines(change["before"] if "before" in change else change["removed"])
+        new = _lines(change["after"] if "after" in change else change["added"])
+        kept = lost[:lines_max], new[:lines_max]
+        yield name, *kept, len(lost) + len(new) - sum(map(len, kept))
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [line for item in value for line in _lines(item)]
+    if isinstance(value, dict):
+        return [", ".join(f"{name} {item}" for name, item in value.items())]
+    return [str(value)]

@@ -1,0 +1,158 @@
+"""What each server was to run, revision by revision, with its author and its cause.
+
+A change writes its record in its own transaction, so that no change is missing, whether an agent is connected or not.
+The content follows in the same transaction where that costs some 20 ms (`AT_ONCE_*`). Anything larger is compiled when
+it is delivered, as ever, and kept then: importing 10,000 domains one by one must not compile 10,000 snapshots under the
+server's row lock. Until then the record is open and the next change takes it over. A push is measured from the API's
+answer: what is added to it is one indexed read, or with 10,000 domains about 20 ms for compression.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, OuterRef, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
+from django.utils import timezone
+
+from accounts.models import AuditEntry
+from accounts.tenancy import active_account_id
+from domains.models import DomainServer
+from lumos.errors import Conflict
+from lumos_agent.schema import SchemaError, Snapshot
+from servers.diff import diff
+from servers.models import Server, SnapshotRecord, SnapshotState, epoch
+from servers.snapshots import Compiled, compile_snapshot
+from waf.models import ListEntry
+
+KEPT_PER_SERVER = 200
+AT_ONCE_SERVERS = 5
+AT_ONCE_ROWS = 200
+EXPIRE_BATCH = 500
+CAUSE_MAX = 255
+_FASTEST = 1  # 2.8 MB of 10,000 domains: 17 ms and 20 %; level 6 takes 38 ms for 18 %
+
+
+def note(server_ids: Sequence[Any], cause: AuditEntry | None) -> None:
+    """Record the new revision of each server; the caller's transaction has written the rows and holds the servers."""
+    wanted = Server.objects.filter(pk=OuterRef("server_id")).values("revision")
+    about: dict[str, Any] = {
+        "epoch": epoch(),
+        "author": None if cause is None else cause.actor,
+        "cause": "" if cause is None else cause_text(cause),
+    }
+    opened = SnapshotRecord.objects.filter(server_id__in=server_ids, digest="")
+    opened.update(revision=Subquery(wanted), changes=F("changes") + 1, created_at=timezone.now(), **about)
+    taken_over = set(opened.values_list("server_id", flat=True))
+    account_id = active_account_id()
+    SnapshotRecord.objects.bulk_create(
+        SnapshotRecord(account_id=account_id, server_id=pk, revision=revision, **about)
+        for pk, revision in Server.objects.filter(pk__in=server_ids).values_list("pk", "revision")
+        if pk not in taken_over
+    )
+    if _is_small(server_ids):
+        for server_id in server_ids:
+            if (compiled := compile_snapshot(server_id)) is not None:
+                keep(server_id, compiled)
+
+
+def _is_small(server_ids: Sequence[Any]) -> bool:
+    """Whether compiling these servers at once is a matter of milliseconds; counts no further than needed."""
+    if len(server_ids) > AT_ONCE_SERVERS:
+        return False
+    domain_ids = list(
+        DomainServer.objects.filter(server_id__in=server_ids).values_list("domain_id", flat=True)[: AT_ONCE_ROWS + 1]
+    )
+    left = AT_ONCE_ROWS - len(domain_ids)
+    return left >= 0 and ListEntry.objects.filter(domain_id__in=domain_ids)[: left + 1].count() <= left
+
+
+@transaction.atomic
+def keep(server_id: Any, compiled: Compiled) -> None:
+    """Close the open record of this revision with its content; nothing to do if it was kept or taken over since.
+
+    What equals the record before it is not stored twice: that record goes on to stand for it.
+    """
+    rows = SnapshotRecord.objects.filter(server_id=server_id, epoch=compiled.epoch)
+    opened = rows.filter(revision=compiled.revision, digest="")
+    if not opened.exists():
+        return
+    before = rows.filter(revision__lt=compiled.revision).order_by("-revision").values_list("digest", flat=True).first()
+    if before == compiled.digest:
+        opened.delete()
+        return
+    content = zlib.compress(compiled.data, _FASTEST)
+    opened.update(content=content, digest=compiled.digest, domains=compiled.domains)
+
+
+def mark(server_id: Any, revision: int, state: SnapshotState) -> None:
+    """Note what became of a revision; what was waiting below an applied one will never run."""
+    rows = SnapshotRecord.objects.filter(server_id=server_id, epoch=epoch(), revision__lte=revision)
+    newest = rows.order_by("-revision").values_list("pk", flat=True).first()
+    rows.filter(pk=newest).update(state=state)
+    if state == SnapshotState.APPLIED:
+        rows.filter(state=SnapshotState.PENDING).update(state=SnapshotState.SUPERSEDED)
+
+
+def cause_text(entry: AuditEntry) -> str:
+    """Return an audit entry as one line: what was done, to what, and the values that are short."""
+    shown = [_field(name, *values) for name, values in entry.changes.items() if entry.object_label not in values]
+    text = f"{entry.action.replace('.', ' ').replace('_', ' ')}: {entry.object_label}"
+    return (text + (f" ({', '.join(shown)})" if shown else ""))[:CAUSE_MAX]
+
+
+def _field(name: str, before: Any, after: Any) -> str:
+    if isinstance(before, list) or isinstance(after, list):
+        return name
+    if before is None or after is None:
+        return f"{name} {after if before is None else before}"
+    return f"{name} {before} → {after}"
+
+
+def records(server: Server) -> QuerySet[SnapshotRecord]:
+    """Return a server's records without their content, newest first."""
+    rows: QuerySet[SnapshotRecord] = SnapshotRecord.objects.filter(server=server)
+    return rows.select_related("author").defer("content").order_by("-created_at", "-id")
+
+
+def previous(record: SnapshotRecord) -> SnapshotRecord | None:
+    """Return the record before this one."""
+    return records(record.server).filter(created_at__lt=record.created_at).first()
+
+
+def content(record: SnapshotRecord) -> Snapshot:
+    """Return the snapshot of a record; that of an open one is compiled from the present rows.
+
+    Raises:
+        Conflict: the open record was taken over by a newer change, or the content is of a format that is gone.
+    """
+    if record.content is not None:
+        try:
+            return Snapshot.decode(zlib.decompress(record.content))
+        except SchemaError as error:
+            raise Conflict(
+                f"Revision {record.revision} was written by a version of Lumos whose format this one no longer reads "
+                f"({error}); choose a newer revision."
+            ) from error
+    compiled = compile_snapshot(record.server_id)
+    if compiled is None or compiled.revision != record.revision:
+        raise Conflict(f"Revision {record.revision} was replaced by a newer change just now; load the history again.")
+    return Snapshot.decode(compiled.data)
+
+
+def compare(record: SnapshotRecord, older: SnapshotRecord | None) -> dict[str, Any]:
+    """Return what changed from `older` (None: nothing) to `record`, as `diff` has it, with both revisions."""
+    old = Snapshot(server_id=str(record.server_id), domains=()) if older is None else content(older)
+    revisions = {"revision": record.revision, "against": None if older is None else older.revision}
+    return {**revisions, **diff(old, content(record))}
+
+
+def expire() -> int:
+    """Delete what is beyond the newest records of each server, of all tenants, in batches; returns how many."""
+    age = Window(RowNumber(), partition_by="server_id", order_by=["-created_at", "-id"])
+    beyond = SnapshotRecord.unscoped.annotate(age=age).filter(age__gt=KEPT_PER_SERVER).values_list("pk", flat=True)
+    deleted = 0
+    while batch := list(beyond[:EXPIRE_BATCH]):
+        deleted += SnapshotRecord.unscoped.filter(pk__in=batch).delete()[0]
+    return deleted
