@@ -22,6 +22,8 @@ from lumos_agent.enrolment import enroll, read_token
 from lumos_agent.errors import AgentError
 from lumos_agent.reconcile import Agent, options_of
 from lumos_agent.store import Store
+from lumos_agent.system import commands as system_commands
+from lumos_agent.system.owner import act_as_owner_of
 
 _MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
@@ -187,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "find out what is wrong and what to do")
     command = add("shutdown", _shutdown, "end HAProxy: all sites of this shield go offline")
     command.add_argument("--yes", action="store_true", help="do not ask")
+    system_commands.add_to(add)
     return parser
 
 
@@ -195,6 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.json = getattr(args, "json", False)
     root = getattr(args, "state_dir", os.environ.get("LUMOS_STATE_DIR", DEFAULT_STATE_DIR))
+    if not getattr(args, "keeps_root", False):
+        act_as_owner_of(Path(root))
     try:
         return int(asyncio.run(args.call(args, State(Path(root)))))
     except AgentError as error:
