@@ -5,6 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="edge-setup needs root"),
     pytest.mark.skipif(any(shutil.which(name) is None for name in NEEDED), reason="needs useradd and systemctl"),
 ]
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = {**os.environ, "PYTHONPATH": f"{ROOT / 'agent_client'}:{sysconfig.get_path('purelib')}"}
 HAPROXY = "[Service]\nExecStart=/usr/sbin/haproxy\n[Install]\nWantedBy=multi-user.target\n"
 KERNEL = {
     "net/core/somaxconn": "4096\n",
@@ -26,26 +31,30 @@ KERNEL = {
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A small Debian: accounts, an enabled haproxy.service, kernel settings."""
+def root() -> Iterator[Path]:
+    """A small Debian that everybody may enter: accounts, an enabled haproxy.service, kernel settings."""
     files = {
         "etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", "etc/group": "root:x:0:\n", "etc/shadow": "root:*:1:0:9:7:::\n",
         "etc/gshadow": "root:*::\n", "usr/lib/systemd/system/haproxy.service": HAPROXY,
         **{f"proc/sys/{key}": value for key, value in KERNEL.items()},
     }  # fmt: skip
-    for name, content in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    for name in ("etc/sysctl.d", "etc/systemd/system", "var/lib"):
-        (tmp_path / name).mkdir(parents=True)
-    subprocess.run(["systemctl", f"--root={tmp_path}", "--quiet", "enable", "haproxy.service"], check=True)
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="la-") as folder:
+        made = Path(folder)
+        made.chmod(0o755)
+        for name, content in files.items():
+            path = made / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        for name in ("etc/sysctl.d", "etc/systemd/system", "var/lib"):
+            (made / name).mkdir(parents=True)
+        subprocess.run(["systemctl", f"--root={made}", "--quiet", "enable", "haproxy.service"], check=True)
+        yield made
 
 
-def agent(*words: str | Path, expected: int = 0) -> str:
+def agent(*words: str | Path, expected: int = 0, python: str = sys.executable) -> str:
     """Run the command and return what it prints."""
-    done = subprocess.run([sys.executable, "-m", "lumos_agent.cli", *words], capture_output=True, text=True, timeout=60)
+    argv = [python, "-m", "lumos_agent.cli", *words]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=PATHS)
     assert done.returncode == expected, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

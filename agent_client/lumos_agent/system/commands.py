@@ -1,14 +1,17 @@
-"""The commands that change the machine: `edge-setup`."""
+"""The commands that change the machine: `edge-setup`, `uninstall`, `upgrade`."""
 
 import argparse
+import asyncio
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lumos_agent.config import State
+from lumos_agent.config import DEFAULT_STATE_DIR, State
 from lumos_agent.errors import AgentError
 from lumos_agent.system import edge
+from lumos_agent.system.uninstall import uninstall
+from lumos_agent.system.upgrade import upgrade
 
 AddCommand = Callable[..., argparse.ArgumentParser]
 
@@ -19,6 +22,14 @@ def add_to(add: AddCommand) -> None:
     command.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     command.add_argument("--undo", action="store_true", help="bring back what was there before")
     _add_root(command)
+    command = add("uninstall", _uninstall, "end the agent and HAProxy, and take edge-setup back")
+    command.add_argument("--purge", action="store_true", help="delete the state as well: token, last configuration")
+    command.add_argument("--yes", action="store_true", help="do not ask")
+    _add_root(command)
+    command = add("upgrade", _upgrade, "install another version; the former comes back if it does not work")
+    command.add_argument("--wheel", required=True, type=Path, help="lumos_agent-….whl")
+    command.add_argument("--sha256", required=True, metavar="HEX", help="its SHA-256")
+    command.set_defaults(keeps_root=True)
 
 
 def _add_root(command: argparse.ArgumentParser) -> None:
@@ -27,7 +38,7 @@ def _add_root(command: argparse.ArgumentParser) -> None:
 
 
 async def _edge_setup(args: argparse.Namespace, state: State) -> int:
-    _require_root_directory(args.root)
+    _check_places(args)
     if args.dry_run:
         actions = reversed(edge.done(args.root)) if args.undo else edge.plan(args.root, Path(sys.prefix))
         for action in actions:
@@ -47,9 +58,30 @@ async def _take_back(args: argparse.Namespace) -> None:
         _say(args, "taken back", action.describe())
 
 
-def _require_root_directory(root: str) -> None:
-    if not Path(root).is_dir():
-        raise AgentError(f"--root {root} is not a directory")
+async def _uninstall(args: argparse.Namespace, state: State) -> int:
+    _check_places(args)
+    question = "The agent and HAProxy end, and every site on this shield goes offline. Go on? [y/N] "
+    if not args.yes and (await asyncio.to_thread(input, question)).strip().lower() != "y":
+        return 1
+    async for step in uninstall(args.root, purge=args.purge):
+        _say(args, "done", step)
+    if not args.json:
+        print(f"What is left is the program itself: rm -r {sys.prefix}")
+    return 0
+
+
+async def _upgrade(args: argparse.Namespace, state: State) -> int:
+    _say(args, "done", f"install lumos-agent {await upgrade(args.wheel, args.sha256, state.root)}")
+    return 0
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    if not Path(args.root).is_dir():
+        raise AgentError(f"--root {args.root} is not a directory")
+    if hasattr(args, "state_dir"):
+        raise AgentError(
+            f"--state-dir does not go with this command: the service keeps its state in {DEFAULT_STATE_DIR}"
+        )
 
 
 def _say(args: argparse.Namespace, result: str, action: str, remark: str = "") -> None:
