@@ -41,7 +41,7 @@ API: dict[str, str | None] = {
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key",
 }  # fmt: skip
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", None}
+OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
 

@@ -18,6 +18,7 @@ PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
 LUMOS_ROLE = env.choice("LUMOS_ROLE", "web", ("web", "gateway"))
 _HTTPS = PUBLIC_URL.startswith("https://")
 

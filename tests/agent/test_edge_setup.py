@@ -45,7 +45,7 @@ def root() -> Iterator[Path]:
             path = made / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        for name in ("etc/sysctl.d", "etc/systemd/system", "var/lib"):
+        for name in ("etc/sysctl.d", "etc/systemd/system", "var/lib", "usr/local/bin"):
             (made / name).mkdir(parents=True)
         subprocess.run(["systemctl", f"--root={made}", "--quiet", "enable", "haproxy.service"], check=True)
         yield made
@@ -96,6 +96,7 @@ def test_setup_does_it_all_and_undo_restores_exactly(root: Path) -> None:
     state = (root / "var/lib/lumos").stat()
     assert (state.st_uid, state.st_mode & 0o777) == (int(row.split(":")[2]), 0o700)
     assert f"{sys.prefix}/bin/lumos-agent" in (root / "etc/systemd/system/lumos-agent.service").read_text()
+    assert (root / "usr/local/bin/lumos-agent").readlink() == Path(sys.prefix) / "bin/lumos-agent"
     assert not (root / "etc/systemd/system/multi-user.target.wants/haproxy.service").exists()
     assert "tcp_syncookies = 1" in (root / "etc/sysctl.d/90-lumos.conf").read_text()
     assert (root / "proc/sys/net/core/somaxconn").read_text() == "65535\n"
@@ -115,6 +116,14 @@ def test_twice_and_half_way_still_remember_the_first_state(root: Path) -> None:
     (root / "away").rename(blocked)
     agent("edge-setup", "--root", root)
     agent("edge-setup", "--root", root)
+    agent("edge-setup", "--root", root, "--undo")
+    assert photograph(root) == before
+
+
+def test_another_program_of_the_same_name_is_left_alone(root: Path) -> None:
+    (root / "usr/local/bin/lumos-agent").write_text("somebody's own")
+    before = photograph(root)
+    assert "another program" in agent("edge-setup", "--root", root)
     agent("edge-setup", "--root", root, "--undo")
     assert photograph(root) == before
 

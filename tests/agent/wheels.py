@@ -50,10 +50,15 @@ def _digest(data: bytes) -> str:
 def environment(folder: Path) -> Path:
     """Make a virtual environment that sees this one's packages, pip among them, but not its agent."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    packages = folder.with_name("packages")
-    packages.mkdir()
+    packages = link_packages(folder.with_name("packages"))
+    (next((folder / "lib").glob("python3*")) / "site-packages" / "packages.pth").write_text(f"{packages}\n")
+    return folder
+
+
+def link_packages(folder: Path) -> Path:
+    """Make a directory with links to all of this environment's packages but the agent."""
+    folder.mkdir()
     for path in Path(sysconfig.get_path("purelib")).iterdir():
         if "lumos" not in path.name and path.suffix != ".pth":
-            (packages / path.name).symlink_to(path)
-    (next((folder / "lib").glob("python3*")) / "site-packages" / "packages.pth").write_text(f"{packages}\n")
+            (folder / path.name).symlink_to(path)
     return folder

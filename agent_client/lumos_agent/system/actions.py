@@ -155,6 +155,39 @@ class WriteFile(Action, kw_only=True, tag="file"):
         path.chmod(self.before.mode)
 
 
+class LinkCommand(Action, kw_only=True, tag="link"):
+    """A link by which people find the command; another program of that name is left alone."""
+
+    to: str
+    before: str | None = None
+
+    def describe(self) -> str:
+        return f"link {self.target} to {self.to}"
+
+    async def remember(self) -> None:
+        path = self.host.path(self.target)
+        self.before = str(path.readlink()) if path.is_symlink() else None
+
+    async def do(self) -> str:
+        path = self.host.path(self.target)
+        if path.exists() and not path.is_symlink():
+            return "not done: another program has that name"
+        self._link(path, self.to)
+        return ""
+
+    async def undo(self) -> None:
+        path = self.host.path(self.target)
+        if self.before is not None:
+            self._link(path, self.before)
+        elif path.is_symlink():
+            path.unlink()
+
+    def _link(self, path: Path, to: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.symlink_to(to)
+
+
 class InstallUnit(WriteFile, kw_only=True, tag="unit"):
     """A unit file that systemd knows of."""
 
@@ -234,7 +267,7 @@ class SetKernel(Action, kw_only=True, tag="kernel"):
         return refused
 
 
-AnyAction = CreateUser | OwnDirectory | WriteFile | InstallUnit | DisableService | SetKernel
+AnyAction = CreateUser | OwnDirectory | WriteFile | LinkCommand | InstallUnit | DisableService | SetKernel
 
 
 def _look(path: Path, content: bytes = b"") -> FileBefore:
