@@ -67,7 +67,7 @@ def photograph(root: Path) -> dict[str, tuple[int, int, int, str]]:
         name, info = str(path.relative_to(root)), path.lstat()
         if name.endswith(("-", ".lock")):
             continue
-        content = str(path.readlink()) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        content = str(path.readlink()) if path.is_symlink() else path.read_text("latin-1") if path.is_file() else ""
         content = content if not name.startswith("proc/") else " ".join(content.split())
         found[name] = (info.st_mode, info.st_uid, info.st_gid, content)
     return found

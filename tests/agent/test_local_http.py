@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lumos_agent import cli
 from lumos_agent.config import Settings
 from lumos_agent.drivers.haproxy import Haproxy
 from tests.agent.builders import Shield, config, domain
@@ -126,6 +127,12 @@ async def test_only_get_is_served_and_garbage_is_refused(shield: Shield) -> None
             writer.close()
             assert expected in head
             assert bool(body) == (not request.startswith(b"HEAD"))
+
+
+def test_enroll_refuses_an_address_of_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--state-dir", str(tmp_path), "enroll", "--url", "wss://x/agent/v1", "--local-http", "0.0.0.0:9101"]
+    assert cli.main(words) == 1
+    assert "127.0.0.1:9101" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:9101", "192.0.2.1:9101", "[::]:9101", "localhost:9101"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -88,9 +89,39 @@ def test_a_bad_version_is_replaced_by_the_former(
     bad = wheel(tmp_path, "0.2.0", cli_prelude=prelude, requires=requires)
     message = upgrade(installed, bad, expected=1)
     assert words in message
-    assert "the former version 0.1.0 is back" in message
+    assert "the former version is back" in message
     assert call(installed, "--version") == "0.1.0"
     assert not [path.name for path in tmp_path.glob("agent.*")]
+
+
+def test_an_upgrade_that_was_killed_half_way_still_has_its_way_back(installed: Path, tmp_path: Path) -> None:
+    slow = "import os, sys, time\nif 'doctor' in sys.argv and 'SLOW' in os.environ: time.sleep(60)"
+    new = wheel(tmp_path, "0.2.0", cli_prelude=slow)
+    argv: list[str | Path] = [
+        installed,
+        "--state-dir",
+        tmp_path / "state",
+        "upgrade",
+        "--wheel",
+        new,
+        "--sha256",
+        sha256(new),
+    ]
+    with subprocess.Popen(argv, env={**clean(), "SLOW": "1"}, start_new_session=True) as upgrading:
+        deadline = time.monotonic() + 60
+        while b"doctor" not in children(upgrading.pid) or call(installed, "--version") != "0.2.0":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(upgrading.pid, signal.SIGKILL)
+    assert (tmp_path / "agent.former").is_dir()
+    upgrade(installed, wheel(tmp_path, "0.3.0", cli_prelude="raise SystemExit(3)"), expected=1)
+    assert call(installed, "--version") == "0.1.0"
+
+
+def children(pid: int) -> bytes:
+    """Return the command lines of a process's children."""
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return b" ".join(Path(f"/proc/{number}/cmdline").read_bytes() for number in numbers)
 
 
 def test_a_wrong_checksum_changes_nothing(installed: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import msgspec
 
-from lumos_agent import __version__
 from lumos_agent.doctor import Finding
 from lumos_agent.errors import AgentError
 from lumos_agent.runner import run
@@ -44,7 +43,7 @@ async def upgrade(wheel: Path, sha256: str, state_dir: Path) -> str:
                 )
         except BaseException as error:
             await asyncio.to_thread(_step_back, prefix, former)
-            raise AgentError(f"{error or 'interrupted'}; the former version {__version__} is back") from error
+            raise AgentError(f"{error or 'interrupted'}; the former version is back") from error
     await asyncio.to_thread(shutil.rmtree, former)
     await Host("/").tell_systemd("try-restart", unit.NAME)
     return version
