@@ -52,8 +52,8 @@ e2e: dev  ## The part that runs the whole product
 golden: dev  ## Write the golden files anew (look at the diff before you commit it)
 	LUMOS_GOLDEN=write $(PYTEST) tests/agent/test_golden.py
 
-wheel: setup  ## Build the agent's wheel into dist/
-	$(PYTHON) -m pip wheel -q --no-deps -w dist ./agent_client
+wheel: setup  ## Build the agent's wheel into dist/, from where the dashboard serves it
+	@ls dist/lumos_agent-*.whl
 
 check: test  ## What CI runs
 

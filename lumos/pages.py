@@ -5,11 +5,14 @@ from django.urls import path
 from accounts import views as accounts
 from domains import views as domains
 from lumos import views as lumos
+from servers import install
 from servers import views as servers
 from waf import views as waf
 
 urlpatterns = [
     path("", lumos.overview, name="overview"),
+    path("install", install.script, name="install"),
+    path("install/<str:name>", install.wheel_file, name="install-wheel"),
     path("servers", servers.server_list, name="servers"),
     path("servers/add", servers.server_add, name="server-add"),
     path("servers/<uuid:pk>", servers.server_detail, name="server"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import shlex
 from typing import Any
 
 from django.conf import settings
@@ -45,5 +46,5 @@ def server_by_token(token: str) -> Server | None:
 
 
 def install_line(token: str) -> str:
-    """Return what the customer pastes on the VPS after the wheel is installed."""
-    return f"LUMOS_TOKEN={token} lumos-agent enroll --url {settings.GATEWAY_URL}"
+    """Return what the customer pastes on the VPS as root."""
+    return f"curl -fsSL {shlex.quote(settings.PUBLIC_URL)}/install | LUMOS_TOKEN={token} sh"

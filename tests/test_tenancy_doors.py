@@ -44,7 +44,7 @@ API: dict[str, str | None] = {
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
 }  # fmt: skip
 API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", None}
+OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
 

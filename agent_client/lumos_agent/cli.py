@@ -17,13 +17,13 @@ import msgspec
 from lumos_agent import __version__, doctor, logs
 from lumos_agent.apply import Applier
 from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State
-from lumos_agent.counters import parse_info
-from lumos_agent.drivers import cli
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.enrolment import enroll, read_token
-from lumos_agent.errors import AgentError, HaproxyError
+from lumos_agent.errors import AgentError
 from lumos_agent.reconcile import Agent, options_of
 from lumos_agent.store import Store
+from lumos_agent.system import commands as system_commands
+from lumos_agent.system.owner import act_as_owner_of
 
 _MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
@@ -33,17 +33,15 @@ def _show(args: argparse.Namespace, content: Any, text: str) -> None:
 
 
 async def _enroll(args: argparse.Namespace, state: State) -> int:
-    defaults = Settings(gateway_url=args.url, ca_file=args.ca_file)
-    settings = Settings(
-        gateway_url=args.url,
-        ca_file=args.ca_file,
-        http=tuple(args.http or defaults.http),
-        https=tuple(args.https or defaults.https),
-    )
+    chosen = {"http": args.http, "https": args.https, "local_http": args.local_http}
+    given = {name: value for name, value in chosen.items() if value is not None}
     try:
-        settings = msgspec.json.decode(msgspec.json.encode(settings), type=Settings)
+        settings = msgspec.convert({"gateway_url": args.url, "ca_file": args.ca_file, **given}, Settings)
     except msgspec.ValidationError as error:
-        raise AgentError(f"--http and --https take address:port, such as 0.0.0.0:80 or [::]:80 ({error})") from error
+        raise AgentError(
+            "--http and --https take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of this "
+            f"machine's own, such as 127.0.0.1:9101 ({error})"
+        ) from error
     server_id = await enroll(state, settings, read_token(args.token_file))
     _show(args, {"server_id": server_id}, f"Enrolled as server {server_id}. Start it: lumos-agent run")
     return 0
@@ -62,11 +60,7 @@ async def _run(args: argparse.Namespace, state: State) -> int:
 async def _status(args: argparse.Namespace, state: State) -> int:
     state.settings()
     status = doctor.read_status(state) or {"connection": "the agent has never run here"}
-    try:
-        info = parse_info(await cli.ask(state.worker_socket, ["show info"]))
-        status["haproxy"] = {"running": True, "version": info["Version"], "uptime": info["Uptime"]}
-    except HaproxyError as error:
-        status["haproxy"] = {"running": False, "error": str(error)}
+    status["haproxy"] = await doctor.haproxy_state(state)
     lines = [
         f"Connection  {status['connection']}",
         f"Revision    {status.get('revision', 0)} (digest {str(status.get('digest', ''))[:12] or 'none'})",
@@ -183,6 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--token-file", help="file with the server token (default: LUMOS_TOKEN)")
     command.add_argument("--http", action="append", metavar="ADDRESS:PORT", help="may be repeated")
     command.add_argument("--https", action="append", metavar="ADDRESS:PORT", help="may be repeated")
+    command.add_argument("--local-http", metavar="ADDRESS:PORT", help="metrics and health; empty: off")
     command.add_argument("--ca-file", default="", help="CA certificates to trust for the gateway")
     add("run", _run, "run the agent (HAProxy goes on when it ends)")
     add("status", _status, "what is connected, applied and running")
@@ -194,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", _doctor, "find out what is wrong and what to do")
     command = add("shutdown", _shutdown, "end HAProxy: all sites of this shield go offline")
     command.add_argument("--yes", action="store_true", help="do not ask")
+    system_commands.add_to(add)
     return parser
 
 
@@ -202,6 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.json = getattr(args, "json", False)
     root = getattr(args, "state_dir", os.environ.get("LUMOS_STATE_DIR", DEFAULT_STATE_DIR))
+    if not getattr(args, "keeps_root", False):
+        act_as_owner_of(Path(root))
     try:
         return int(asyncio.run(args.call(args, State(Path(root)))))
     except AgentError as error:

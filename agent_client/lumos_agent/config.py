@@ -15,11 +15,16 @@ DEFAULT_STATE_DIR = "/var/lib/lumos"
 SOCKET_PATH_MAX = 90  # of 107: HAProxy appends ".<pid>.tmp" while it binds
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
+# Loopback only: who may talk to this machine's loopback may know how the shield does.
+LocalListen = Annotated[str, Meta(pattern=r"\A(?:(?:127\.[0-9.]{5,11}|\[::1\]):[0-9]{1,5})?\Z")]
 Listen = Annotated[str, Meta(pattern=r"\A(?:[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0-9]{1,5}\Z")]
 
 
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6."""
+    """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
+
+    `local_http` is where metrics and health are served; empty means nowhere.
+    """
 
     gateway_url: str
     server_id: str = ""
@@ -28,6 +33,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     ca_file: str = ""
     acme_ca_file: str = ""
     acme_http_port: int = 80
+    local_http: LocalListen = "127.0.0.1:9101"
 
 
 def split_listen(listen: str) -> tuple[str, int]:

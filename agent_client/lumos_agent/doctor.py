@@ -14,7 +14,7 @@ from lumos_agent.config import State, split_listen
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
-from lumos_agent.errors import AgentError
+from lumos_agent.errors import AgentError, HaproxyError
 from lumos_agent.runner import run
 
 DISK_WARN_PERCENT = 90.0
@@ -114,6 +114,15 @@ async def _agent_running(state: State) -> Finding:
             "agent", "warn", f"the last change was refused: {last['message']}", "correct it in the dashboard"
         )
     return Finding("agent", "ok", f"connected, revision {status['revision']}")
+
+
+async def haproxy_state(state: State) -> dict[str, Any]:
+    """Return whether HAProxy answers, with its version and uptime or with the reason."""
+    try:
+        info = parse_info(await cli.ask(state.worker_socket, ["show info"]))
+    except HaproxyError as error:
+        return {"running": False, "error": str(error)}
+    return {"running": True, "version": info["Version"], "uptime": info["Uptime"]}
 
 
 def read_status(state: State) -> dict[str, object] | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -21,7 +20,9 @@ from lumos_agent.counters import Workers, parse_info
 from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
+from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
+from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
@@ -64,6 +65,7 @@ class Agent:
             state, self._certificates, challenges, publish=self._publish_challenge, report=self._report
         )
         self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
+        self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
         self._send: Send | None = None
@@ -76,21 +78,14 @@ class Agent:
 
     async def run(self) -> None:
         """Run until cancelled; HAProxy goes on."""
-        with _single_instance(self._state):
+        with single_instance(self._state):
             _, version = await run(["haproxy", "-vv"])
             self._facts = facts.facts(self._state.root, require_haproxy_version(version), version)
             self._haproxy.adopt()
             await self._repair()
-            jobs = (
-                self._connection.run,
-                self._apply_wanted,
-                self._collect,
-                self._watch,
-                self._deliver,
-                self._issuer.run,
-            )
+            own = (self._apply_wanted, self._collect, self._watch, self._deliver, self._issuer.run)
             async with asyncio.TaskGroup() as group:
-                for job in jobs:
+                for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
 
     async def _repair(self) -> None:
@@ -206,6 +201,7 @@ class Agent:
                 # The loop must outlive any single configuration; the old one is in service.
                 log.exception("apply_crashed")
                 report = _failed(config, "write", f"the agent could not apply it: {error}")
+            self._status["last_apply_at"] = time.time()
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
             self._new_batch.set()  # a reload may have made one
@@ -279,13 +275,15 @@ class Agent:
             if (batch := self._metrics.first_waiting) is not None:
                 await self._report(batch)
 
+    def status(self) -> dict[str, Any]:
+        """Return what the agent knows about itself."""
+        now = {"at": time.time(), "pid": os.getpid(), "waiting_batches": self._metrics.waiting}
+        return {**self._status, **now, **msgspec.to_builtins(self._applier.identity())}
+
     def _note(self, name: str, value: object) -> None:
         self._status[name] = value
-        identity = self._applier.identity()
-        content = {**self._status, "at": time.time(), "pid": os.getpid(), "waiting_batches": self._metrics.waiting}
-        content |= msgspec.to_builtins(identity)
         with contextlib.suppress(OSError):
-            write_atomically(self._state.status_file, msgspec.json.encode(content), durable=False)
+            write_atomically(self._state.status_file, msgspec.json.encode(self.status()), durable=False)
 
 
 def options_of(state: State) -> Options:
@@ -328,23 +326,3 @@ def _failed(config: protocol.Config, stage: Any, message: str) -> protocol.Faile
         message=message[:16_000],
         rolled_back=True,
     )
-
-
-@contextlib.contextmanager
-def _single_instance(state: State) -> Any:
-    """Hold the lock that says that an agent runs.
-
-    Raises:
-        AgentError: another one does.
-    """
-    path: Path = state.run / "agent.lock"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise AgentError(f"another lumos-agent runs on {state.root}") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)

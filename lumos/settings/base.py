@@ -5,11 +5,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dj_database_url
-import msgspec
 
 from lumos.logging import logging_config
+from lumos.openapi import components
 from lumos.settings import env
-from lumos_agent.traffic import Traffic
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
@@ -23,6 +22,7 @@ ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsen
 ACME = {"directory_url": ACME_DIRECTORY_URL, "email": env.text("ACME_EMAIL", "")} if ACME_DIRECTORY_URL else None
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
 LUMOS_ROLE = env.choice("LUMOS_ROLE", "web", ("web", "gateway"))
 _HTTPS = PUBLIC_URL.startswith("https://")
 
@@ -215,9 +215,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "APPEND_COMPONENTS": {
-        "schemas": msgspec.json.schema_components((Traffic,), ref_template="#/components/schemas/{name}")[1]
-    },
+    "APPEND_COMPONENTS": {"schemas": components()},
 }
 
 LOGGING = logging_config(env.text("LUMOS_LOG_LEVEL", "INFO"))

@@ -1,0 +1,34 @@
+"""`uninstall`: end the agent and HAProxy, and leave the machine as edge-setup found it."""
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+
+from lumos_agent.config import DEFAULT_STATE_DIR, State
+from lumos_agent.system import edge, unit
+from lumos_agent.system.host import Host
+
+
+async def uninstall(root: str, *, purge: bool) -> AsyncIterator[str]:
+    """Yield what was done. The state (token, last configuration) stays unless `purge`.
+
+    Raises:
+        AgentError: a step failed; running it again goes on from there.
+    """
+    edge.require_root()
+    host = Host(root)
+    state = State(host.path(DEFAULT_STATE_DIR))
+    if host.path(edge.UNIT_FILE).exists():
+        await host.tell_systemd("stop", unit.NAME)
+        if await host.is_enabled(unit.NAME):
+            await host.change_unit("disable", unit.NAME)
+        yield f"stop and disable {unit.NAME}"
+    if state.settings_file.exists():
+        # In a process of its own, which acts as the owner of the state: whose files name the process to end.
+        await host.call(sys.executable, "-m", "lumos_agent.cli", "--state-dir", str(state.root), "shutdown", "--yes")
+        yield "end HAProxy"
+    async for action in edge.take_back(root):
+        yield f"take back: {action.describe()}"
+    if purge and state.root.exists():
+        shutil.rmtree(state.root)
+        yield f"delete {state.root}"

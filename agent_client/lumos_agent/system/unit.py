@@ -1,0 +1,24 @@
+"""The systemd unit, for the place where this agent is installed."""
+
+from importlib import resources
+from pathlib import Path
+
+from lumos_agent.errors import AgentError
+
+NAME = "lumos-agent.service"
+USUAL_PREFIX = "/opt/lumos/agent"
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
+
+
+def text(prefix: Path) -> str:
+    """Return the unit for an agent in the virtual environment `prefix`.
+
+    Raises:
+        AgentError: the unit's own hardening would hide that place from it.
+    """
+    if any(prefix.is_relative_to(hidden) for hidden in _HIDDEN):
+        raise AgentError(
+            f"the agent is installed in {prefix}, which its service may not read; install it in {USUAL_PREFIX}"
+        )
+    unit = (resources.files(__package__) / NAME).read_text(encoding="utf-8")
+    return unit.replace(USUAL_PREFIX, str(prefix))

@@ -1,0 +1,28 @@
+"""The OpenAPI description of the API."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def references(part: Any) -> set[str]:
+    """Return everything that a description refers to."""
+    if isinstance(part, list):
+        return {found for item in part for found in references(item)}
+    if not isinstance(part, dict):
+        return set()
+    own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+    return own | {found for item in part.values() for found in references(item)}
+
+
+def test_every_reference_leads_somewhere(client: Client) -> None:
+    answer = client.get("/api/v1/schema", headers={"accept": "application/vnd.oai.openapi+json"})
+    assert answer.status_code == 200
+    described = json.loads(answer.content)
+    schemas = described["components"]["schemas"]
+    assert {reference.removeprefix("#/components/schemas/") for reference in references(described)} <= schemas.keys()
+    assert schemas["Traffic"]["properties"]["health"]
