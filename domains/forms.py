@@ -17,7 +17,12 @@ _ORIGIN_FIELD = re.compile(r"\Aorigins\[(\d+)\]\.(\w+)\Z")
 class DomainForm(LumosForm):
     """The hostname and its certificate."""
 
-    hostname = forms.CharField(max_length=300, widget=forms.TextInput({"placeholder": "www.example.com"}))
+    hostname = forms.CharField(
+        max_length=300,
+        widget=forms.TextInput({"placeholder": "www.example.com"}),
+        help_text="*.example.com stands for every name directly below example.com, * for every name that no other "
+        "domain of the server has.",
+    )
     certificate = forms.ChoiceField(
         choices=CertificateSource.choices,
         initial=CertificateSource.ACME,
@@ -35,6 +40,7 @@ class OriginForm(LumosForm):
     weight = forms.IntegerField(min_value=0, max_value=256, initial=100)
     tls = forms.ChoiceField(choices=Tls.choices, required=False, label="Protocol")
     backup = forms.BooleanField(required=False)
+    enabled = forms.BooleanField(required=False, initial=True)
 
     def data_class(self) -> OriginData:
         """Return what the service takes."""
@@ -59,7 +65,7 @@ class DomainEditor:
     """The three forms of one page as one."""
 
     def __init__(self, data: Any = None, domain: Domain | None = None) -> None:
-        origins = list(domain.origins.values("address", "port", "weight", "tls", "backup")) if domain else []
+        origins = list(domain.origins.values("address", "port", "weight", "tls", "backup", "enabled")) if domain else []
         servers = [{"server": a.server_id} for a in domain.assignments.all()] if domain else _only_server()
         self.form = DomainForm(data, initial=_initial(domain))
         self.origins = OriginRows(data, initial=origins, prefix="origins")

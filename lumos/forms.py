@@ -17,11 +17,14 @@ class LumosForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            css = _CLASSES.get(type(field.widget), "form-control")
-            if self.is_bound and name in self.errors:
-                css += " is-invalid"
-            field.widget.attrs["class"] = css
+        for field in self.fields.values():
+            field.widget.attrs["class"] = _CLASSES.get(type(field.widget), "form-control")
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Mark the field as well. Errors are not asked for earlier: a subclass may still set up its fields."""
+        super().add_error(field, error)
+        if field is not None and "is-invalid" not in self.fields[field].widget.attrs["class"]:
+            self.fields[field].widget.attrs["class"] += " is-invalid"
 
     def show(self, error: AppError) -> None:
         """Attach a service's refusal to its field, or to the whole form."""
