@@ -34,7 +34,7 @@ class OriginForm(LumosForm):
     """One origin; an empty address means no origin."""
 
     address = forms.CharField(
-        max_length=300, required=False, widget=forms.TextInput({"placeholder": "203.0.113.7 or origin.example.com"})
+        max_length=300, required=False, widget=forms.TextInput({"placeholder": "IP address or hostname"})
     )
     port = forms.IntegerField(min_value=1, max_value=65535, initial=80)
     weight = forms.IntegerField(min_value=0, max_value=256, initial=100)

@@ -182,6 +182,18 @@ def change_domain(
 
 
 @transaction.atomic
+def purge_cache(*, domain_id: uuid.UUID, actor: User) -> None:
+    """Make the servers of a domain forget the answers that they keep.
+
+    Raises:
+        Domain.DoesNotExist: it is gone.
+    """
+    domain = Domain.objects.select_for_update().get(pk=domain_id)
+    purges = traffic_settings.parsed(domain.traffic).cache_purges + 1
+    change_domain(domain_id=domain_id, actor=actor, traffic={"cache_purges": purges})
+
+
+@transaction.atomic
 def remove_domain(*, domain: Domain, actor: User) -> None:
     """Stop protecting a hostname; its metrics and events go with it."""
     servers = list(domain.servers.all())

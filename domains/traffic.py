@@ -22,9 +22,15 @@ def parsed(stored: Mapping[str, Any]) -> Traffic:
 
 def shown(value: Any) -> Any:
     """Return a part of a snapshot as plain data with all fields, those too that have their default."""
+    return _plain(value, whole=True)
+
+
+def _plain(value: Any, *, whole: bool) -> Any:
+    """Return `value` as JSON; unless `whole`, without what equals its default (`omit_defaults` compares identities)."""
     if isinstance(value, msgspec.Struct):
-        return {name: shown(getattr(value, name)) for name in value.__struct_fields__}
-    return [shown(item) for item in value] if isinstance(value, tuple) else value
+        named = [(field.name, getattr(value, field.name), field.default) for field in msgspec.structs.fields(value)]
+        return {name: _plain(part, whole=whole) for name, part, default in named if whole or part != default}
+    return [_plain(item, whole=whole) for item in value] if isinstance(value, tuple) else value
 
 
 def merged(stored: Mapping[str, Any], given: Any) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def merged(stored: Mapping[str, Any], given: Any) -> dict[str, Any]:
         traffic = msgspec.convert({**stored, **_canonical(given)}, Traffic)
     except msgspec.ValidationError as error:
         raise _refusal(str(error)) from error
-    kept: dict[str, Any] = msgspec.to_builtins(traffic)
+    kept: dict[str, Any] = _plain(traffic, whole=False)
     return kept
 
 

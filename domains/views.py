@@ -12,9 +12,10 @@ from django.views.decorators.http import require_POST
 
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
-from domains import services
+from domains import services, traffic
 from domains.forms import DomainEditor
 from domains.models import Domain
+from domains.traffic_form import TrafficForm
 from lumos.errors import AppError
 from servers import selectors
 
@@ -68,6 +69,30 @@ def domain_edit(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         except AppError as error:
             editor.show(error)
     return render(request, "domains/form.html", {"editor": editor, "domain": domain})
+
+
+@page(WRITE)
+def domain_traffic(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Change how a hostname's requests travel."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    form = TrafficForm(request.POST or None, traffic.parsed(domain.traffic))
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.change_domain(domain_id=pk, actor=request.user, traffic=form.settings())
+            return redirect("domain", pk=pk)
+        except AppError as error:
+            form.show(error)
+    return render(request, "domains/traffic.html", {"form": form, "domain": domain})
+
+
+@require_POST
+@page(WRITE)
+def domain_cache_purge(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Empty the cache of a hostname."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    services.purge_cache(domain_id=pk, actor=request.user)
+    messages.success(request, f"The servers of {domain.hostname} forget what they keep.")
+    return redirect("domain-traffic", pk=pk)
 
 
 @require_POST

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.django_db
 PAGES: dict[str, str | None] = {
     "overview": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
-    "domain-edit": "domain", "domain-remove": "domain", "waf": "domain", "policy-save": "domain", "entry-add": "domain",
+    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
+    "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
@@ -28,6 +29,7 @@ POST_ONLY = {
     "server-restore",
     "server-rotate",
     "server-remove",
+    "domain-cache-purge",
     "domain-remove",
     "policy-save",
     "entry-add",
@@ -35,7 +37,7 @@ POST_ONLY = {
     "api-key-revoke",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
-VIEWER_REFUSED = {"server-add", "server-edit", "domain-add", "domain-edit", "api-keys"} | POST_ONLY
+VIEWER_REFUSED = {"server-add", "server-edit", "domain-add", "domain-edit", "domain-traffic", "api-keys"} | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
