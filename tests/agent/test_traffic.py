@@ -171,6 +171,8 @@ async def test_backup_and_health_check(shield: Shield, port: int) -> None:
         async with asyncio.timeout(15):
             while (await asked(shield)).status != 503:
                 await asyncio.sleep(0.1)
+        await shield.applier.apply(config(3, domain(origins=origins)))  # nothing would bring it back up
+        assert (await asked(shield)).text.startswith("hello")
 
 
 async def test_proxy_protocol_host_and_sni(shield: Shield) -> None:

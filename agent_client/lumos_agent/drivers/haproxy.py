@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,7 +33,10 @@ READY_SECONDS = 20.0
 MASTER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 CHECK_SECONDS = 60.0
-_ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 6, 7, 8  # fields of `show servers state`
+# Fields of `show servers state` (management guide, 9.3), and the operational state of a server that gets requests.
+_BACKEND, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 1, 5, 6, 7, 8
+_RUNNING = "2"
+_CHECKED = re.compile(r"(?m)^backend (\S+)[^\n]*\n(?:    [^\n]*\n)*?    option httpchk$")
 
 
 class Master(Struct, frozen=True):
@@ -219,7 +223,8 @@ class Haproxy:
         """Keep the resolved addresses of origins over the reload; a worker that is dead has none to give."""
         with contextlib.suppress(HaproxyError):
             rows = await cli.ask(self._state.worker_socket, ["show servers state"])
-            write_atomically(self._state.server_state, _without_people(rows).encode())
+            wanted = (self._state.current / "haproxy.cfg").read_text(encoding="utf-8")
+            write_atomically(self._state.server_state, _carried_over(rows, set(_CHECKED.findall(wanted))).encode())
 
     async def change(self, servers: tuple[ServerChange, ...], maps: tuple[MapChange, ...]) -> None:
         """Change servers and maps of the running worker.
@@ -279,10 +284,11 @@ def _server_commands(changes: tuple[ServerChange, ...]) -> list[str]:
     return commands
 
 
-def _without_people(rows: str) -> str:
-    """Return `show servers state` without what people decide: the configuration says it (management guide, 9.3).
+def _carried_over(rows: str, checked: set[str]) -> str:
+    """Return `show servers state` without what the configuration says.
 
-    Servers in maintenance are left out, and the weight is the one that the configuration gave.
+    Servers in maintenance are left out, the weight is the one that the configuration gave, and in a backend that is
+    not `checked` any more every server runs: no check would bring it back.
     """
     kept = []
     for line in rows.splitlines(keepends=True):
@@ -292,6 +298,8 @@ def _without_people(rows: str) -> str:
             continue
         if is_server:
             fields[_WEIGHT] = fields[_INITIAL_WEIGHT]
+            if fields[_BACKEND] not in checked:
+                fields[_OPERATIONAL_STATE] = _RUNNING
         kept.append(" ".join(fields))
     return "".join(kept)
 
