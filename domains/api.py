@@ -3,11 +3,11 @@
 from typing import Any
 
 import django_filters
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from rest_framework import viewsets
 
 from accounts.authentication import actor
-from domains import services
+from domains import health, services
 from domains.models import Domain
 from domains.serializers import DomainSerializer
 
@@ -30,7 +30,7 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
     def get_queryset(self) -> QuerySet[Domain]:
         """Return the domains of the account with what the serializer shows, in a constant number of queries."""
         return Domain.objects.select_related("policy").prefetch_related(
-            "origins", "assignments", "servers", "certificates"
+            Prefetch("origins__health", health.of_assigned_servers()), "assignments", "servers", "certificates"
         )
 
     def perform_create(self, serializer: Any) -> None:

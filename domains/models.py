@@ -82,6 +82,32 @@ class Origin(TenantModel):
         return f"{self.address}:{self.port}"
 
 
+class HealthState(models.TextChoices):
+    """How an origin does on one server."""
+
+    UP = "up", "up"
+    DOWN = "down", "down"
+    MAINTENANCE = "maintenance", "out of service"
+    UNCHECKED = "unchecked", "not checked"
+
+
+class OriginHealth(TenantModel):
+    """How an origin does by the checks of one server, as that server last reported it."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    origin = models.ForeignKey(Origin, on_delete=models.CASCADE, related_name="health")
+    state = models.CharField(max_length=15, choices=HealthState.choices)
+    reason = models.CharField(max_length=300, blank=True)
+    since = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["server", "origin"]
+        constraints = [models.UniqueConstraint(fields=["server", "origin"], name="health_once_per_server")]
+
+    def __str__(self) -> str:
+        return f"{self.origin_id} on {self.server_id}: {self.state}"
+
+
 class CertificateStatus(models.TextChoices):
     """Where a certificate stands on one server."""
 

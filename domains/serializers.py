@@ -6,9 +6,18 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains import traffic
-from domains.models import Certificate, Domain, Origin, Tls
+from domains.models import Certificate, Domain, Origin, OriginHealth, Tls
 from domains.services import OriginData
 from servers.models import Server
+
+
+class HealthSerializer(serializers.ModelSerializer[OriginHealth]):
+    """How an origin does by the checks of one server, as it last reported."""
+
+    class Meta:
+        model = OriginHealth
+        fields = ("server", "state", "reason", "since")
+        read_only_fields = fields
 
 
 class OriginSerializer(serializers.ModelSerializer[Origin]):
@@ -18,10 +27,11 @@ class OriginSerializer(serializers.ModelSerializer[Origin]):
     port = serializers.IntegerField(min_value=1, max_value=65535)
     weight = serializers.IntegerField(min_value=0, max_value=256, default=100)
     tls = serializers.ChoiceField(choices=Tls.choices, default=Tls.OFF)
+    health = HealthSerializer(many=True, read_only=True)
 
     class Meta:
         model = Origin
-        fields = ("id", "address", "port", "weight", "backup", "tls", "enabled")
+        fields = ("id", "address", "port", "weight", "backup", "tls", "enabled", "health")
         read_only_fields = ("id",)
 
     def to_internal_value(self, data: Any) -> Any:

@@ -6,13 +6,14 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
-from domains import services, traffic
+from domains import health, services, traffic
 from domains.forms import DomainEditor
 from domains.models import Domain
 from domains.traffic_form import TrafficForm
@@ -50,7 +51,8 @@ def domain_add(request: PageRequest) -> HttpResponse:
 def domain_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One hostname: where it is applied, what it serves."""
     rows = Domain.objects.select_related("policy")
-    rows = rows.prefetch_related("origins", "assignments__server", "certificates__server")
+    states = Prefetch("origins__health", health.of_assigned_servers().select_related("server"))
+    rows = rows.prefetch_related(states, "assignments__server", "certificates__server")
     domain = get_object_or_404(rows, pk=pk)
     context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain), "acme": settings.ACME}
     return render(request, "domains/detail.html", context)

@@ -93,6 +93,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
                     self.agent_digest = message.digest
             case protocol.CertificateStatus() | protocol.ChallengePublish() | protocol.ChallengesHeld():
                 await self._call(sessions.certificate_message, message)
+            case protocol.Origins():
+                await self._call(sessions.record_origins, message)
             case protocol.Incident():
                 await self._call(sessions.record_incident, message)
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates
+from domains import certificates, health
 from lumos_agent import protocol
 from servers import history, metrics, revisions, wake
 from servers.enrolment import server_by_token
@@ -102,8 +102,8 @@ def record_report(
 def record_heartbeat(account_id: uuid.UUID, server_id: uuid.UUID, beat: protocol.Heartbeat) -> None:
     """Keep the shield's health figures and tell open pages."""
     with tenant_scope(account_id):
-        health = msgspec.to_builtins(beat)
-        Server.objects.filter(pk=server_id).update(health=health, haproxy_running=beat.haproxy_running)
+        figures = msgspec.to_builtins(beat)
+        Server.objects.filter(pk=server_id).update(health=figures, haproxy_running=beat.haproxy_running)
         wake.pages_on_commit(account_id, "servers")
 
 
@@ -121,6 +121,12 @@ def certificate_message(
                 certificates.publish_challenge(server_id=server_id, published=message)
             case protocol.ChallengesHeld():
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
+
+
+def record_origins(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins) -> None:
+    """Note how the shield's origins do."""
+    with tenant_scope(account_id):
+        health.record_states(server_id=server_id, states=message.states)
 
 
 def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[str, str], dict[str, int]]:

@@ -19,6 +19,7 @@ HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
 CHALLENGES_MAX = 1000
+ORIGINS_MAX = 1000
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -130,6 +131,21 @@ class ChallengesHeld(Message, frozen=True, kw_only=True, tag="challenges_held"):
     tokens: Annotated[tuple[ChallengeText, ...], Meta(max_length=CHALLENGES_MAX)]
 
 
+class OriginState(Struct, frozen=True, kw_only=True):
+    """How one origin does by the shield's checks, in `state` since (Unix seconds); `reason` says why it is down."""
+
+    origin_id: Id
+    state: Literal["up", "down", "maintenance", "unchecked"]
+    reason: Text = ""
+    since: Annotated[float, Meta(ge=0, le=2**33)]
+
+
+class Origins(Message, frozen=True, kw_only=True, tag="origins"):
+    """The origins whose state changed, or all of them after a reconnect."""
+
+    states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
+
+
 class Traffic(Struct, frozen=True, kw_only=True):
     """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
 
@@ -237,7 +253,16 @@ class Retry(Message, frozen=True, kw_only=True, tag="retry"):
 
 
 AgentMessage = (
-    Hello | Heartbeat | Applied | Failed | Incident | Batch | CertificateStatus | ChallengePublish | ChallengesHeld
+    Hello
+    | Heartbeat
+    | Applied
+    | Failed
+    | Incident
+    | Batch
+    | Origins
+    | CertificateStatus
+    | ChallengePublish
+    | ChallengesHeld
 )
 GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
 

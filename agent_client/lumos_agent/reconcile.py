@@ -24,6 +24,7 @@ from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
+from lumos_agent.origins import OriginWatch
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.runner import run
@@ -58,6 +59,7 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         challenges = Challenges(state)
         self._relay = Relay(challenges, self._report)
@@ -83,7 +85,8 @@ class Agent:
             self._facts = facts.facts(self._state.root, require_haproxy_version(version), version)
             self._haproxy.adopt()
             await self._repair()
-            own = (self._apply_wanted, self._collect, self._watch, self._deliver, self._issuer.run)
+            reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)
+            own = (self._apply_wanted, self._watch, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -148,6 +151,7 @@ class Agent:
         await send(await self.heartbeat())
         for status in self._issuer.statuses():
             await send(status)
+        self._origins.tell_all()
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:

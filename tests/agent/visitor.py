@@ -13,6 +13,7 @@ async def origin(
     headers: tuple[str, ...] = ("Content-Type: text/plain",),
     proxy_protocol: bool = False,
     delay_seconds: float = 0,
+    port: int = 0,
 ) -> AsyncIterator[int]:
     """Serve `text` followed by the request's head, as the origin saw it; yields the port."""
     extra = "".join(f"{header}\r\n" for header in headers).encode()
@@ -33,7 +34,7 @@ async def origin(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
