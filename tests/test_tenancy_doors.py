@@ -175,12 +175,16 @@ def test_a_key_never_exceeds_its_creators_role(api: Api, alice: Tenant) -> None:
 
 
 def test_saving_a_child_of_another_tenants_parent_raises(alice: Tenant, mallory: Tenant) -> None:
-    from domains.models import Origin
+    from domains.models import Origin, OriginHealth
 
     with mallory.scope, pytest.raises(TenantScopeError):
         Origin(domain=alice.domain, position=0, address="10.0.0.1", port=1).save()
     with mallory.scope, pytest.raises(TenantScopeError):
         alice.server.save()
+    with alice.scope:
+        origin = Origin.objects.get()
+    with mallory.scope, pytest.raises(TenantScopeError):
+        OriginHealth(server=mallory.server, origin=origin, state="up", since=alice.domain.created_at).save()
 
 
 def test_scope_ends_with_its_block_even_when_nested(alice: Tenant, mallory: Tenant) -> None:

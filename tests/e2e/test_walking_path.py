@@ -164,6 +164,8 @@ def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
             f"/servers/{stack.secrets['server']}",
             "/domains",
             "/domains/add",
+            f"/domains/{stack.secrets['domain']}/edit",
+            f"/domains/{stack.secrets['domain']}/traffic",
             "/events",
             "/api-keys",
         ):
@@ -180,6 +182,20 @@ def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
         until(lambda: shield(stack, "/")[0] == 200, 2.0)
         browser.close()
     assert problems == []
+
+
+def test_health_of_an_origin_reaches_the_api(stack: Stack, api: Api) -> None:
+    path = f"/domains/{stack.secrets['domain']}"
+
+    def state() -> str:
+        health: list[dict[str, str]] = api.call("GET", path)["origins"][0]["health"]
+        return health[0]["state"] if health else ""
+
+    until(lambda: state() == "unchecked")
+    for check, expected in (({"status": "500", "interval_seconds": 1}, "down"), (None, "unchecked")):
+        api.call("PATCH", path, {"traffic": {"health": check}})
+        until(lambda: state() == expected)  # noqa: B023 - used at once
+    assert shield(stack, "/")[0] == 200
 
 
 @contextmanager
