@@ -77,13 +77,15 @@ def add_domains(stack: Stack, count: int) -> None:
 from accounts.models import Account, User
 from accounts.tenancy import tenant_scope
 from django.db import transaction
+from domains.models import Domain
 from domains.services import OriginData, add_domain
 from servers.models import Server
 account = Account.objects.get()
 with tenant_scope(account.pk), transaction.atomic():
     server, actor = Server.objects.get(), User.objects.get()
     origins = [OriginData(address="127.0.0.1", port={stack.ports["origin"]})]
-    for number in range({count}):
+    present = Domain.objects.count()
+    for number in range(present, present + {count}):
         add_domain(hostname=f"d{{number}}.bench.example", origins=origins, servers=[server], actor=actor)
 """
     stack.manage("shell", "-v", "0", "-c", program)
