@@ -80,7 +80,7 @@ class Stack:
             "REDIS_URL": self.redis_url,
             "SECRET_KEY_FILE": str(self.folder / "secret_key"),
             "PUBLIC_URL": self.web,
-            "ACME_DIRECTORY_URL": os.environ.get("ACME_DIRECTORY_URL", ""),
+            "ACME_DIRECTORY_URL": os.environ.get("ACME_DIRECTORY_URL", "off"),
             "GATEWAY_URL": self.gateway,
             "DJANGO_SETTINGS_MODULE": "lumos.settings.base",
         }

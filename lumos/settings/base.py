@@ -17,9 +17,9 @@ SECRET_KEY = env.text("SECRET_KEY")
 DEBUG = env.flag("DEBUG", default=False)
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
-# The CA that shields order certificates from (RFC 8555); an empty directory switches ordering off.
+# The CA that shields order certificates from (RFC 8555); “off” switches ordering off.
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
-ACME = {"directory_url": ACME_DIRECTORY_URL, "email": env.text("ACME_EMAIL", "")} if ACME_DIRECTORY_URL else None
+ACME = {"directory_url": ACME_DIRECTORY_URL, "email": env.text("ACME_EMAIL", "")} if ACME_DIRECTORY_URL != "off" else None
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
