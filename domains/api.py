@@ -4,10 +4,14 @@ from typing import Any
 
 import django_filters
 from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.authentication import actor
-from domains import health, services
+from domains import health, rollouts, services
 from domains.models import Domain
 from domains.serializers import DomainSerializer
 
@@ -30,7 +34,11 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
     def get_queryset(self) -> QuerySet[Domain]:
         """Return the domains of the account with what the serializer shows, in a constant number of queries."""
         return Domain.objects.select_related("policy").prefetch_related(
-            Prefetch("origins__health", health.of_assigned_servers()), "assignments", "servers", "certificates"
+            Prefetch("origins__health", health.of_assigned_servers()),
+            "assignments",
+            "servers",
+            "certificates",
+            "rollouts",
         )
 
     def perform_create(self, serializer: Any) -> None:
@@ -43,6 +51,13 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
             domain_id=serializer.instance.pk, actor=actor(self.request), **serializer.validated_data
         )
         serializer.instance = self.get_queryset().get(pk=domain.pk)
+
+    @extend_schema(request=None, responses=DomainSerializer)
+    @action(detail=True, methods=["post"], url_path="release-rollout")
+    def release_rollout(self, request: Request, pk: str | None = None) -> Response:
+        """Put a staged change that waits or was stopped on all servers now."""
+        rollouts.release(domain=self.get_object(), actor=actor(request))
+        return Response(self.get_serializer(self.get_object()).data)
 
     def perform_destroy(self, instance: Domain) -> None:
         """Remove a domain."""

@@ -43,12 +43,15 @@ def record_status(*, server_id: uuid.UUID, status: protocol.CertificateStatus) -
 
 
 @transaction.atomic
-def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePublish) -> None:
-    """Let the domain's other shields answer a challenge; wakes them and the publisher."""
+def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePublish) -> bool:
+    """Let the domain's other shields answer a challenge and wake them; False if there is nobody to tell."""
     assignment = _carries(server_id, published.domain_id)
     mine = Challenge.objects.filter(server_id=server_id)
     if assignment is None or mine.filter(expires_at__gt=timezone.now()).count() >= PUBLISHED_MAX:
-        return
+        return False
+    servers = DomainServer.objects.filter(domain_id=assignment.domain_id).values_list("server_id", flat=True)
+    if len(servers) == 1:
+        return False
     mine.update_or_create(
         token=published.token,
         server_id=server_id,
@@ -58,8 +61,18 @@ def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePubl
             "expires_at": timezone.now() + CHALLENGE_LIFETIME,
         },
     )
-    servers = DomainServer.objects.filter(domain_id=assignment.domain_id).values_list("server_id", flat=True)
     wake.gateways_on_commit("challenges", servers)
+    return True
+
+
+@transaction.atomic
+def withdraw_challenges(*, server_id: uuid.UUID, tokens: tuple[str, ...]) -> None:
+    """Forget challenges that this shield published; wakes those that answer them."""
+    over = Challenge.objects.filter(server_id=server_id, token__in=tokens)
+    domains = set(over.values_list("domain_id", flat=True))
+    over.delete()
+    others = DomainServer.objects.filter(domain_id__in=domains).exclude(server_id=server_id)
+    wake.gateways_on_commit("challenges", others.values_list("server_id", flat=True))
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from domains.models import CertificateSource, Domain, Tls
+from domains.models import CertificateSource, Domain, RolloutMode, Tls
 from domains.services import OriginData
 from lumos.errors import AppError
 from lumos.forms import LumosForm
@@ -28,6 +28,17 @@ class DomainForm(LumosForm):
         initial=CertificateSource.ACME,
         help_text="Ordered and renewed by your shields themselves once DNS points at one of them.",
     )
+    rollout = forms.ChoiceField(
+        choices=RolloutMode.choices,
+        initial=RolloutMode.ALL,
+        required=False,
+        label="Changes reach",
+        help_text="Staged: the others follow half a minute later, unless the first fails or errors rise.",
+    )
+
+    def clean_rollout(self) -> str:
+        """Return the choice; a form without it keeps the default."""
+        return self.cleaned_data["rollout"] or RolloutMode.ALL
 
 
 class OriginForm(LumosForm):
@@ -96,7 +107,7 @@ class DomainEditor:
 
 
 def _initial(domain: Domain | None) -> dict[str, str]:
-    return {"hostname": domain.hostname, "certificate": domain.certificate} if domain else {}
+    return {"hostname": domain.hostname, "certificate": domain.certificate, "rollout": domain.rollout} if domain else {}
 
 
 def _only_server() -> list[dict[str, Any]]:

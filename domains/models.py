@@ -16,6 +16,13 @@ class CertificateSource(models.TextChoices):
     ACME = "acme", "Automatic (ACME)"
 
 
+class RolloutMode(models.TextChoices):
+    """How a change of a domain reaches its servers."""
+
+    ALL = "all", "All servers at once"
+    STAGED = "staged", "First server first, the others when it does well"
+
+
 class Domain(TenantModel):
     """A hostname (A-labels, lower case), ``*.`` before one, or ``*``. Its servers are ordered, the primary first.
 
@@ -25,6 +32,7 @@ class Domain(TenantModel):
     hostname = models.CharField(max_length=253)
     traffic = models.JSONField(default=dict)
     certificate = models.CharField(max_length=10, choices=CertificateSource.choices, default=CertificateSource.ACME)
+    rollout = models.CharField(max_length=10, choices=RolloutMode.choices, default=RolloutMode.ALL)
     servers: Any = models.ManyToManyField(Server, through="DomainServer", related_name="domains")
 
     class Meta(TenantModel.Meta):
@@ -152,3 +160,39 @@ class Challenge(TenantModel):
 
     def __str__(self) -> str:
         return f"challenge of {self.domain_id}"
+
+
+class RolloutState(models.TextChoices):
+    """Where a staged change stands."""
+
+    OBSERVING = "observing", "being observed on the first server"
+    DONE = "done", "on all servers"
+    STOPPED = "stopped", "stopped"
+
+
+class Rollout(TenantModel):
+    """A staged change. While it is observed, servers other than `first` run `before`; when it is stopped, all do.
+
+    `before` is the domain's part of the snapshot as it was; counts are of the first server when it had applied.
+    """
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="rollouts")
+    first = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    revision = models.PositiveBigIntegerField()
+    before = models.JSONField()
+    state = models.CharField(max_length=10, choices=RolloutState.choices, default=RolloutState.OBSERVING)
+    reason = models.TextField(blank=True)
+    applied_at = models.DateTimeField(null=True)
+    requests = models.PositiveBigIntegerField(default=0)
+    errors = models.PositiveBigIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["domain"], condition=~models.Q(state="done"), name="one_open_rollout_per_domain"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.domain_id}: {self.state}"

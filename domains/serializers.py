@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains import traffic
-from domains.models import Certificate, Domain, Origin, OriginHealth, Tls
+from domains.models import Certificate, Domain, Origin, OriginHealth, Rollout, RolloutState, Tls
 from domains.services import OriginData
 from servers.models import Server
 
@@ -63,6 +63,15 @@ class CertificateSerializer(serializers.ModelSerializer[Certificate]):
         read_only_fields = fields
 
 
+class RolloutSerializer(serializers.ModelSerializer[Rollout]):
+    """A staged change: `first` is the server that has it already."""
+
+    class Meta:
+        model = Rollout
+        fields = ("state", "reason", "first", "applied_at", "created_at")
+        read_only_fields = fields
+
+
 class DomainSerializer(serializers.ModelSerializer[Domain]):
     """A protected hostname with its origins and its servers in order (the first is the primary)."""
 
@@ -71,6 +80,7 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
     servers = ScopedServers(many=True)
     traffic = TrafficField(required=False)
     certificates = CertificateSerializer(many=True, read_only=True)
+    open_rollout = serializers.SerializerMethodField(help_text="A staged change that waits or was stopped, or null.")
     policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]
 
     class Meta:
@@ -83,10 +93,18 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
             "traffic",
             "certificate",
             "certificates",
+            "rollout",
+            "open_rollout",
             "policy",
             "created_at",
         )
         read_only_fields = ("id", "created_at")
+
+    @extend_schema_field(RolloutSerializer(allow_null=True))
+    def get_open_rollout(self, instance: Domain) -> Any:
+        """Return it from rows that the view has prefetched."""
+        found = next((row for row in instance.rollouts.all() if row.state != RolloutState.DONE), None)
+        return None if found is None else RolloutSerializer(found).data
 
     def to_representation(self, instance: Domain) -> dict[str, Any]:
         """Keep the order of the assignment, from rows that the view has prefetched."""

@@ -9,8 +9,9 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import User
+from domains import rollouts
 from domains import traffic as traffic_settings
-from domains.models import CertificateSource, Domain, DomainServer, Origin
+from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
 from servers import revisions
@@ -19,6 +20,7 @@ from waf.models import Policy
 
 ORIGINS_MAX = 64
 SERVERS_MAX = 100
+STAGED = {"hostname", "origins", "traffic", "certificate"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,7 @@ def _described(domain: Domain) -> dict[str, Any]:
         "servers": servers,
         "traffic": domain.traffic or None,
         "certificate": domain.certificate,
+        "rollout": domain.rollout,
     }
 
 
@@ -115,6 +118,7 @@ def add_domain(
     actor: User,
     traffic: Any = None,
     certificate: str = CertificateSource.ACME,
+    rollout: str = RolloutMode.ALL,
     domain_id: uuid.UUID | None = None,
 ) -> Domain:
     """Protect one more hostname, with the default policy, on `servers` in order.
@@ -126,7 +130,7 @@ def add_domain(
         Conflict: the account has this hostname.
     """
     clean = _canonical_origins(origins)
-    domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate)
+    domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate, rollout=rollout)
     domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
     _put_origins(domain, clean)
@@ -147,6 +151,7 @@ def change_domain(
     servers: Sequence[Server] | None = None,
     traffic: Any = None,
     certificate: str | None = None,
+    rollout: str | None = None,
 ) -> Domain:
     """Change what is given; None leaves a part as it is, and so does `traffic` with settings that it does not name.
 
@@ -158,7 +163,7 @@ def change_domain(
     """
     # The order of locks is domain, then servers; no_key lets rows that point to the domain be written meanwhile.
     domain: Domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
-    before = _described(domain)
+    before, part_before = _described(domain), rollouts.part_before(domain)
     old_servers = {server.pk: server for server in domain.servers.all()}
     if hostname is not None:
         domain.hostname = _named(hostname)
@@ -166,6 +171,8 @@ def change_domain(
         domain.traffic = traffic_settings.merged(domain.traffic, traffic)
     if certificate is not None:
         domain.certificate = certificate
+    if rollout is not None:
+        domain.rollout = rollout
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, _canonical_origins(origins))
@@ -178,6 +185,8 @@ def change_domain(
         left = [server for pk, server in old_servers.items() if pk not in new_servers]
         revisions.bump(new_servers.values(), cause=entry)
         revisions.bump(left, cause=entry, removed_domains=1)
+        if part_before is not None and changed.keys() & STAGED:
+            rollouts.begin(domain, part_before)
     return domain
 
 

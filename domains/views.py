@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
-from domains import health, services, traffic
+from domains import health, rollouts, services, traffic
 from domains.forms import DomainEditor
 from domains.models import Domain
 from domains.traffic_form import TrafficForm
@@ -55,6 +55,7 @@ def domain_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     rows = rows.prefetch_related(states, "assignments__server", "certificates__server")
     domain = get_object_or_404(rows, pk=pk)
     context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain), "acme": settings.ACME}
+    context["rollout"] = rollouts.open_rollout(domain)
     return render(request, "domains/detail.html", context)
 
 
@@ -95,6 +96,17 @@ def domain_cache_purge(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     services.purge_cache(domain_id=pk, actor=request.user)
     messages.success(request, f"The servers of {domain.hostname} forget what they keep.")
     return redirect("domain-traffic", pk=pk)
+
+
+@require_POST
+@page(WRITE)
+def rollout_release(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Put a staged change on all servers now."""
+    try:
+        rollouts.release(domain=get_object_or_404(Domain.objects.all(), pk=pk), actor=request.user)
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("domain", pk=pk)
 
 
 @require_POST

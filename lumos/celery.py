@@ -10,5 +10,6 @@ app = Celery("lumos")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
+    "advance-rollouts": {"task": "domains.tasks.advance_rollouts", "schedule": 5.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

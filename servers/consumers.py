@@ -91,8 +91,13 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
                 if isinstance(message, protocol.Applied):
                     self.agent_digest = message.digest
-            case protocol.CertificateStatus() | protocol.ChallengePublish() | protocol.ChallengesHeld():
-                await self._call(sessions.certificate_message, message)
+            case (
+                protocol.CertificateStatus()
+                | protocol.ChallengePublish()
+                | protocol.ChallengesWithdrawn()
+                | protocol.ChallengesHeld()
+            ):
+                await self._about_certificates(message)
             case protocol.Origins():
                 await self._call(sessions.record_origins, message)
             case protocol.Incident():
@@ -135,6 +140,12 @@ class AgentConsumer(AsyncWebsocketConsumer):
                     await self._send(config)
             except Exception:
                 log.exception("delivery_failed")  # the sweep tries again
+
+    async def _about_certificates(self, message: sessions.CertificateMessage) -> None:
+        if not isinstance(message, protocol.ChallengePublish):
+            await self._call(sessions.certificate_message, message)
+        elif not await self._call(sessions.publish_challenge, message):
+            await self._send(protocol.ChallengeReady(token=message.token, waiting=0))
 
     async def _send_challenges(self) -> None:
         relayed, readiness = await self._call(sessions.challenge_news)

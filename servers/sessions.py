@@ -19,6 +19,10 @@ from servers.snapshots import Compiled, compile_snapshot
 
 log = logging.getLogger(__name__)
 
+CertificateMessage = (
+    protocol.CertificateStatus | protocol.ChallengePublish | protocol.ChallengesWithdrawn | protocol.ChallengesHeld
+)
+
 
 def authenticate(token: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     """Return (server id, account id) of a valid token."""
@@ -110,15 +114,15 @@ def record_heartbeat(account_id: uuid.UUID, server_id: uuid.UUID, beat: protocol
 def certificate_message(
     account_id: uuid.UUID,
     server_id: uuid.UUID,
-    message: protocol.CertificateStatus | protocol.ChallengePublish | protocol.ChallengesHeld,
+    message: protocol.CertificateStatus | protocol.ChallengesWithdrawn | protocol.ChallengesHeld,
 ) -> None:
     """Take what a shield says of certificates and challenges."""
     with tenant_scope(account_id):
         match message:
             case protocol.CertificateStatus():
                 certificates.record_status(server_id=server_id, status=message)
-            case protocol.ChallengePublish():
-                certificates.publish_challenge(server_id=server_id, published=message)
+            case protocol.ChallengesWithdrawn():
+                certificates.withdraw_challenges(server_id=server_id, tokens=message.tokens)
             case protocol.ChallengesHeld():
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
 
@@ -127,6 +131,12 @@ def record_origins(account_id: uuid.UUID, server_id: uuid.UUID, message: protoco
     """Note how the shield's origins do."""
     with tenant_scope(account_id):
         health.record_states(server_id=server_id, states=message.states)
+
+
+def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:
+    """Tell the domain's other shields of a challenge; False if there is nobody to tell."""
+    with tenant_scope(account_id):
+        return certificates.publish_challenge(server_id=server_id, published=message)
 
 
 def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[str, str], dict[str, int]]:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from domains import traffic
-from domains.models import Domain, DomainServer, Origin
+from domains.models import Domain, DomainServer, Origin, Rollout, RolloutState
 from lumos_agent.schema import Acme, Snapshot, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
@@ -28,9 +28,8 @@ class Compiled(msgspec.Struct, frozen=True):
     allow_shrink: bool
 
 
-def snapshot_of(server: Server) -> Snapshot:
-    """Return what `server` should run."""
-    domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
+def domain_parts(domain_ids: Any) -> list[DomainPart]:
+    """Return the parts of these domains (ids or a query of them) as their rows say, by hostname."""
     origins: defaultdict[Any, list[OriginPart]] = defaultdict(list)
     for row in Origin.objects.filter(domain_id__in=domain_ids).order_by("position", "pk"):
         origins[row.domain_id].append(
@@ -45,22 +44,44 @@ def snapshot_of(server: Server) -> Snapshot:
             )
         )
     policies = policy_parts(domain_ids)
+    rows = Domain.objects.filter(pk__in=domain_ids).order_by("hostname")
+    return [
+        DomainPart(
+            id=str(pk),
+            hostname=hostname,
+            origins=tuple(origins[pk]),
+            policy=policies.get(pk, PolicyPart()),
+            traffic=traffic.parsed(stored),
+            certificate=certificate,
+        )
+        for pk, hostname, stored, certificate in rows.values_list("pk", "hostname", "traffic", "certificate")
+    ]
+
+
+def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
+    """Put the earlier part in where a staged change has not reached this server; lists and policy are of now."""
+    rows = Rollout.objects.exclude(state=RolloutState.DONE).filter(domain__assignments__server=server)
+    held = {str(r.domain_id): r for r in rows if r.state == RolloutState.STOPPED or r.first_id != server.pk}
+    if not held:
+        return parts
+    hostnames = {part.hostname for part in parts}
+    result = []
+    for part in parts:
+        if (row := held.get(part.id)) is not None:
+            before = msgspec.convert(row.before, DomainPart)
+            if before.hostname == part.hostname or before.hostname not in hostnames:
+                part = msgspec.structs.replace(before, policy=part.policy)
+        result.append(part)
+    return sorted(result, key=lambda part: part.hostname)
+
+
+def snapshot_of(server: Server) -> Snapshot:
+    """Return what `server` should run."""
+    parts = domain_parts(DomainServer.objects.filter(server=server).values("domain_id"))
     return Snapshot(
         server_id=str(server.pk),
         acme=Acme(**settings.ACME) if settings.ACME else None,
-        domains=tuple(
-            DomainPart(
-                id=str(pk),
-                hostname=hostname,
-                origins=tuple(origins[pk]),
-                policy=policies.get(pk, PolicyPart()),
-                traffic=traffic.parsed(stored),
-                certificate=certificate,
-            )
-            for pk, hostname, stored, certificate in Domain.objects.filter(pk__in=domain_ids)
-            .order_by("hostname")
-            .values_list("pk", "hostname", "traffic", "certificate")
-        ),
+        domains=tuple(_with_rollouts(server, parts)),
     )
 
 

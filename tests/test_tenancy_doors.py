@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 PAGES: dict[str, str | None] = {
     "overview": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
-    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
+    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain", "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
@@ -31,6 +31,7 @@ POST_ONLY = {
     "server-remove",
     "domain-cache-purge",
     "domain-remove",
+    "rollout-release",
     "policy-save",
     "entry-add",
     "entry-remove",
@@ -40,14 +41,17 @@ POST_ONLY = {
 VIEWER_REFUSED = {"server-add", "server-edit", "domain-add", "domain-edit", "domain-traffic", "api-keys"} | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
-    "api-domain-detail": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
+    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
 }  # fmt: skip
-API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
+API_POST_ONLY = {"api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore"}
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
-TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
+TASKS = {
+    "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
+    "servers.tasks.expire_old_rows": "all tenants, set-based",
+}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
 
 

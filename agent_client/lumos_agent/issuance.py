@@ -38,6 +38,7 @@ RENEW_AT_LIFETIME_LEFT = 1 / 3
 ASK_CA_SECONDS = 6 * 3600.0
 
 Publish = Callable[[str, str, str], Awaitable[None]]
+Withdraw = Callable[[tuple[str, ...]], Awaitable[None]]
 Report = Callable[[CertificateStatus], Awaitable[None]]
 
 
@@ -59,7 +60,7 @@ class Record(Struct, kw_only=True):
 
 
 class Issuer:
-    """The job; `publish` makes the domain's other shields answer a challenge too, `report` tells the control plane."""
+    """The job; `publish` and `withdraw` tell other shields of a challenge, `report` tells the control plane."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Issuer:
         challenges: Challenges,
         *,
         publish: Publish,
+        withdraw: Withdraw,
         report: Report,
         resolver: preflight.Resolve = preflight.resolve,
     ) -> None:
@@ -75,6 +77,7 @@ class Issuer:
         self._served = served
         self._challenges = challenges
         self._publish = publish
+        self._withdraw = withdraw
         self._report = report
         self._resolver = resolver
         self._wanted: dict[str, str] = {}
@@ -110,9 +113,13 @@ class Issuer:
     async def look(self) -> None:
         """Serve what there is, and order what is due."""
         await self._served.sync(self._wanted)
-        for domain_id, hostname in list(self._wanted.items()):
-            if self._wanted.get(domain_id) == hostname and await self._is_due(domain_id, hostname):
-                await self._obtain(domain_id, hostname)
+        try:
+            for domain_id, hostname in list(self._wanted.items()):
+                await asyncio.sleep(0)  # thousands of domains must not hold up anything else
+                if self._wanted.get(domain_id) == hostname and await self._is_due(domain_id, hostname):
+                    await self._obtain(domain_id, hostname)
+        finally:
+            self._save()
 
     async def _is_due(self, domain_id: str, hostname: str) -> bool:
         record, now = self._records.setdefault(domain_id, Record()), time.time()
@@ -126,7 +133,6 @@ class Issuer:
             pem = self._served.path(domain_id).read_bytes()
             if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
                 record.renew_at = min(record.renew_at, suggested.timestamp())
-            self._save()
         return self._acme is not None and now >= max(record.renew_at, record.next_at)
 
     def _account(self, acme: Acme) -> "Account":
@@ -155,6 +161,7 @@ class Issuer:
         if certificate is not None:
             record.failures, record.next_at = 0, 0.0
             await self._active(domain_id, certificate)
+            self._save()
 
     async def _ordered(self, domain_id: str, hostname: str) -> bytes:
         if hostname.startswith("*"):
@@ -190,6 +197,7 @@ class Issuer:
         finally:
             for token in tokens:
                 await self._challenges.remove(token)
+            await self._withdraw(tuple(tokens))
 
     async def _active(self, domain_id: str, certificate: x509.Certificate) -> None:
         record = self._records[domain_id]
@@ -207,7 +215,6 @@ class Issuer:
         record.state, record.reason = state, reason
         extra = {"domain": domain_id, "state": state, "reason": reason}
         log.log(logging.WARNING if state == "failed" else logging.INFO, "certificate", extra=extra)
-        self._save()
         await self._report(record.status(domain_id))
 
     def _save(self) -> None:

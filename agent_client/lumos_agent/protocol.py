@@ -125,6 +125,12 @@ class ChallengePublish(Message, frozen=True, kw_only=True, tag="challenge_publis
     key_authorization: ChallengeText
 
 
+class ChallengesWithdrawn(Message, frozen=True, kw_only=True, tag="challenges_withdrawn"):
+    """These challenges that this shield published are over."""
+
+    tokens: Annotated[tuple[ChallengeText, ...], Meta(max_length=CHALLENGES_MAX)]
+
+
 class ChallengesHeld(Message, frozen=True, kw_only=True, tag="challenges_held"):
     """This shield answers these challenges of others now."""
 
@@ -262,6 +268,7 @@ AgentMessage = (
     | Origins
     | CertificateStatus
     | ChallengePublish
+    | ChallengesWithdrawn
     | ChallengesHeld
 )
 GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
 DRAIN_SECONDS = 0.1
-COLLECT_SHARE = 100  # a round of collecting may take one part in this many of the CPU
+COLLECT_SHARE = 250  # a round of collecting may take one part in this many of the CPU
 _DIGEST_CHARACTERS = 64
 
 
@@ -64,7 +64,12 @@ class Agent:
         challenges = Challenges(state)
         self._relay = Relay(challenges, self._report)
         self._issuer = Issuer(
-            state, self._certificates, challenges, publish=self._publish_challenge, report=self._report
+            state,
+            self._certificates,
+            challenges,
+            publish=self._publish_challenge,
+            withdraw=self._relay.withdraw,
+            report=self._report,
         )
         self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)

@@ -33,6 +33,10 @@ class Relay:
         finally:
             del self._ready[token]
 
+    async def withdraw(self, tokens: tuple[str, ...]) -> None:
+        """Let the other shields forget challenges."""
+        await self._send(protocol.ChallengesWithdrawn(tokens=tokens))
+
     async def received(self, message: protocol.Challenges | protocol.ChallengeReady) -> None:
         """Answer the challenges of others and say so; or note that others answer this shield's."""
         if isinstance(message, protocol.Challenges):

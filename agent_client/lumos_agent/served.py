@@ -41,19 +41,29 @@ class ServedCertificates:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._known: dict[str, tuple[int, str, x509.Certificate | None]] = {}
 
     def path(self, domain_id: str) -> Path:
         """Return where the PEM of a domain lies."""
         return self._state.certificates / f"{domain_id}.pem"
 
     def read(self, domain_id: str, hostname: str) -> x509.Certificate | None:
-        """Return the certificate of a domain, or None if there is none that can be served."""
+        """Return the certificate of a domain, or None if there is none that can be served; read once per file."""
+        path = self.path(domain_id)
         try:
-            return leaf_of(self.path(domain_id).read_bytes(), hostname)
-        except FileNotFoundError:
+            written = path.stat().st_mtime_ns
+        except OSError:
             return None
+        known = self._known.get(domain_id)
+        if known is None or known[:2] != (written, hostname):
+            known = self._known[domain_id] = written, hostname, self._parsed(path, hostname)
+        return known[2]
+
+    def _parsed(self, path: Path, hostname: str) -> x509.Certificate | None:
+        try:
+            return leaf_of(path.read_bytes(), hostname)
         except (OSError, ValueError, x509.ExtensionNotFound) as error:
-            log.error("certificate_unusable", extra={"domain": domain_id, "error": str(error)})
+            log.error("certificate_unusable", extra={"file": path.name, "error": str(error)})
             return None
 
     def _lines(self, hostnames: dict[str, str]) -> list[str]:
@@ -91,11 +101,12 @@ class ServedCertificates:
         """
         before = self._state.certificates_list.read_text(encoding="utf-8").splitlines()
         after = self.write_list(hostnames)
+        gone, new = set(before) - set(after), set(after) - set(before)
         for line in before:
-            if line not in after:
+            if line in gone:
                 await self._command(f"del ssl crt-list {self._state.certificates_list} {line.split()[0]}", "deleted")
         for line in after:
-            if line not in before:
+            if line in new:
                 await self._command(f"add ssl crt-list {self._state.certificates_list} <<\n{line}\n", "success")
 
     async def _command(self, command: str, *expected: str) -> None:

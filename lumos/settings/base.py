@@ -19,7 +19,8 @@ PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 # The CA that shields order certificates from (RFC 8555); “off” switches ordering off.
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
-ACME = {"directory_url": ACME_DIRECTORY_URL, "email": env.text("ACME_EMAIL", "")} if ACME_DIRECTORY_URL != "off" else None
+ACME_EMAIL = env.text("ACME_EMAIL", "")
+ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))

@@ -53,12 +53,22 @@ class Issuing:
         self.challenges = Challenges(state)
         self.served = ServedCertificates(state)
         self.issuer = Issuer(
-            state, self.served, self.challenges, publish=self._publish, report=self._report, resolver=self._resolve
+            state,
+            self.served,
+            self.challenges,
+            publish=self._publish,
+            withdraw=self._withdraw,
+            report=self._report,
+            resolver=self._resolve,
         )
 
     async def _publish(self, domain_id: str, token: str, key_authorization: str) -> None:
         for other in self.others:
             await other.challenges.set_relayed({token: key_authorization})
+
+    async def _withdraw(self, tokens: tuple[str, ...]) -> None:
+        for other in self.others:
+            await other.challenges.set_relayed({})
 
     async def _report(self, status: CertificateStatus) -> None:
         self.reports.append(status)

@@ -35,7 +35,7 @@ def test_every_change_is_recorded_with_author_cause_and_content(api: Api, alice:
     assert [row.cause for row in rows] == [
         "policy changed: alice.example (mode block → detect)",
         "list entry added: alice.example (deny 203.0.113.7/32)",
-        "domain added: alice.example (origins, servers, certificate acme)",
+        "domain added: alice.example (origins, servers, certificate acme, rollout all)",
     ]
     assert {row.author for row in rows} == {alice.owner}
     assert [row.revision for row in rows] == [3, 2, 1]

@@ -55,6 +55,8 @@ async def test_challenge_reaches_the_domains_other_shields(agents: tuple[Agent, 
     assert await standby.hear(protocol.Challenges) == protocol.Challenges(entries={TOKEN: AUTHORIZATION})
     await standby.say(protocol.ChallengesHeld(tokens=(TOKEN, "unknown")))
     assert await first.hear(protocol.ChallengeReady) == protocol.ChallengeReady(token=TOKEN, waiting=0)
+    await first.say(protocol.ChallengesWithdrawn(tokens=(TOKEN,)))
+    assert await standby.hear(protocol.Challenges) == protocol.Challenges(entries={})
     assert await foreign.receive_nothing(timeout=0.3)
 
 
@@ -63,6 +65,7 @@ async def test_shield_speaks_only_of_domains_that_it_carries(
 ) -> None:
     first, _, foreign = agents
     await foreign.say(published(alice))
+    assert await foreign.hear(protocol.ChallengeReady) == protocol.ChallengeReady(token=TOKEN, waiting=0)
     await foreign.say(protocol.CertificateStatus(domain_id=str(alice.domain.pk), state="active", not_after=2e9))
     await foreign.say(protocol.ChallengesHeld(tokens=(TOKEN,)))
     assert await first.receive_nothing(timeout=0.3)
