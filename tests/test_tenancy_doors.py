@@ -44,6 +44,7 @@ API: dict[str, str | None] = {
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
+    "api-export": None, "api-import": None,
 }  # fmt: skip
 API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
