@@ -28,6 +28,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/edit", domains.domain_edit, name="domain-edit"),
     path("domains/<uuid:pk>/traffic", domains.domain_traffic, name="domain-traffic"),
     path("domains/<uuid:pk>/traffic/purge", domains.domain_cache_purge, name="domain-cache-purge"),
+    path("domains/<uuid:pk>/clone-settings", domains.domain_clone, name="domain-clone"),
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
     path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),

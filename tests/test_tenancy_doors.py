@@ -23,7 +23,7 @@ PAGES: dict[str, str | None] = {
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
-    "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "domain-clone": "domain", "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
     "server-restore",
@@ -31,6 +31,7 @@ POST_ONLY = {
     "server-remove",
     "domain-cache-purge",
     "domain-remove",
+    "domain-clone",
     "policy-save",
     "entry-add",
     "entry-remove",
@@ -44,9 +45,9 @@ API: dict[str, str | None] = {
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
-    "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-export": None, "api-import": None,
 }  # fmt: skip
-API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore"}
+API_POST_ONLY = {"api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings"}
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {"servers.tasks.expire_old_rows": "all tenants, set-based"}
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
@@ -202,10 +203,10 @@ def test_scope_ends_with_its_block_even_when_nested(alice: Tenant, mallory: Tena
 def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
-    from domains.serializers import DomainSerializer
+    from domains.serializers import CloneSerializer, DomainSerializer
     from waf.serializers import ListEntrySerializer
 
-    for serializer in (DomainSerializer, ListEntrySerializer):
+    for serializer in (DomainSerializer, ListEntrySerializer, CloneSerializer):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)
             if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:
