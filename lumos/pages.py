@@ -3,6 +3,7 @@
 from django.urls import path
 
 from accounts import views as accounts
+from domains import config_views
 from domains import views as domains
 from lumos import views as lumos
 from servers import install
@@ -24,6 +25,8 @@ urlpatterns = [
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),
+    path("domains/import", config_views.domain_import, name="domain-import"),
+    path("domains/import/bulk", config_views.domain_bulk, name="domain-bulk"),
     path("domains/<uuid:pk>", domains.domain_detail, name="domain"),
     path("domains/<uuid:pk>/edit", domains.domain_edit, name="domain-edit"),
     path("domains/<uuid:pk>/traffic", domains.domain_traffic, name="domain-traffic"),

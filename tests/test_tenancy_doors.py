@@ -23,7 +23,7 @@ PAGES: dict[str, str | None] = {
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
-    "domain-clone": "domain", "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "domain-clone": "domain", "domain-import": None, "domain-bulk": None, "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
     "server-restore",
@@ -31,6 +31,7 @@ POST_ONLY = {
     "server-remove",
     "domain-cache-purge",
     "domain-remove",
+    "domain-bulk",
     "domain-clone",
     "policy-save",
     "entry-add",
