@@ -27,6 +27,8 @@ class Action(enum.StrEnum):
     LIST_ENTRY_ADDED = "list_entry.added"
     LIST_ENTRY_REMOVED = "list_entry.removed"
     LISTS_REPLACED = "lists.replaced"
+    CONFIG_IMPORTED = "config.imported"
+    SETTINGS_CLONED = "domain.settings_cloned"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
 

@@ -12,8 +12,9 @@ from rest_framework.response import Response
 
 from accounts.authentication import actor
 from domains import health, rollouts, services
+from domains.clone import clone_settings
 from domains.models import Domain
-from domains.serializers import DomainSerializer
+from domains.serializers import CloneSerializer, DomainSerializer
 
 
 class DomainFilter(django_filters.FilterSet):
@@ -62,3 +63,14 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
     def perform_destroy(self, instance: Domain) -> None:
         """Remove a domain."""
         services.remove_domain(domain=instance, actor=actor(self.request))
+
+    @extend_schema(request=CloneSerializer, responses=DomainSerializer)
+    @action(detail=True, methods=["post"], url_path="clone-settings")
+    def clone_settings(self, request: Request, pk: str | None = None) -> Response:
+        """Replace parts of this domain by those of another one."""
+        domain = self.get_object()
+        form = CloneSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        source, parts = form.validated_data["from"], form.validated_data["parts"]
+        clone_settings(domain_id=domain.pk, source_id=source.pk, parts=parts, actor=actor(request))
+        return Response(self.get_serializer(self.get_object()).data)

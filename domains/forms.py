@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 
+from domains.clone import Part
 from domains.models import CertificateSource, Domain, RolloutMode, Tls
 from domains.services import OriginData
 from lumos.errors import AppError
@@ -70,6 +71,18 @@ class ServerRowForm(LumosForm):
 
 OriginRows: Any = forms.formset_factory(OriginForm, extra=1, max_num=64, absolute_max=64)
 ServerRows: Any = forms.formset_factory(ServerRowForm, extra=1, max_num=100, absolute_max=100)
+
+
+class CloneForm(LumosForm):
+    """Another domain of the account, and what to take over from it."""
+
+    source = forms.ModelChoiceField(queryset=Domain.unscoped.none(), label="From", empty_label="—")
+    parts = forms.MultipleChoiceField(choices=Part.choices, widget=forms.CheckboxSelectMultiple, label="Take over")
+
+    def __init__(self, data: Any = None, *, domain: Domain) -> None:
+        super().__init__(data)
+        others = Domain.objects.exclude(pk=domain.pk).order_by("hostname")
+        self.fields["source"].queryset = others  # type: ignore[attr-defined]
 
 
 class DomainEditor:

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains import traffic
+from domains.clone import Part
 from domains.models import Certificate, Domain, Origin, OriginHealth, Rollout, RolloutState, Tls
 from domains.services import OriginData
 from servers.models import Server
@@ -44,6 +45,13 @@ class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
 
     def get_queryset(self) -> Any:
         return Server.objects.all()
+
+
+class ScopedDomain(serializers.PrimaryKeyRelatedField[Domain]):
+    """Id of a domain of this account; those of others do not exist."""
+
+    def get_queryset(self) -> Any:
+        return Domain.objects.all()
 
 
 @extend_schema_field({"$ref": "#/components/schemas/Traffic"})
@@ -111,3 +119,13 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
         shown = super().to_representation(instance)
         shown["servers"] = [str(a.server_id) for a in instance.assignments.all()]
         return shown
+
+
+class CloneSerializer(serializers.Serializer[Any]):
+    """Which settings to take over, and from which domain."""
+
+    parts = serializers.MultipleChoiceField(choices=Part.choices, allow_empty=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        """Add `from`, which Python has as a keyword."""
+        return {"from": ScopedDomain(), **super().get_fields()}

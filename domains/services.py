@@ -35,7 +35,12 @@ class OriginData:
     enabled: bool = True
 
 
-def _canonical_origins(origins: Sequence[OriginData]) -> list[OriginData]:
+def canonical_origins(origins: Sequence[OriginData]) -> list[OriginData]:
+    """Return origins with canonical addresses.
+
+    Raises:
+        InvalidInput: `field` is the place, such as origins[0].address.
+    """
     if not origins:
         raise InvalidInput(
             "A domain needs at least one origin: the address and port of your web server.", field="origins"
@@ -129,7 +134,7 @@ def add_domain(
         InvalidInput: a value breaks a rule.
         Conflict: the account has this hostname.
     """
-    clean = _canonical_origins(origins)
+    clean = canonical_origins(origins)
     domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate, rollout=rollout)
     domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
@@ -175,7 +180,7 @@ def change_domain(
         domain.rollout = rollout
     _save_unique(domain)
     if origins is not None:
-        _put_origins(domain, _canonical_origins(origins))
+        _put_origins(domain, canonical_origins(origins))
     if servers is not None:
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))

@@ -13,6 +13,7 @@ from lumos_agent.schema import canonical_network
 from lumos_agent.traffic import Traffic
 
 _AT = re.compile(r"\A(?P<text>.*?)(?: - at `\$\.?(?P<path>.*)`)?\Z", re.DOTALL)
+_COUNTERS = {"cache_purges"}
 
 
 def parsed(stored: Mapping[str, Any]) -> Traffic:
@@ -33,6 +34,12 @@ def _plain(value: Any, *, whole: bool) -> Any:
     return [_plain(item, whole=whole) for item in value] if isinstance(value, tuple) else value
 
 
+def portable(stored: Mapping[str, Any], *, whole: bool = False) -> dict[str, Any]:
+    """Return the settings that mean the same on another domain: all fields, or those that differ from their default."""
+    plain = _plain(parsed(stored), whole=whole)
+    return {name: value for name, value in plain.items() if name not in _COUNTERS}
+
+
 def merged(stored: Mapping[str, Any], given: Any) -> dict[str, Any]:
     """Return `stored` with the settings that `given` names replaced, in the form that a row keeps.
 
@@ -44,17 +51,18 @@ def merged(stored: Mapping[str, Any], given: Any) -> dict[str, Any]:
     try:
         traffic = msgspec.convert({**stored, **_canonical(given)}, Traffic)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from error
+        raise refusal(error, "traffic") from error
     kept: dict[str, Any] = _plain(traffic, whole=False)
     return kept
 
 
-def _refusal(message: str) -> InvalidInput:
-    match = _AT.match(message)
-    text, path = (match["text"], match["path"]) if match else (message, "")
+def refusal(error: msgspec.ValidationError, root: str = "") -> InvalidInput:
+    """Return what is wrong and where: `field` is a place such as traffic.headers[0].name, below `root`."""
+    match = _AT.match(str(error))
+    text, path = (match["text"], match["path"] or "") if match else (str(error), "")
     if pattern := text.partition(" matching regex ")[2]:
         text = EXPLAINED.get(pattern, "There are characters in it that have no place there.")
-    return InvalidInput(text.replace("`", "“", 1).replace("`", "”", 1), field=f"traffic.{path}" if path else "traffic")
+    return InvalidInput(text.replace("`", "“", 1).replace("`", "”", 1), field=".".join(filter(None, (root, path))))
 
 
 def _canonical(given: Mapping[str, Any]) -> dict[str, Any]:

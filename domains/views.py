@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
 from domains import health, rollouts, services, traffic
-from domains.forms import DomainEditor
+from domains.clone import clone_settings
+from domains.forms import CloneForm, DomainEditor
 from domains.models import Domain
 from domains.traffic_form import TrafficForm
 from lumos.errors import AppError
@@ -48,15 +49,35 @@ def domain_add(request: PageRequest) -> HttpResponse:
 
 
 @page()
-def domain_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def domain_detail(request: HttpRequest, pk: uuid.UUID, clone: CloneForm | None = None) -> HttpResponse:
     """One hostname: where it is applied, what it serves."""
     rows = Domain.objects.select_related("policy")
     states = Prefetch("origins__health", health.of_assigned_servers().select_related("server"))
     rows = rows.prefetch_related(states, "assignments__server", "certificates__server")
     domain = get_object_or_404(rows, pk=pk)
-    context = {"domain": domain, "chart": selectors.requests_per_hour(domain=domain), "acme": settings.ACME}
-    context["rollout"] = rollouts.open_rollout(domain)
+    context = {
+        "domain": domain,
+        "chart": selectors.requests_per_hour(domain=domain),
+        "acme": settings.ACME,
+        "rollout": rollouts.open_rollout(domain),
+        "clone": clone or CloneForm(domain=domain),
+    }
     return render(request, "domains/detail.html", context)
+
+
+@require_POST
+@page(WRITE)
+def domain_clone(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Take settings over from another domain."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    form = CloneForm(request.POST, domain=domain)
+    if not form.is_valid():
+        return domain_detail(request, pk, clone=form)
+    source = form.cleaned_data["source"]
+    differed = clone_settings(domain_id=pk, source_id=source.pk, parts=form.cleaned_data["parts"], actor=request.user)
+    text = "Settings taken over from {}." if differed else "Nothing to do: these settings equal those of {}."
+    messages.success(request, text.format(source.hostname))
+    return redirect("domain", pk=pk)
 
 
 @page(WRITE)

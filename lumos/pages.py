@@ -3,6 +3,7 @@
 from django.urls import path
 
 from accounts import views as accounts
+from domains import config_views
 from domains import views as domains
 from lumos import views as lumos
 from servers import install
@@ -24,11 +25,14 @@ urlpatterns = [
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),
+    path("domains/import", config_views.domain_import, name="domain-import"),
+    path("domains/import/bulk", config_views.domain_bulk, name="domain-bulk"),
     path("domains/<uuid:pk>", domains.domain_detail, name="domain"),
     path("domains/<uuid:pk>/edit", domains.domain_edit, name="domain-edit"),
     path("domains/<uuid:pk>/traffic", domains.domain_traffic, name="domain-traffic"),
     path("domains/<uuid:pk>/traffic/purge", domains.domain_cache_purge, name="domain-cache-purge"),
     path("domains/<uuid:pk>/release", domains.rollout_release, name="rollout-release"),
+    path("domains/<uuid:pk>/clone-settings", domains.domain_clone, name="domain-clone"),
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
     path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),

@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
 from domains.api import DomainViewSet
+from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
@@ -33,6 +34,8 @@ health: list[URLPattern | URLResolver] = [
 ]
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
+    path("api/v1/export", ExportView.as_view(), name="api-export"),
+    path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(
         "api/v1/docs",

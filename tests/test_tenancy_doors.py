@@ -20,9 +20,11 @@ pytestmark = pytest.mark.django_db
 PAGES: dict[str, str | None] = {
     "overview": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
-    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain", "rollout-release": "domain",
+    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
+    "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
+    "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
@@ -32,6 +34,8 @@ POST_ONLY = {
     "domain-cache-purge",
     "domain-remove",
     "rollout-release",
+    "domain-bulk",
+    "domain-clone",
     "policy-save",
     "entry-add",
     "entry-remove",
@@ -45,8 +49,11 @@ API: dict[str, str | None] = {
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
+    "api-domain-clone-settings": "domain", "api-export": None, "api-import": None,
 }  # fmt: skip
-API_POST_ONLY = {"api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore"}
+API_POST_ONLY = {
+    "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
+}  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
@@ -205,10 +212,10 @@ def test_scope_ends_with_its_block_even_when_nested(alice: Tenant, mallory: Tena
 def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
-    from domains.serializers import DomainSerializer
+    from domains.serializers import CloneSerializer, DomainSerializer
     from waf.serializers import ListEntrySerializer
 
-    for serializer in (DomainSerializer, ListEntrySerializer):
+    for serializer in (DomainSerializer, ListEntrySerializer, CloneSerializer):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)
             if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:

@@ -1,10 +1,8 @@
 """Shapes of policies, list entries and events in the API."""
 
-from typing import Any
-
 from rest_framework import serializers
 
-from domains.models import Domain
+from domains.serializers import ScopedDomain
 from waf.models import Event, ListEntry, ListKind, Policy
 
 
@@ -15,13 +13,6 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
         model = Policy
         fields = ("id", "domain", "mode", "level", "created_at")
         read_only_fields = ("id", "domain", "created_at")
-
-
-class ScopedDomain(serializers.PrimaryKeyRelatedField[Domain]):
-    """Id of a domain of this account; those of others do not exist."""
-
-    def get_queryset(self) -> Any:
-        return Domain.objects.all()
 
 
 class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):

@@ -1,7 +1,8 @@
 """Verbs on policies and IP lists."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -81,8 +82,17 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
 
 
 @transaction.atomic
-def replace_lists(*, domain: Domain, allow: Iterable[str], deny: Iterable[str], actor: User) -> None:
-    """Make both lists of a domain equal these canonical networks; entries that stay keep their notes.
+def replace_lists(
+    *,
+    domain: Domain,
+    allow: Iterable[str],
+    deny: Iterable[str],
+    actor: User,
+    notes: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Make both lists of a domain equal these canonical networks.
+
+    `notes` are those of (kind, network); without them entries that stay keep theirs and new ones have none.
 
     Raises:
         LimitReached: the lists of the account would be too long.
@@ -93,21 +103,49 @@ def replace_lists(*, domain: Domain, allow: Iterable[str], deny: Iterable[str], 
     present = {(kind, network): pk for kind, network, pk in rows}
     wanted = {(ListKind.ALLOW, network) for network in allow} | {(ListKind.DENY, network) for network in deny}
     gone, new = sorted(present.keys() - wanted), sorted(wanted - present.keys())
-    if not gone and not new:
-        return
     if ListEntry.objects.count() - len(gone) + len(new) > NETWORKS_MAX:
         raise LimitReached(f"The lists of this account hold {NETWORKS_MAX} entries; remove some first.")
+    _put_entries(domain, [present[key] for key in gone], new, notes or {})
+    changed: dict[str, list[Any]] = {
+        kind: [_of_kind(gone, kind), _of_kind(new, kind)] for kind in ListKind.values if gone or new
+    }
+    if notes is not None:
+        noted = _put_notes(domain, notes)
+        changed |= {"notes": [None, noted]} if noted else {}
+    changed = {name: values for name, values in changed.items() if any(values)}
+    if changed:
+        cause = audit.record(actor, audit.Action.LISTS_REPLACED, domain, changed)
+        if gone or new:
+            revisions.bump(domain.servers.all(), cause=cause)
+
+
+def _put_entries(
+    domain: Domain, gone: Sequence[Any], new: Sequence[tuple[str, str]], notes: Mapping[tuple[str, str], str]
+) -> None:
     for start in range(0, len(gone), BATCH):
-        ListEntry.objects.filter(pk__in=[present[key] for key in gone[start : start + BATCH]]).delete()
-    entries = [ListEntry(account_id=domain.account_id, domain=domain, kind=kind, network=name) for kind, name in new]
+        ListEntry.objects.filter(pk__in=gone[start : start + BATCH]).delete()
+    entries = [
+        ListEntry(
+            account_id=domain.account_id, domain=domain, kind=kind, network=name, note=notes.get((kind, name), "")
+        )
+        for kind, name in new
+    ]
     try:
         with transaction.atomic():
             ListEntry.objects.bulk_create(entries, batch_size=BATCH)
     except IntegrityError as error:
         raise Conflict(f"Somebody else is changing the lists of {domain}; try again.") from error
-    changes = {kind: [_of_kind(gone, kind), _of_kind(new, kind)] for kind in ListKind.values}
-    cause = audit.record(actor, audit.Action.LISTS_REPLACED, domain, {k: v for k, v in changes.items() if v[0] or v[1]})
-    revisions.bump(domain.servers.all(), cause=cause)
+
+
+def _put_notes(domain: Domain, notes: Mapping[tuple[str, str], str]) -> int:
+    """Set the notes of a domain's entries, which no shield sees; returns how many differed."""
+    rows = [
+        row for row in ListEntry.objects.filter(domain=domain) if row.note != notes.get((row.kind, row.network), "")
+    ]
+    for row in rows:
+        row.note = notes.get((row.kind, row.network), "")
+    ListEntry.objects.bulk_update(rows, ["note"], batch_size=BATCH)
+    return len(rows)
 
 
 def _of_kind(keys: Sequence[tuple[str, str]], kind: str) -> list[str]:

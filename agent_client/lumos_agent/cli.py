@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from lumos_agent import __version__, doctor, logs
+from lumos_agent import __version__, doctor, haproxy_report, logs
 from lumos_agent.apply import Applier
 from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State
 from lumos_agent.drivers.haproxy import Haproxy
@@ -42,9 +42,28 @@ async def _enroll(args: argparse.Namespace, state: State) -> int:
             "--http and --https take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of this "
             f"machine's own, such as 127.0.0.1:9101 ({error})"
         ) from error
+    before = haproxy_report.read_config(args.haproxy_cfg) if args.haproxy_cfg else None
+    found = None if before is None else haproxy_report.imported_from(before, args.haproxy_cfg.parent)
     server_id = await enroll(state, settings, read_token(args.token_file))
-    _show(args, {"server_id": server_id}, f"Enrolled as server {server_id}. Start it: lumos-agent run")
+    content: dict[str, Any] = {"server_id": server_id}
+    text = f"Enrolled as server {server_id}. Start it: lumos-agent run"
+    if before is not None and found is not None:
+        kept = haproxy_report.keep(before, state)
+        content |= {"haproxy_cfg": haproxy_report.shown(found), "kept_as": str(kept)}
+        text += f"\n\n{haproxy_report.table(found)}\n\n{kept} is a copy. To take the domains over, write them to a file"
+        text += f"\nand upload it in the dashboard: lumos-agent import-haproxy {args.haproxy_cfg} --output domains.json"
+    _show(args, content, text)
     return 0
+
+
+async def _import_haproxy(args: argparse.Namespace, state: State) -> int:
+    found = haproxy_report.imported_from(haproxy_report.read_config(args.file), args.file.parent)
+    text = haproxy_report.table(found)
+    if args.output:
+        haproxy_report.write_document(found, args.output)
+        text += f"\n\n{args.output} is written. Upload it in the dashboard: Domains, Import and export."
+    _show(args, haproxy_report.shown(found), text)
+    return 0 if found.domains else 1
 
 
 async def _run(args: argparse.Namespace, state: State) -> int:
@@ -179,6 +198,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--https", action="append", metavar="ADDRESS:PORT", help="may be repeated")
     command.add_argument("--local-http", metavar="ADDRESS:PORT", help="metrics and health; empty: off")
     command.add_argument("--ca-file", default="", help="CA certificates to trust for the gateway")
+    command.add_argument("--haproxy-cfg", type=Path, metavar="FILE", help="keep a copy and say what can be taken over")
+    command = add("import-haproxy", _import_haproxy, "read an existing haproxy.cfg: which domains can be taken over")
+    command.add_argument("file", type=Path, metavar="FILE", help="haproxy.cfg; it is only read")
+    command.add_argument("--output", type=Path, metavar="FILE.json", help="write a document for the dashboard's import")
+    command.set_defaults(keeps_root=True)
     add("run", _run, "run the agent (HAProxy goes on when it ends)")
     add("status", _status, "what is connected, applied and running")
     config = commands.add_parser("config", help="look at the configuration").add_subparsers(required=True)

@@ -38,6 +38,8 @@ EmailOrNone = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]
 # Codes and ranges of codes, such as 200-399,404.
 _STATUS = r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?"
 StatusList = Annotated[str, Meta(pattern=rf"\A{_STATUS}(?:,{_STATUS}){{0,9}}\Z")]
+# What people write for people: anything but NUL, which PostgreSQL does not store.
+Text = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
 Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=8192)]
 
 _WORDS: tuple[tuple[Any, str], ...] = (
@@ -54,6 +56,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (PathAndQuery, "A path begins with / and is percent-encoded: no spaces, quotes or #; at most 1024 characters."),
     (Location, "Enter a path that begins with /, or a whole URL that begins with http:// or https://."),
     (StatusList, "Enter status codes and ranges, for example 200-399,404."),
+    (Text, "Take the NUL character out."),
     (Html, "A page may hold no control characters."),
 )
 # What to write instead, by the pattern as an error of msgspec quotes it.

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 import dj_database_url
 
 from lumos.logging import logging_config
-from lumos.openapi import components
 from lumos.settings import env
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -216,7 +215,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "APPEND_COMPONENTS": {"schemas": components()},
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "lumos.openapi.add_components"],
 }
 
 LOGGING = logging_config(env.text("LUMOS_LOG_LEVEL", "INFO"))

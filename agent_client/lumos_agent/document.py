@@ -1,0 +1,85 @@
+"""The configuration of an account as one JSON document, for export and import.
+
+A part of a domain or server that a document does not name stays as it is. A part that it names is meant whole: what is
+left out there has its default.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from lumos_agent.grammar import Port, Text, Weight
+from lumos_agent.schema import DOMAINS_MAX
+
+VERSION: Literal[1] = 1
+DOCUMENT_BYTES_MAX = 7 * 1024 * 1024  # with its form around it, a request of the dashboard may have 8 MiB
+SERVERS_MAX = 1_000
+
+_Name = Annotated[Text, Meta(min_length=1, max_length=100)]
+_Host = Annotated[str, Meta(max_length=300)]
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base: unknown keys are refused."""
+
+
+class ConfigServer(Part, frozen=True, kw_only=True):
+    """A shield, by its name; its token is no part of a document."""
+
+    name: _Name
+    region: Annotated[Text, Meta(max_length=60)] | UnsetType = UNSET
+    public_ipv4: str | UnsetType | None = UNSET
+    public_ipv6: str | UnsetType | None = UNSET
+
+
+class ConfigOrigin(Part, frozen=True, kw_only=True):
+    """Where clean traffic goes."""
+
+    address: _Host
+    port: Port
+    weight: Weight = 100
+    backup: bool = False
+    enabled: bool = True
+    tls: Literal["off", "on", "verify"] = "off"
+
+
+class ConfigPolicy(Part, frozen=True, kw_only=True):
+    """The WAF settings of a domain."""
+
+    mode: Literal["off", "detect", "block"] = "block"
+    level: Literal["low", "medium", "high"] = "medium"
+
+
+class ConfigListEntry(Part, frozen=True, kw_only=True):
+    """A network on a list, and why."""
+
+    network: Annotated[str, Meta(max_length=64)]
+    note: Annotated[Text, Meta(max_length=200)] = ""
+
+
+class ConfigLists(Part, frozen=True, kw_only=True):
+    """Allow wins over deny."""
+
+    allow: tuple[ConfigListEntry, ...] = ()
+    deny: tuple[ConfigListEntry, ...] = ()
+
+
+class ConfigDomain(Part, frozen=True, kw_only=True):
+    """A protected hostname; `servers` are names, the primary first; `traffic` is what differs from the defaults."""
+
+    hostname: _Host
+    origins: tuple[ConfigOrigin, ...] | UnsetType = UNSET
+    servers: tuple[_Name, ...] | UnsetType = UNSET
+    traffic: dict[str, Any] | UnsetType = UNSET
+    certificate: Literal["off", "acme"] | UnsetType = UNSET
+    rollout: Literal["all", "staged"] | UnsetType = UNSET
+    policy: ConfigPolicy | UnsetType = UNSET
+    lists: ConfigLists | UnsetType = UNSET
+
+
+class ConfigDocument(Part, frozen=True, kw_only=True):
+    """Servers by name, domains by hostname. A document that has no `servers` says nothing about servers."""
+
+    version: Literal[1]
+    servers: Annotated[tuple[ConfigServer, ...], Meta(max_length=SERVERS_MAX)] | UnsetType = UNSET
+    domains: Annotated[tuple[ConfigDomain, ...], Meta(max_length=DOMAINS_MAX)] | UnsetType = UNSET

@@ -1,0 +1,157 @@
+"""The document of an account (shapes: `lumos_agent.document`): bytes in, canonical values out, and back.
+
+Mistakes are named by their place, such as domains[3].origins[0].address.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from domains import traffic
+from domains.services import SERVERS_MAX, OriginData, canonical_origins
+from domains.validators import canonical_served
+from lumos.errors import AppError, InvalidInput
+from lumos_agent.document import (
+    DOCUMENT_BYTES_MAX,
+    VERSION,
+    ConfigDocument,
+    ConfigDomain,
+    ConfigListEntry,
+    ConfigLists,
+    ConfigOrigin,
+    ConfigServer,
+)
+from waf.services import canonical_entry
+
+
+def encoded(document: ConfigDocument) -> bytes:
+    """Return the document as people download it; equal documents give equal bytes."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def parsed(data: bytes) -> ConfigDocument:
+    """Return a document with all values in canonical form; what it does not name stays unset.
+
+    Raises:
+        InvalidInput: `field` is the place.
+    """
+    if len(data) > DOCUMENT_BYTES_MAX:
+        raise InvalidInput(
+            f"The document has {len(data)} bytes, the limit is {DOCUMENT_BYTES_MAX}; import its domains in parts."
+        )
+    try:
+        return canonical(msgspec.json.decode(data, type=ConfigDocument))
+    except msgspec.ValidationError as error:
+        raise _refusal(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"This is no JSON document: {error}. Use a file that the export has written.") from error
+    except RecursionError as error:
+        raise InvalidInput("The document is nested too deeply; use a file that the export has written.") from error
+
+
+def _refusal(error: msgspec.ValidationError) -> InvalidInput:
+    found = traffic.refusal(error)
+    if found.field == "version":
+        return InvalidInput(f"Only version {VERSION} of the document is known here; export it anew.", field="version")
+    return InvalidInput(found.detail, field=found.field or None)
+
+
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Name the place in a refusal from inside."""
+    try:
+        yield
+    except AppError as error:
+        inner = "" if error.field in (None, "hostname", "network") else f".{error.field}"
+        raise InvalidInput(error.detail, field=place + inner) from error
+
+
+def canonical(document: ConfigDocument) -> ConfigDocument:
+    """Return the document with canonical values.
+
+    Raises:
+        InvalidInput: `field` is the place.
+    """
+    servers: tuple[ConfigServer, ...] | UnsetType = UNSET
+    domains: tuple[ConfigDomain, ...] | UnsetType = UNSET
+    if document.servers is not UNSET:
+        servers = tuple(_server(given, f"servers[{index}]") for index, given in enumerate(document.servers))
+        _refuse_twice([server.name for server in servers], "servers[{}].name")
+    if document.domains is not UNSET:
+        domains = tuple(_domain(given, f"domains[{index}]") for index, given in enumerate(document.domains))
+        _refuse_twice([domain.hostname for domain in domains], "domains[{}].hostname")
+    return ConfigDocument(version=document.version, servers=servers, domains=domains)
+
+
+def _refuse_twice(names: Sequence[str], place: str) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            raise InvalidInput(f"“{name}” is named twice; keep one of the two.", field=place.format(index))
+        seen.add(name)
+
+
+def _server(given: ConfigServer, place: str) -> ConfigServer:
+    name = given.name.strip()
+    if not name:
+        raise InvalidInput("A server needs a name.", field=f"{place}.name")
+    values: dict[str, Any] = {"name": name}
+    if given.region is not UNSET:
+        values["region"] = given.region.strip()
+    for field, kind in (("public_ipv4", ipaddress.IPv4Address), ("public_ipv6", ipaddress.IPv6Address)):
+        if (address := getattr(given, field)) is not UNSET:
+            values[field] = canonical_address(address, kind, f"{place}.{field}")
+    return ConfigServer(**values)
+
+
+def canonical_address(text: str | None, kind: type[Any], place: str = "") -> str | None:
+    """Return a server's public address in the form of `ipaddress`, None for none.
+
+    Raises:
+        InvalidInput: it is not of this kind.
+    """
+    try:
+        address = kind(text) if text else None
+    except ValueError as error:
+        raise InvalidInput(f"{error}; enter an address or null.", field=place) from error
+    return None if address is None else str(address)
+
+
+def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
+    values: dict[str, Any] = {}
+    with _at(f"{place}.hostname"):
+        values["hostname"] = canonical_served(given.hostname)
+    with _at(place):
+        if given.origins is not UNSET:
+            clean = canonical_origins([OriginData(**msgspec.structs.asdict(origin)) for origin in given.origins])
+            values["origins"] = tuple(ConfigOrigin(**vars(origin)) for origin in clean)
+        if given.traffic is not UNSET:
+            values["traffic"] = traffic.portable(traffic.merged({}, given.traffic))
+    if given.servers is not UNSET:
+        values["servers"] = _server_names(given.servers, f"{place}.servers")
+    if given.lists is not UNSET:
+        lists = given.lists
+        allow, deny = (_entries(getattr(lists, kind), f"{place}.lists.{kind}") for kind in ("allow", "deny"))
+        values["lists"] = ConfigLists(allow=allow, deny=deny)
+    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, policy=given.policy, **values)
+
+
+def _server_names(given: Sequence[str], place: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in given)
+    if len(names) > SERVERS_MAX:
+        raise InvalidInput(f"{len(names)} servers; a domain has at most {SERVERS_MAX}.", field=place)
+    _refuse_twice(names, place + "[{}]")
+    return names
+
+
+def _entries(given: Sequence[ConfigListEntry], place: str) -> tuple[ConfigListEntry, ...]:
+    found = []
+    for index, entry in enumerate(given):
+        with _at(f"{place}[{index}].network"):
+            found.append(ConfigListEntry(network=canonical_entry(entry.network), note=entry.note.strip()))
+    _refuse_twice([entry.network for entry in found], place + "[{}].network")
+    return tuple(sorted(found, key=lambda entry: entry.network))

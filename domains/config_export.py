@@ -1,0 +1,69 @@
+"""Rows -> the configuration of the account in scope; equal configurations give equal states, whatever their ids."""
+
+import ipaddress
+from collections import defaultdict
+from typing import Any
+
+from domains import traffic
+from domains.config_document import canonical_address
+from domains.config_plan import AccountState, DomainState, ServerState
+from domains.models import Domain, DomainServer, Origin
+from lumos_agent.document import ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
+from servers.models import Server
+from waf.models import ListEntry, ListKind, Policy
+
+_ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")
+
+
+def account_state() -> AccountState:
+    """Return servers and domains of the account, in a constant number of queries."""
+    servers = sorted((_server(row) for row in Server.objects.all()), key=lambda server: server.name)
+    domains = sorted(domain_states(Domain.objects.all()), key=lambda domain: domain.hostname)
+    return AccountState(servers={s.name: s for s in servers}, domains={d.hostname: d for d in domains})
+
+
+def _server(row: Server) -> ServerState:
+    return ServerState(
+        name=row.name,
+        region=row.region,
+        public_ipv4=canonical_address(row.public_ipv4, ipaddress.IPv4Address),
+        public_ipv6=canonical_address(row.public_ipv6, ipaddress.IPv6Address),
+    )
+
+
+def domain_states(rows: Any) -> list[DomainState]:
+    """Return the states of domains, given as a query of them."""
+    ids = rows.values("pk")
+    origins: defaultdict[Any, list[ConfigOrigin]] = defaultdict(list)
+    for origin in Origin.objects.filter(domain_id__in=ids).order_by("position", "pk").values("domain_id", *_ORIGIN):
+        origins[origin.pop("domain_id")].append(ConfigOrigin(**origin))
+    servers: defaultdict[Any, list[str]] = defaultdict(list)
+    carried = DomainServer.objects.filter(domain_id__in=ids).order_by("position", "pk")
+    for domain_id, name in carried.values_list("domain_id", "server__name"):
+        servers[domain_id].append(name)
+    policies = {row.domain_id: row for row in Policy.objects.filter(domain_id__in=ids)}
+    lists = _lists(ids)
+    return [
+        DomainState(
+            hostname=row.hostname,
+            origins=tuple(origins[row.pk]),
+            servers=tuple(servers[row.pk]),
+            traffic=traffic.portable(row.traffic),
+            certificate=row.certificate,
+            rollout=row.rollout,
+            policy=ConfigPolicy(mode=policies[row.pk].mode, level=policies[row.pk].level),
+            lists=lists.get(row.pk, ConfigLists()),
+        )
+        for row in rows
+    ]
+
+
+def _lists(domain_ids: Any) -> dict[Any, ConfigLists]:
+    found: defaultdict[Any, dict[str, list[ConfigListEntry]]] = defaultdict(lambda: {k: [] for k in ListKind.values})
+    rows = ListEntry.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "kind", "network", "note")
+    for domain_id, kind, network, note in rows:
+        found[domain_id][kind].append(ConfigListEntry(network=network, note=note))
+    return {
+        domain_id: ConfigLists(**{kind: tuple(sorted(of, key=lambda e: e.network)) for kind, of in by_kind.items()})
+        for domain_id, by_kind in found.items()
+    }

@@ -1,0 +1,125 @@
+"""Carrying out the plan of an import through the services of every other change: all of it or nothing."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from django.db import transaction
+
+from accounts import audit
+from accounts.models import Account, User
+from accounts.tenancy import active_account_id
+from domains import traffic
+from domains.config_export import account_state
+from domains.config_plan import DomainState, DomainStep, Plan, ServerStep, plan
+from domains.models import Domain
+from domains.services import OriginData, add_domain, change_domain, remove_domain
+from lumos.errors import Conflict
+from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
+from servers import revisions
+from servers.models import Server
+from servers.services import add_server, change_server, remove_server
+from waf.services import change_policy, replace_lists
+
+
+def planned(document: ConfigDocument, *, prune: bool) -> Plan:
+    """Return what `import_config` would do now; raises as `plan` does."""
+    return plan(account_state(), document, prune=prune)
+
+
+@transaction.atomic
+def import_config(*, document: ConfigDocument, prune: bool, actor: User, expected: str | None = None) -> Plan:
+    """Make the account as the canonical `document` says and return what was done. Each server gets one revision.
+
+    `expected` is the digest of the plan that a person has agreed to.
+
+    Raises:
+        InvalidInput, LimitReached: as `plan`.
+        Conflict: the plan is another one by now, or somebody adds the same hostname at this moment.
+    """
+    # The order of locks: account (imports and roll-backs), domains, servers.
+    account = Account.objects.select_for_update(no_key=True).get(pk=active_account_id())
+    list(Domain.objects.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+    found = planned(document, prune=prune)
+    if expected is not None and found.digest() != expected:
+        raise Conflict("The configuration has changed since this plan was made; look at the new plan and confirm it.")
+    if not found.servers and not found.domains:
+        return found
+    counts = {f"{kind}d": [None, len(steps)] for kind, steps in found.shown().items() if steps}
+    with revisions.together(audit.record(actor, audit.Action.CONFIG_IMPORTED, account, counts)):
+        _carry_out(found, actor)
+    return found
+
+
+def _carry_out(found: Plan, actor: User) -> None:
+    """Servers come before the domains on them and go after."""
+    for step in found.servers:
+        if step.after is not None:
+            _put_server(step, actor)
+    servers = {server.name: server for server in Server.objects.all()}
+    for domain_step in found.domains:
+        if domain_step.after is None:
+            remove_domain(domain=Domain.objects.get(hostname=domain_step.name), actor=actor)
+        else:
+            put_domain(domain_step, servers=servers, actor=actor)
+    for step in found.servers:
+        if step.after is None:
+            remove_server(server=servers[step.name], actor=actor)
+
+
+def _put_server(step: ServerStep, actor: User) -> None:
+    if step.before is None:
+        add_server(actor=actor, **vars(step.after))
+    else:
+        change_server(server=Server.objects.get(name=step.name), actor=actor, **vars(step.after))
+
+
+def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) -> Domain:
+    """Create or change a domain; parts that are alike before and after are left alone."""
+    before, after = step.before, step.after
+    if after is None:
+        raise ValueError("the step deletes the domain")
+    if before is None:
+        domain = add_domain(
+            hostname=after.hostname,
+            origins=_origin_data(after.origins),
+            servers=[servers[name] for name in after.servers],
+            traffic=after.traffic,
+            certificate=after.certificate,
+            rollout=after.rollout,
+            actor=actor,
+        )
+        before = DomainState(hostname=after.hostname)
+    else:
+        domain = _changed(before, after, servers, actor)
+    if after.policy != before.policy:
+        change_policy(policy=domain.policy, mode=after.policy.mode, level=after.policy.level, actor=actor)
+    if after.lists != before.lists:
+        _put_lists(domain, after.lists, actor)
+    return domain
+
+
+def _changed(before: DomainState, after: DomainState, servers: Mapping[str, Server], actor: User) -> Domain:
+    domain: Domain = Domain.objects.get(hostname=after.hostname)
+    return change_domain(
+        domain_id=domain.pk,
+        origins=None if after.origins == before.origins else _origin_data(after.origins),
+        servers=None if after.servers == before.servers else [servers[name] for name in after.servers],
+        traffic=None if after.traffic == before.traffic else traffic.portable(after.traffic, whole=True),
+        certificate=None if after.certificate == before.certificate else after.certificate,
+        rollout=None if after.rollout == before.rollout else after.rollout,
+        actor=actor,
+    )
+
+
+def _origin_data(origins: Sequence[ConfigOrigin]) -> list[OriginData]:
+    return [OriginData(**msgspec.structs.asdict(origin)) for origin in origins]
+
+
+def _put_lists(domain: Domain, lists: ConfigLists, actor: User) -> None:
+    replace_lists(
+        domain=domain,
+        allow=[entry.network for entry in lists.allow],
+        deny=[entry.network for entry in lists.deny],
+        notes={(kind, entry.network): entry.note for kind in ("allow", "deny") for entry in getattr(lists, kind)},
+        actor=actor,
+    )

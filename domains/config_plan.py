@@ -1,0 +1,200 @@
+"""What an import would do: the difference between an account's configuration and a document. Pure."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET
+
+from lumos.errors import Conflict, InvalidInput, LimitReached
+from lumos_agent.document import (
+    VERSION,
+    ConfigDocument,
+    ConfigDomain,
+    ConfigLists,
+    ConfigOrigin,
+    ConfigPolicy,
+    ConfigServer,
+)
+from lumos_agent.schema import NETWORKS_MAX
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerState:
+    """A server as the document has it, without gaps."""
+
+    name: str
+    region: str = ""
+    public_ipv4: str | None = None
+    public_ipv6: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainState:
+    """A domain as the document has it, without gaps."""
+
+    hostname: str
+    origins: tuple[ConfigOrigin, ...] = ()
+    servers: tuple[str, ...] = ()
+    traffic: dict[str, Any] = field(default_factory=dict)
+    certificate: str = "acme"
+    rollout: str = "all"
+    policy: ConfigPolicy = field(default_factory=ConfigPolicy)
+    lists: ConfigLists = field(default_factory=ConfigLists)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountState:
+    """Servers by name and domains by hostname, both sorted."""
+
+    servers: Mapping[str, ServerState]
+    domains: Mapping[str, DomainState]
+
+    def document(self) -> ConfigDocument:
+        """Return the whole as a document."""
+        servers = tuple(ConfigServer(**vars(server)) for server in self.servers.values())
+        domains: Iterator[Any] = (vars(domain) for domain in self.domains.values())
+        return ConfigDocument(
+            version=VERSION, servers=servers, domains=tuple(ConfigDomain(**values) for values in domains)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerStep:
+    """A server to create (no `before`), change or delete (no `after`)."""
+
+    what: Literal["server"] = "server"
+    name: str
+    before: ServerState | None
+    after: ServerState | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainStep:
+    """A domain to create (no `before`), change or delete (no `after`)."""
+
+    what: Literal["domain"] = "domain"
+    name: str
+    before: DomainState | None
+    after: DomainState | None
+
+
+Step = ServerStep | DomainStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The steps of an import by name."""
+
+    servers: Sequence[ServerStep]
+    domains: Sequence[DomainStep]
+
+    def shown(self) -> dict[str, list[dict[str, Any]]]:
+        """Return {create, change, delete}: lists of {what, name, fields: {field: [before, after]}}."""
+        found: dict[str, list[dict[str, Any]]] = {"create": [], "change": [], "delete": []}
+        steps: list[Step] = [*self.servers, *self.domains]
+        for step in steps:
+            kind = "create" if step.before is None else "delete" if step.after is None else "change"
+            found[kind].append({"what": step.what, "name": step.name, "fields": changed_fields(step)})
+        return found
+
+    def digest(self) -> str:
+        """Return a name for exactly this plan."""
+        return hashlib.sha256(msgspec.json.encode(self.shown(), order="deterministic")).hexdigest()
+
+
+def changed_fields(step: Step) -> dict[str, list[Any]]:
+    """Return {field: [before, after]}; fields of nested parts have dotted names. Nothing for what is deleted."""
+    if step.after is None:
+        return {}
+    old, new = _facts(step.before), _facts(step.after)
+    return {name: [old.get(name), new.get(name)] for name in {**old, **new} if old.get(name) != new.get(name)}
+
+
+def _facts(state: ServerState | DomainState | None) -> dict[str, Any]:
+    if state is None:
+        return {}
+    plain = {
+        name: msgspec.to_builtins(value) for name, value in vars(state).items() if name not in ("name", "hostname")
+    }
+    result: dict[str, Any] = {}
+    for name, value in plain.items():
+        result |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    return result
+
+
+def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
+    """Return what makes `current` as `wanted` says; with `prune` what a named section lacks is deleted.
+
+    Raises:
+        InvalidInput: a domain names a server that will not exist, or a new one has no origins; `field` is the place.
+        Conflict: a domain would keep a server that is deleted.
+        LimitReached: the lists would be too long.
+    """
+    servers = _completed(current.servers, wanted.servers or (), ServerState, "name")
+    domains = _completed(current.domains, wanted.domains or (), DomainState, "hostname")
+    gone_servers = _gone(current.servers, servers) if prune and wanted.servers is not UNSET else []
+    gone_domains = _gone(current.domains, domains) if prune and wanted.domains is not UNSET else []
+    names = ({**current.servers, **servers}).keys() - set(gone_servers)
+    after = {name: state for name, state in {**current.domains, **domains}.items() if name not in set(gone_domains)}
+    _check_given(wanted.domains or (), current, names)
+    _check_kept(after, names)
+    return Plan(
+        servers=[
+            ServerStep(name=n, before=b, after=a) for n, b, a in _differing(current.servers, servers, gone_servers)
+        ],
+        domains=[
+            DomainStep(name=n, before=b, after=a) for n, b, a in _differing(current.domains, domains, gone_domains)
+        ],
+    )
+
+
+def _completed(current: Mapping[str, Any], given: Sequence[Any], state: type[Any], key: str) -> dict[str, Any]:
+    """Return {name: state}; what the document does not name comes from the present state or is the default."""
+    result = {}
+    for part in given:
+        name = getattr(part, key)
+        before = current.get(name)
+        stated = {f.name: v for f in fields(state) if (v := getattr(part, f.name)) is not UNSET}
+        result[name] = state(**{**(vars(before) if before else {}), **stated})
+    return result
+
+
+def _gone(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    return [name for name in current if name not in wanted]
+
+
+def _differing(
+    current: Mapping[str, Any], wanted: Mapping[str, Any], gone: Sequence[str]
+) -> list[tuple[str, Any, Any]]:
+    found = [(name, current.get(name), state) for name, state in wanted.items() if current.get(name) != state]
+    return sorted(found + [(name, current[name], None) for name in gone], key=lambda step: step[0])
+
+
+def _check_given(given: Sequence[ConfigDomain], current: AccountState, names: set[str]) -> None:
+    for index, domain in enumerate(given):
+        if domain.origins is UNSET and domain.hostname not in current.domains:
+            raise InvalidInput(
+                f"{domain.hostname} is new and needs at least one origin: address and port of your web server.",
+                field=f"domains[{index}].origins",
+            )
+        for position, name in enumerate(domain.servers or ()):
+            if name not in names:
+                raise InvalidInput(
+                    f"There is no server “{name}”; add it to “servers” of the document or correct the name.",
+                    field=f"domains[{index}].servers[{position}]",
+                )
+
+
+def _check_kept(after: Mapping[str, DomainState], names: set[str]) -> None:
+    left = [domain.hostname for domain in after.values() if not names.issuperset(domain.servers)]
+    if left:
+        shown = ", ".join(left[:SHOWN]) + ("…" if len(left) > SHOWN else "")
+        raise Conflict(f"Servers to delete carry {shown}; name the servers of these domains in the document too.")
+    entries = sum(len(domain.lists.allow) + len(domain.lists.deny) for domain in after.values())
+    if entries > NETWORKS_MAX:
+        raise LimitReached(f"The lists would hold {entries} entries; an account may have {NETWORKS_MAX}.")

@@ -1,0 +1,337 @@
+"""The account's configuration as one document: export, dry run, import."""
+
+import json
+from typing import Any
+
+import pytest
+
+from accounts.models import AuditEntry, Membership
+from domains.config_document import encoded
+from domains.models import Domain
+from lumos_agent.document import DOCUMENT_BYTES_MAX, ConfigDocument
+from servers.models import Server, SnapshotRecord
+from tests import factories
+from tests.conftest import Api
+from tests.factories import Tenant
+from waf.models import ListEntry
+
+pytestmark = pytest.mark.django_db
+
+ORIGINS = [{"address": "10.0.0.1", "port": 80}]
+
+
+def exported(api: Api) -> bytes:
+    answer = api.get("/export")
+    assert answer.status_code == 200, answer.content
+    content: bytes = answer.content
+    return content
+
+
+def send(api: Api, document: Any, query: str = "dry_run=false") -> Any:
+    raw = document if isinstance(document, bytes) else json.dumps(document)
+    return api._client.generic("POST", f"/api/v1/import?{query}", raw, content_type="application/json")
+
+
+def done(api: Api, document: Any, query: str = "dry_run=false") -> dict[str, list[Any]]:
+    """Import and return {kind: names}."""
+    answer = send(api, document, query)
+    assert answer.status_code == 200, answer.content
+    body = answer.json()
+    return {
+        kind: [f"{s['what']} {s['name']}" for s in body[kind]] for kind in ("create", "change", "delete") if body[kind]
+    }
+
+
+def doc(*domains: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"version": 1, "domains": list(domains), **more}
+
+
+def fill(api: Api, tenant: Tenant) -> None:
+    """Give an account something of everything."""
+    second = api.post("/servers", {"name": "b-shield", "region": "fra", "public_ipv6": "2001:db8::1"}).json()["server"]
+    traffic = {
+        "compression": True,
+        "health": {"interval_seconds": 10},
+        "hsts": {"seconds": 31536000},
+        "timeouts": {"connect_seconds": 3},
+        "headers": [{"on": "response", "action": "set", "name": "X-A", "value": "b"}],
+        "routes": [{"path": "/api", "origins": [{"address": "api.example", "port": 443, "tls": "verify"}]}],
+    }
+    origins = [
+        {"address": "origin.example", "port": 443, "tls": "verify", "weight": 7},
+        {"address": "2001:db8::7", "port": 80, "backup": True, "enabled": False},
+    ]
+    servers = [second["id"], str(tenant.server.pk)]
+    body = {
+        "hostname": "*.shop.example",
+        "origins": origins,
+        "servers": servers,
+        "traffic": traffic,
+        "certificate": "off",
+    }
+    made = api.post("/domains", body)
+    assert made.status_code == 201, made.content
+    api.post("/domains", {"hostname": "nowhere.example", "origins": ORIGINS, "servers": []})
+    api.patch(f"/policies/{made.json()['policy']}", {"mode": "detect", "level": "high"})
+    for kind, network, note in (
+        ("allow", "10.0.0.0/8", "büro"),
+        ("deny", "2001:db8::/32", ""),
+        ("deny", "192.0.2.1", "x"),
+    ):
+        api.post("/ip-lists", {"domain": made.json()["id"], "kind": kind, "network": network, "note": note})
+
+
+def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Tenant) -> None:
+    fill(api, alice)
+    carol = factories.tenant("carol", "carol.example")
+    other = Api(carol.api_key)
+    document = exported(api)
+    assert set(done(other, document, "dry_run=false&prune=true")) == {"create", "delete"}
+    assert exported(other) == document
+    assert done(other, document, "dry_run=false&prune=true") == {}
+    assert done(api, document, "dry_run=false&prune=true") == {}
+
+
+def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
+    fill(api, alice)
+    document = json.loads(exported(api))
+    assert list(document) == ["version", "servers", "domains"]
+    assert document["servers"][0] == {"name": "alice-shield", "region": "", "public_ipv4": None, "public_ipv6": None}
+    (star, site, _) = document["domains"]
+    assert site == {
+        "hostname": "alice.example",
+        "origins": [
+            {"address": "127.0.0.1", "port": 8080, "weight": 100, "backup": False, "enabled": True, "tls": "off"}
+        ],
+        "servers": ["alice-shield"],
+        "traffic": {},
+        "certificate": "acme",
+        "rollout": "all",
+        "policy": {"mode": "block", "level": "medium"},
+        "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
+    }
+    assert set(star["traffic"]) == {"compression", "health", "hsts", "headers", "routes"}
+    assert star["traffic"]["hsts"] == {}
+    assert str(alice.server.pk) not in json.dumps(document)
+
+
+def test_export_is_a_download_and_constant_in_queries(
+    api: Api, alice: Tenant, django_assert_max_num_queries: Any
+) -> None:
+    done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
+    with django_assert_max_num_queries(10):
+        answer = api.get("/export")
+    assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
+    assert answer["Content-Type"] == "application/json"
+
+
+def test_dry_run_is_the_default_shows_the_plan_and_changes_nothing(api: Api, alice: Tenant) -> None:
+    before = exported(api)
+    document = doc(
+        {"hostname": "alice.example", "policy": {"mode": "off", "level": "medium"}, "traffic": {"compression": True}},
+        {"hostname": "Neu.Example.", "origins": ORIGINS, "servers": ["new"]},
+        servers=[{"name": "new"}],
+    )
+    answer = send(api, document, "").json()
+    assert answer["dry_run"] is True
+    assert answer["servers_without_token"] == ["new"]
+    assert [(s["what"], s["name"]) for s in answer["create"]] == [("server", "new"), ("domain", "neu.example")]
+    assert answer["create"][1]["fields"]["servers"] == [None, ["new"]]
+    assert answer["change"] == [
+        {
+            "what": "domain",
+            "name": "alice.example",
+            "fields": {"policy.mode": ["block", "off"], "traffic.compression": [None, True]},
+        }
+    ]
+    assert answer["delete"] == []
+    assert exported(api) == before
+    real = send(api, document).json()
+    assert {**real, "dry_run": True} == answer
+    assert "token" not in json.dumps(real).replace("servers_without_token", "")
+
+
+def test_import_is_one_revision_with_its_entry_and_the_second_does_nothing(api: Api, alice: Tenant) -> None:
+    document = doc(*({"hostname": f"d{n}.example", "origins": ORIGINS, "servers": ["alice-shield"]} for n in range(5)))
+    done(api, document)
+    with alice.scope:
+        assert Server.objects.get().revision == alice.server.revision + 1
+        entry = AuditEntry.objects.get(action="config.imported")
+        assert entry.changes == {"created": [None, 5]}
+        assert AuditEntry.objects.filter(action="domain.added").count() == 6
+        assert SnapshotRecord.objects.order_by("-revision")[0].cause == "config imported: alice's (created 5)"
+    assert done(api, document) == {}
+    with alice.scope:
+        assert AuditEntry.objects.filter(action="config.imported").count() == 1
+        assert Server.objects.get().revision == alice.server.revision + 1
+
+
+def test_what_a_document_does_not_name_stays(api: Api, alice: Tenant) -> None:
+    api.patch(f"/domains/{alice.domain.pk}", {"traffic": {"compression": True, "cache": True}})
+    assert done(api, doc({"hostname": "alice.example"})) == {}
+    assert done(api, {"version": 1}, "dry_run=false&prune=true") == {}
+    done(api, doc({"hostname": "alice.example", "traffic": {"cache": True}}))
+    traffic = api.get(f"/domains/{alice.domain.pk}").json()["traffic"]
+    assert (traffic["compression"], traffic["cache"]) == (False, True)
+    with alice.scope:
+        assert ListEntry.objects.count() == 1
+
+
+def test_each_part_of_a_domain_can_change(api: Api, alice: Tenant) -> None:
+    lists = {"deny": [{"network": "203.0.113.7", "note": "seen"}, {"network": "198.51.100.9/24"}]}
+    origins = [{"address": "localhost", "port": 9, "tls": "on"}]
+    site = {"hostname": "alice.example", "origins": origins, "lists": lists, "certificate": "off", "servers": ["z"]}
+    assert done(api, doc(site, servers=[{"name": "z", "region": "x"}, {"name": "alice-shield", "region": "y"}])) == {
+        "create": ["server z"],
+        "change": ["server alice-shield", "domain alice.example"],
+    }
+    document = json.loads(exported(api))
+    (domain,) = document["domains"]
+    assert [s["region"] for s in document["servers"]] == ["y", "x"]
+    assert (domain["origins"][0]["address"], domain["certificate"], domain["servers"]) == ("127.0.0.1", "off", ["z"])
+    assert domain["lists"]["deny"] == [
+        {"network": "198.51.100.0/24", "note": ""},
+        {"network": "203.0.113.7/32", "note": "seen"},
+    ]
+    with alice.scope:
+        assert Server.objects.get(name="alice-shield").removed_domains == 1
+
+
+def test_a_new_note_alone_pushes_nothing(api: Api, alice: Tenant) -> None:
+    site = {"hostname": "alice.example", "lists": {"deny": [{"network": "203.0.113.7/32", "note": "scanner"}]}}
+    assert done(api, doc(site)) == {"change": ["domain alice.example"]}
+    with alice.scope:
+        assert ListEntry.objects.get().note == "scanner"
+        assert Server.objects.get().revision == alice.server.revision
+        assert AuditEntry.objects.get(action="lists.replaced").changes == {"notes": [None, 1]}
+
+
+def test_prune_deletes_what_a_named_section_lacks(api: Api, alice: Tenant) -> None:
+    done(api, doc({"hostname": "b.example", "origins": ORIGINS, "servers": ["alice-shield"]}, servers=[{"name": "z"}]))
+    only_b = doc({"hostname": "b.example", "servers": ["alice-shield"]})
+    assert done(api, only_b) == {}
+    assert done(api, only_b, "dry_run=true&prune=true") == {"delete": ["domain alice.example"]}
+    assert done(api, {**only_b, "servers": [{"name": "alice-shield"}]}, "dry_run=false&prune=true") == {
+        "delete": ["server z", "domain alice.example"]
+    }
+    with alice.scope:
+        assert Server.objects.get().removed_domains == 1
+        assert [d.hostname for d in Domain.objects.all()] == ["b.example"]
+
+
+def test_server_that_carries_a_domain_is_not_pruned(api: Api, alice: Tenant) -> None:
+    for document in (
+        {"version": 1, "servers": []},
+        {"version": 1, "servers": [], "domains": [{"hostname": "alice.example"}]},
+    ):
+        answer = send(api, document, "dry_run=true&prune=true")
+        assert answer.status_code == 409
+        assert "alice.example" in answer.json()["detail"]
+
+
+def test_prune_is_for_admins(api: Api, alice: Tenant) -> None:
+    Membership.objects.filter(user=alice.owner).update(role="member")
+    assert send(api, doc(), "prune=true").status_code == 403
+    assert send(api, doc(), "dry_run=false").status_code == 200
+    Membership.objects.filter(user=alice.owner).update(role="viewer")
+    assert send(api, doc(), "dry_run=true").status_code == 403
+    assert api.get("/export").status_code == 200
+
+
+SITE = {"hostname": "a.example", "origins": ORIGINS}
+
+
+@pytest.mark.parametrize(
+    ("document", "field", "hint"),
+    [
+        ({}, None, "version"),
+        ({"version": 2}, "version", "version 1"),
+        ({"version": 1, "domain": []}, None, "domain"),
+        ({"version": 1, "domains": {}}, "domains", "array"),
+        (doc(SITE, {"hostname": "b.example"}), "domains[1].origins", "at least one origin"),
+        (doc(SITE, {**SITE, "hostname": "A.example."}), "domains[1].hostname", "twice"),
+        (doc({**SITE, "hostname": "no"}), "domains[0].hostname", "hostname"),
+        (doc({**SITE, "colour": "red"}), "domains[0]", "colour"),
+        (doc({**SITE, "id": "7"}), "domains[0]", "id"),
+        (doc(SITE, {**SITE, "hostname": "b.example", "origins": [{"address": "169.254.1.1", "port": 80}]}),
+         "domains[1].origins[0].address", "cannot be an origin"),
+        (doc({**SITE, "origins": [{"address": "10.0.0.1", "port": 0}]}), "domains[0].origins[0].port", ">= 1"),
+        (doc({**SITE, "origins": [{"address": "10.0.0.1"}]}), "domains[0].origins[0]", "port"),
+        (doc({**SITE, "origins": []}), "domains[0].origins", "at least one"),
+        (doc({**SITE, "servers": ["alice-shield", "typo"]}), "domains[0].servers[1]", "typo"),
+        (doc({**SITE, "servers": ["alice-shield", "alice-shield"]}), "domains[0].servers[1]", "twice"),
+        (doc({**SITE, "servers": ["mallory-shield"]}), "domains[0].servers[0]", "no server"),
+        (doc({**SITE, "traffic": {"compresion": True}}), "domains[0].traffic", "compresion"),
+        (doc({**SITE, "traffic": {"headers": [{"on": "request", "action": "set", "name": "A B", "value": "1"}]}}),
+         "domains[0].traffic.headers[0].name", "hyphens"),
+        (doc({**SITE, "traffic": None}), "domains[0].traffic", "object"),
+        (doc({**SITE, "policy": {"mode": "maybe"}}), "domains[0].policy.mode", "maybe"),
+        (doc({**SITE, "certificate": "buy"}), "domains[0].certificate", "buy"),
+        (doc({**SITE, "lists": {"deny": [{"network": "0.0.0.0/0"}]}}), "domains[0].lists.deny[0].network", "every address"),
+        (doc({**SITE, "lists": {"allow": [{"network": "::1"}, {"network": "::1/128"}]}}),
+         "domains[0].lists.allow[1].network", "twice"),
+        (doc({**SITE, "lists": {"allow": [{"network": "::1", "note": "\0"}]}}), "domains[0].lists.allow[0].note", "NUL"),
+        (doc(servers=[{"name": "x", "token": "lmst_0"}]), "servers[0]", "token"),
+        (doc(servers=[{"name": "  "}]), "servers[0].name", "name"),
+        (doc(servers=[{"name": "x"}, {"name": "x "}]), "servers[1].name", "twice"),
+        (doc(servers=[{"name": "x", "public_ipv4": "::1"}]), "servers[0].public_ipv4", "::1"),
+    ],
+)  # fmt: skip
+def test_mistake_is_named_by_its_place_and_nothing_is_imported(
+    api: Api, alice: Tenant, mallory: Tenant, document: Any, field: str | None, hint: str
+) -> None:
+    before = exported(api)
+    for query in ("dry_run=true", "dry_run=false"):
+        answer = send(api, document, query)
+        assert answer.status_code == 400, answer.content
+        assert answer["Content-Type"] == "application/problem+json"
+        found = answer.json()
+        assert hint in found["detail"]
+        assert [e["field"] for e in found.get("errors", [])] == ([field] if field else [])
+    assert exported(api) == before
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"version":1,"domains":' + b"[" * 100_000, b"{'a'"]
+)
+def test_what_is_no_document_is_a_problem(api: Api, raw: bytes) -> None:
+    answer = send(api, raw)
+    assert answer.status_code == (400 if raw else 415), answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_deep_nesting_large_bodies_and_other_types_are_problems(api: Api) -> None:
+    deep = b'{"version":1,"domains":[{"hostname":"a.example","traffic":{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}}]}"
+    assert send(api, deep).status_code == 400
+    assert send(api, b" " * (DOCUMENT_BYTES_MAX + 1)).json()["detail"].startswith("The document has")
+    assert send(api, b" " * 9_000_000).status_code == 400
+    for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+        assert api._client.generic("POST", "/api/v1/import", b"{}", content_type=kind).status_code == 415
+    assert send(api, doc(), "dry_run=maybe").json()["errors"][0]["field"] == "dry_run"
+
+
+def test_failure_half_way_leaves_nothing(api: Api, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    from domains import config_import
+    from lumos.errors import LimitReached
+
+    def refuse(**_: Any) -> None:
+        raise LimitReached("full")
+
+    monkeypatch.setattr(config_import, "replace_lists", refuse)
+    before = exported(api)
+    site = {**SITE, "lists": {"deny": [{"network": "10.0.0.1"}]}, "servers": ["new"]}
+    assert send(api, doc({**SITE, "hostname": "0.example"}, site, servers=[{"name": "new"}])).status_code == 409
+    assert exported(api) == before
+    with alice.scope:
+        assert not AuditEntry.objects.filter(action="config.imported").exists()
+        assert Server.objects.get().revision == alice.server.revision
+
+
+def test_document_is_described_in_the_schema(api: Api) -> None:
+    text = api.get("/schema?format=json").content.decode()
+    assert "#/components/schemas/ConfigDocument" in text
+    assert '"ConfigListEntry"' in text
+
+
+def test_encoding_leaves_out_what_is_unset() -> None:
+    assert json.loads(encoded(ConfigDocument(version=1))) == {"version": 1}
