@@ -10,7 +10,9 @@ from domains.config_document import encoded
 from domains.models import Domain
 from lumos_agent.document import DOCUMENT_BYTES_MAX, ConfigDocument
 from servers.models import Server, SnapshotRecord
+from servers.services import EDITABLE
 from tests import factories
+from tests.api.test_restore import at_once
 from tests.conftest import Api
 from tests.factories import Tenant
 from waf.models import ListEntry
@@ -68,6 +70,7 @@ def fill(api: Api, tenant: Tenant) -> None:
         "servers": servers,
         "traffic": traffic,
         "certificate": "off",
+        "rollout": "staged",
     }
     made = api.post("/domains", body)
     assert made.status_code == 201, made.content
@@ -335,3 +338,32 @@ def test_document_is_described_in_the_schema(api: Api) -> None:
 
 def test_encoding_leaves_out_what_is_unset() -> None:
     assert json.loads(encoded(ConfigDocument(version=1))) == {"version": 1}
+
+
+def test_counters_are_no_configuration(api: Api, alice: Tenant) -> None:
+    path = f"/domains/{alice.domain.pk}"
+    api.patch(path, {"traffic": {"cache_purges": 3, "cache": True}})
+    assert json.loads(exported(api))["domains"][0]["traffic"] == {"cache": True}
+    assert done(api, doc({"hostname": "alice.example", "traffic": {"cache_purges": 9}})) == {
+        "change": ["domain alice.example"]
+    }
+    traffic = api.get(path).json()["traffic"]
+    assert (traffic["cache_purges"], traffic["cache"]) == (3, False)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_imports_at_once_follow_one_another(api: Api, alice: Tenant) -> None:
+    document = doc(
+        {**SITE, "servers": ["new"]}, {"hostname": "alice.example", "certificate": "off"}, servers=[{"name": "new"}]
+    )
+    answers = at_once(*(lambda: send(Api(alice.api_key), document) for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [200, 200, 200], [answer.content for answer in answers]
+    assert sorted(len(answer.json()["create"]) for answer in answers) == [0, 0, 2]
+
+
+def test_document_knows_every_setting_of_a_domain_and_server() -> None:
+    """A new column needs its line in lumos_agent/document.py and domains/config_*.py; then it may be added here."""
+    assert {f.name for f in Domain._meta.concrete_fields} - {"id", "account", "created_at"} == {
+        "hostname", "traffic", "certificate", "rollout",
+    }  # fmt: skip
+    assert set(EDITABLE) == {"name", "region", "public_ipv4", "public_ipv6"}
