@@ -46,6 +46,9 @@ test-fast: dev  ## The part of the suite that needs no HAProxy and no browser (u
 integration: dev  ## The part that runs real daemons
 	$(PYTEST) -n 2 -m integration
 
+test-haproxy3:  ## The agent's tests on Debian 13's HAProxy 3.0, in a root below var/ (needs root and debootstrap)
+	tests/haproxy3
+
 e2e: dev  ## The part that runs the whole product
 	$(PYTEST) -m e2e
 
@@ -57,4 +60,4 @@ wheel: setup  ## Build the agent's wheel into dist/, from where the dashboard se
 
 check: test  ## What CI runs
 
-.PHONY: help run stop status logs setup dev fmt lint types test test-fast integration e2e golden wheel check
+.PHONY: help run stop status logs setup dev fmt lint types test test-fast integration test-haproxy3 e2e golden wheel check

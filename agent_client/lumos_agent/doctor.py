@@ -13,9 +13,9 @@ from lumos_agent import facts
 from lumos_agent.config import State, split_listen
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
-from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
+from lumos_agent.drivers.build import installed_build
+from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, HaproxyError
-from lumos_agent.runner import run
 
 DISK_WARN_PERCENT = 90.0
 _GENERATIONS_USUAL = 2
@@ -31,8 +31,7 @@ class Finding(Struct, frozen=True):
 
 
 async def _haproxy_installed(state: State) -> Finding:
-    _, output = await run(["haproxy", "-v"])
-    return Finding("HAProxy installed", "ok", require_haproxy_version(output))
+    return Finding("HAProxy installed", "ok", installed_build().version)
 
 
 async def _enrolled(state: State) -> Finding:

@@ -7,19 +7,20 @@ import time
 from pathlib import Path
 
 from lumos_agent import __version__, protocol
+from lumos_agent.drivers.build import Build
 
 _FEATURES = ("QUIC", "LUA", "PCRE2_JIT", "OPENSSL", "PROMEX")
 
 
-def facts(state_root: Path, haproxy_version: str, haproxy_build: str) -> protocol.Facts:
+def facts(state_root: Path, build: Build) -> protocol.Facts:
     """Return what does not change while the agent runs."""
     return protocol.Facts(
         agent_version=__version__,
         hostname=platform.node(),
         os=_os_name(),
         kernel=platform.release(),
-        haproxy_version=haproxy_version,
-        haproxy_features=tuple(name for name in _FEATURES if f"+{name}" in haproxy_build.split()),
+        haproxy_version=build.version,
+        haproxy_features=tuple(name for name in _FEATURES if name in build.features),
         cpu_count=os.cpu_count() or 0,
         memory_bytes=_memory()["MemTotal"],
         disk_bytes=shutil.disk_usage(state_root).total,

@@ -17,7 +17,8 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import Connection, Send
 from lumos_agent.counters import Workers, parse_info
-from lumos_agent.drivers.haproxy import Haproxy, require_haproxy_version
+from lumos_agent.drivers.build import installed_build, usable_quic
+from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.instance import single_instance
@@ -27,7 +28,6 @@ from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
-from lumos_agent.runner import run
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
 
@@ -86,8 +86,7 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled; HAProxy goes on."""
         with single_instance(self._state):
-            _, version = await run(["haproxy", "-vv"])
-            self._facts = facts.facts(self._state.root, require_haproxy_version(version), version)
+            self._facts = facts.facts(self._state.root, installed_build())
             self._haproxy.adopt()
             await self._repair()
             reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)
@@ -306,6 +305,7 @@ def options_of(state: State) -> Options:
         challenges_map=str(_existing(state.challenges_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
+        quic=usable_quic(installed_build(), settings.https),
     )
 
 

@@ -23,7 +23,7 @@ from msgspec import Struct
 from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.descriptors import sockets_of
-from lumos_agent.errors import AgentError, HaproxyError, NotListening
+from lumos_agent.errors import HaproxyError, NotListening
 from lumos_agent.plan import MapChange, ServerChange
 from lumos_agent.runner import run
 
@@ -370,15 +370,3 @@ def readable(output: str, folder: Path) -> str:
     alerts = [line for line in lines if line.startswith("[ALERT]")] or lines or output.splitlines()[-5:]
     text = "\n".join(line.partition(" : ")[2] or line for line in alerts)
     return text.replace(f"{folder}/", "").strip()[:8000]
-
-
-def require_haproxy_version(output: str) -> str:
-    """Return the version from `haproxy -v`, for example 2.6.12.
-
-    Raises:
-        AgentError: it is not HAProxy's.
-    """
-    words = output.split()
-    if "version" not in words:
-        raise AgentError("`haproxy -v` gives no version; install the package haproxy")
-    return words[words.index("version") + 1].partition("-")[0]

@@ -126,7 +126,8 @@ def _maintenance_lines(domain: Domain) -> list[str]:
     page = page_name(domain.id, "maintenance") if domain.traffic.pages.maintenance else "errors/maintenance.html"
     allowed = [f"acl may_pass src {network}" for network in domain.traffic.maintenance_allow]
     answer = f"http-request return status 503 {_AS_HTML} lf-file {page} hdr Retry-After 300"
-    return [*allowed, answer + (" if !may_pass" if allowed else "")]
+    # HAProxy warns about rules after a final one without a condition.
+    return [*allowed, answer + (" if !may_pass" if allowed else " if TRUE")]
 
 
 def _limit_lines(traffic: Traffic) -> list[str]:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from msgspec import Struct
@@ -27,6 +27,9 @@ ERROR_PAGES = {
 MAINTENANCE = ("Back soon", "This site is being worked on. Please try again in a few minutes.")
 
 
+Quic = Literal["off", "limited", "full"]
+
+
 class Options(Struct, frozen=True, kw_only=True):
     """What depends on the machine and not on the snapshot."""
 
@@ -38,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     engine: str
     server_state: str
     hard_stop_seconds: int = 60
+    quic: Quic = "off"
 
 
 class Artefact(Struct, frozen=True):
@@ -104,6 +108,17 @@ class Identity(Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
+def _port(listen: str) -> int:
+    return int(listen.rpartition(":")[2])
+
+
+def _quic_binds(options: Options) -> list[str]:
+    """Return the UDP listeners beside the TLS ones (configuration manual, 11.1)."""
+    if options.quic == "off":
+        return []
+    return [f"quic6@{text} v6only" if text.startswith("[") else f"quic4@{text}" for text in options.https]
+
+
 def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact:
     """Return the whole configuration of a shield."""
     domains = snapshot.domains
@@ -111,6 +126,8 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
     routes = {key: backend for domain in domains for key, backend in route_entries(domain).items()}
     context: dict[str, Any] = {
         "options": options,
+        "quic_binds": _quic_binds(options),
+        "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
         "depth": networks.depth,
         "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
         "statuses": sorted(ERROR_PAGES),
