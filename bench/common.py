@@ -72,7 +72,7 @@ class Api:
 
 
 def add_domains(stack: Stack, count: int) -> None:
-    """Add `count` domains to the demo server in one transaction, and wait until they are served."""
+    """Add `count` domains to the demo server, some at a time, and wait until they are served."""
     program = f"""
 from accounts.models import Account, User
 from accounts.tenancy import tenant_scope
@@ -81,12 +81,14 @@ from domains.models import Domain
 from domains.services import OriginData, add_domain
 from servers.models import Server
 account = Account.objects.get()
-with tenant_scope(account.pk), transaction.atomic():
+with tenant_scope(account.pk):
     server, actor = Server.objects.get(), User.objects.get()
     origins = [OriginData(address="127.0.0.1", port={stack.ports["origin"]})]
     present = Domain.objects.count()
-    for number in range(present, present + {count}):
-        add_domain(hostname=f"d{{number}}.bench.example", origins=origins, servers=[server], actor=actor)
+    for first in range(present, present + {count}, 500):
+        with transaction.atomic():
+            for number in range(first, min(first + 500, present + {count})):
+                add_domain(hostname=f"d{{number}}.bench.example", origins=origins, servers=[server], actor=actor)
 """
     stack.manage("shell", "-v", "0", "-c", program)
     Api(stack).await_applied(stack.secrets["server"])

@@ -87,7 +87,7 @@ class Pebble:
         ]
         dns += ["-management", f"127.0.0.1:{self._dns_management}", "-defaultIPv4", self._address, "-defaultIPv6", ""]
         ca = ["pebble", "-config", str(self._folder / "pebble.json"), "-dnsserver", f"127.0.0.1:{self._dns}", "-strict"]
-        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "5"}
+        environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
         log = (self._folder / "pebble.log").open("wb")
         with log:
             for argv in (dns, ca):
