@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from bench.common import Api
-from deploy.stack import BIN, Stack
+from deploy.stack import BIN, ROOT, Stack
 from lumos_agent.config import State
 from tests.agent.pebble import Pebble, pebble
 from tests.e2e.test_walking_path import until
@@ -26,14 +27,13 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.xdist_group("stack"),
     pytest.mark.timeout(300),
-    pytest.mark.skipif(os.geteuid() != 0, reason="an own /etc/hosts needs a mount namespace, which only root may make"),
 ]
 HOSTNAME = "shop.site.example"
 HTTP_PORT, HTTPS_PORT = free_port(), free_port()
 
 
 class Shield:
-    """An agent in a mount namespace where /etc/hosts is the test's DNS."""
+    """An agent whose DNS points the domain at the first shield."""
 
     def __init__(self, stack: Stack, folder: Path, address: str, token: str, ca: Pebble) -> None:
         self.address = address
@@ -49,10 +49,11 @@ class Shield:
         subprocess.run(argv, check=True, capture_output=True, env={**os.environ, "LUMOS_TOKEN": token})
 
     @contextmanager
-    def running(self, hosts: Path, log: Path) -> Iterator[None]:
-        script = f"mount --bind {hosts} /etc/hosts && exec {BIN}/lumos-agent --state-dir {self.state.root} run"
+    def running(self, log: Path) -> Iterator[None]:
+        argv = [sys.executable, "-m", "tests.e2e.resolving_agent", "--state-dir", str(self.state.root), "run"]
         with log.open("wb") as output:
-            process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stderr=output)
+            environment = {**os.environ, "LUMOS_TEST_HOST": HOSTNAME}
+            process = subprocess.Popen(argv, cwd=ROOT, stderr=output, env=environment)
         try:
             yield
         finally:
@@ -86,8 +87,6 @@ def statuses(api: Api, domain: str) -> dict[str, Any]:
 
 
 def test_standby_shield_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hosts = folder / "hosts"
-    hosts.write_text(f"127.0.0.1 localhost {HOSTNAME}\n")
     with ExitStack() as cleanup:
         stack = Stack(folder, profile="embedded")
         ca = cleanup.enter_context(pebble(folder, HTTP_PORT))
@@ -101,7 +100,7 @@ def test_standby_shield_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) 
             for number, server in enumerate(servers, start=1)
         ]
         for number, shield in enumerate(shields):
-            cleanup.enter_context(shield.running(hosts, folder / f"agent{number}.log"))
+            cleanup.enter_context(shield.running(folder / f"agent{number}.log"))
         origins = [{"address": "127.0.0.1", "port": stack.ports["origin"]}]
         ids = [server["server"]["id"] for server in servers]
         domain = api.call("POST", "/domains", {"hostname": HOSTNAME, "servers": ids, "origins": origins})["id"]
