@@ -49,7 +49,7 @@ def test_systemd_accepts_it(tmp_path: Path) -> None:
 
 def test_a_place_that_the_service_cannot_read_is_refused() -> None:
     with pytest.raises(AgentError, match="install it in /opt/lumos/agent"):
-        unit.text(Path("/root/venv"))
+        unit.require_visible(Path("/root/venv"))
 
 
 def test_the_unit_of_the_repository_is_the_one_in_the_wheel() -> None:

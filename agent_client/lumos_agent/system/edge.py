@@ -33,7 +33,13 @@ _journal = msgspec.json.Decoder(list[AnyAction])
 
 
 def plan(root: str, prefix: Path) -> list[AnyAction]:
-    """Return the changes for an agent in the virtual environment `prefix`, in their order."""
+    """Return the changes for an agent in the virtual environment `prefix`, in their order.
+
+    Raises:
+        AgentError: on this very machine, the service could not read `prefix`.
+    """
+    if Path(root) == Path("/"):
+        unit.require_visible(prefix)
     sysctl = (resources.files(__package__) / _SYSCTL).read_text(encoding="utf-8")
     return [
         CreateUser(root=root, target=USER, home=DEFAULT_STATE_DIR),

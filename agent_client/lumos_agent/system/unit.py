@@ -10,15 +10,19 @@ USUAL_PREFIX = "/opt/lumos/agent"
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
 
 
-def text(prefix: Path) -> str:
-    """Return the unit for an agent in the virtual environment `prefix`.
+def require_visible(prefix: Path) -> None:
+    """Refuse a virtual environment that the unit's own hardening would hide from it.
 
     Raises:
-        AgentError: the unit's own hardening would hide that place from it.
+        AgentError: says where to install the agent.
     """
     if any(prefix.is_relative_to(hidden) for hidden in _HIDDEN):
         raise AgentError(
             f"the agent is installed in {prefix}, which its service may not read; install it in {USUAL_PREFIX}"
         )
+
+
+def text(prefix: Path) -> str:
+    """Return the unit for an agent in the virtual environment `prefix`."""
     unit = (resources.files(__package__) / NAME).read_text(encoding="utf-8")
     return unit.replace(USUAL_PREFIX, str(prefix))
