@@ -27,3 +27,7 @@ class CertificateRefused(AgentError):
     def __init__(self, message: str, *, retry_seconds: float = 0) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class NotReachable(CertificateRefused):
+    """The pre-flight failed; no CA was asked, so it may be tried again soon."""

@@ -21,7 +21,7 @@ from msgspec import Struct
 from lumos_agent import preflight
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
-from lumos_agent.errors import AgentError, CertificateRefused
+from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
 from lumos_agent.protocol import CertificateStatus
 from lumos_agent.schema import Acme, Snapshot
 from lumos_agent.served import ServedCertificates
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 60.0
-RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 60.0, 6 * 3600.0
+LOOK_SECONDS = 10.0
+PREFLIGHT_RETRY_SECONDS, RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 10.0, 60.0, 6 * 3600.0
 CLOCK_SKEW_SECONDS_MAX = 3600.0
 RENEW_AT_LIFETIME_LEFT = 1 / 3
 ASK_CA_SECONDS = 6 * 3600.0
@@ -152,7 +152,8 @@ class Issuer:
             await self._served.sync(self._wanted)
         except (CertificateRefused, AgentError, OSError, ValueError) as error:
             record.failures += 1
-            pause = min(RETRY_SECONDS_MIN * 2 ** min(record.failures - 1, 20), RETRY_SECONDS_MAX)
+            shortest = PREFLIGHT_RETRY_SECONDS if isinstance(error, NotReachable) else RETRY_SECONDS_MIN
+            pause = min(shortest * 2 ** min(record.failures - 1, 20), RETRY_SECONDS_MAX)
             pause = max(pause * random.uniform(0.75, 1.25), getattr(error, "retry_seconds", 0))  # noqa: S311 - jitter
             record.next_at = time.time() + pause
             await self._note(domain_id, state="failed", reason=_reason(error))

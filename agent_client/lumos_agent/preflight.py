@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from lumos_agent.errors import CertificateRefused
+from lumos_agent.errors import NotReachable
 
 CONNECT_SECONDS = 5.0
 ADDRESSES_MAX = 4
@@ -33,14 +33,14 @@ async def check(hostname: str, token: str, expected: str, *, port: int, resolver
     """Fetch a probe that all shields of the domain answer, at every address that DNS gives.
 
     Raises:
-        CertificateRefused: says what to change.
+        NotReachable: says what to change.
     """
     try:
         addresses = await resolver(hostname)
     except OSError as error:
-        raise CertificateRefused(f"DNS does not answer on this shield, so {hostname} cannot be looked up.") from error
+        raise NotReachable(f"DNS does not answer on this shield, so {hostname} cannot be looked up.") from error
     if not addresses:
-        raise CertificateRefused(f"DNS has no address for {hostname}. Point its A or AAAA record to this shield.")
+        raise NotReachable(f"DNS has no address for {hostname}. Point its A or AAAA record to this shield.")
     for address in addresses[:ADDRESSES_MAX]:
         await _check_address(hostname, address, port, token, expected)
 
@@ -57,11 +57,11 @@ async def _check_address(hostname: str, address: str, port: int, token: str, exp
                 writer.close()
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "strerror", None) or "no answer in time"
-        raise CertificateRefused(
+        raise NotReachable(
             f"Port {port} of {address} (the address of {hostname}) does not answer: {reason}. "
             "Open it in the firewall; the CA checks the name there."
         ) from error
     if not answer.endswith(b"\r\n\r\n" + expected.encode()):
-        raise CertificateRefused(
+        raise NotReachable(
             f"{hostname} leads to {address}, which is none of this domain's shields. Point its DNS record to them."
         )

@@ -104,7 +104,12 @@ def test_standby_shield_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         origins = [{"address": "127.0.0.1", "port": stack.ports["origin"]}]
         ids = [server["server"]["id"] for server in servers]
         domain = api.call("POST", "/domains", {"hostname": HOSTNAME, "servers": ids, "origins": origins})["id"]
-        until(lambda: statuses(api, domain) == dict.fromkeys(ids, ("active", "")), 60)
+        wanted = dict.fromkeys(ids, ("active", ""))
+        try:
+            until(lambda: statuses(api, domain) == wanted, 150)
+        except AssertionError:
+            logs = [(folder / f"agent{number}.log").read_text()[-3000:] for number in range(2)]
+            raise AssertionError(f"{statuses(api, domain)}\n" + "\n".join(logs)) from None
         context = ssl.create_default_context(cadata=ca.root().decode())
         assert [shield.get(context) for shield in shields] == [200, 200]
         master = shields[0].state.pid_file.read_text()
