@@ -3,14 +3,12 @@
 They live in a map of the run directory, outside the generations: a challenge is no part of the configuration.
 """
 
-import logging
+import asyncio
 import re
 
 from lumos_agent.config import State, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.errors import HaproxyError
-
-log = logging.getLogger(__name__)
 
 _TOKEN = re.compile(r"\A[A-Za-z0-9_-]{1,128}\Z")
 _AUTHORIZATION = re.compile(r"\A[A-Za-z0-9_-]{1,128}\.[A-Za-z0-9_-]{1,128}\Z")
@@ -28,11 +26,7 @@ class Challenges:
         self._state = state
         self._own: dict[str, str] = {}
         self._relayed: dict[str, str] = {}
-        self._written: dict[str, str] = {}
-
-    async def reset(self) -> None:
-        """Begin with an empty map."""
-        write_atomically(self._state.challenges_map, b"", durable=False)
+        self._writing = asyncio.Lock()
 
     async def add(self, token: str, key_authorization: str) -> None:
         """Answer a challenge of this shield's own order.
@@ -53,16 +47,29 @@ class Challenges:
         self._relayed = {token: text for token, text in entries.items() if is_challenge(token, text)}
         await self._write()
 
+    async def refresh(self) -> None:
+        """Tell a worker that may have read the file while it was being written.
+
+        Raises:
+            HaproxyError: the worker does not take it.
+        """
+        await self._write()
+
     async def _write(self) -> None:
-        wanted = self._relayed | self._own
-        path = self._state.challenges_map
-        write_atomically(path, "".join(f"{t} {a}\n" for t, a in sorted(wanted.items())).encode(), durable=False)
-        commands = [f"del map {path} {token}" for token in self._written.keys() - wanted.keys()]
-        for token, text in wanted.items():
-            if self._written.get(token) != text:
-                commands.append(f"{'set' if token in self._written else 'add'} map {path} {token} {text}")
-        self._written = wanted
-        if commands:
-            answer = (await cli.ask(self._state.worker_socket, commands)).strip()
-            if answer:
-                raise HaproxyError(f"challenge map: {answer}")
+        """Replace the whole map, on disk and in the worker, in one step each (management guide, 9.3, `commit map`)."""
+        async with self._writing:
+            wanted = sorted((self._relayed | self._own).items())
+            path = self._state.challenges_map
+            write_atomically(path, "".join(f"{t} {a}\n" for t, a in wanted).encode(), durable=False)
+            session = await cli.Session.open(self._state.worker_socket)
+            try:
+                prepared = await session.command(f"prepare map {path}")
+                version = prepared.rpartition(":")[2].strip()
+                if not version.isdigit():
+                    raise HaproxyError(f"challenge map: {prepared.strip()}")
+                commands = [f"add map @{version} {path} {token} {text}" for token, text in wanted]
+                for command in (*commands, f"commit map @{version} {path}"):
+                    if answer := (await session.command(command)).strip():
+                        raise HaproxyError(f"challenge map: {answer}")
+            finally:
+                await session.close()

@@ -61,12 +61,12 @@ class Agent:
         )
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
-        challenges = Challenges(state)
-        self._relay = Relay(challenges, self._report)
+        self._challenges = Challenges(state)
+        self._relay = Relay(self._challenges, self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
-            challenges,
+            self._challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
@@ -212,11 +212,18 @@ class Agent:
             self._status["last_apply_at"] = time.time()
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
+            await self._refresh_challenges()
             self._new_batch.set()  # a reload may have made one
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:
             self._issuer.want(snapshot)
+
+    async def _refresh_challenges(self) -> None:
+        try:
+            await self._challenges.refresh()
+        except HaproxyError as error:
+            log.warning("challenges_not_refreshed", extra={"error": str(error)})
 
     async def _publish_challenge(self, domain_id: str, token: str, key_authorization: str) -> None:
         """Let the domain's other shields answer too; without a connection this one answers alone."""

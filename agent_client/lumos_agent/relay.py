@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 
 from lumos_agent import protocol
 from lumos_agent.challenges import Challenges
+from lumos_agent.errors import HaproxyError
+
+log = logging.getLogger(__name__)
 
 READY_SECONDS = 10.0
 
@@ -40,7 +44,11 @@ class Relay:
     async def received(self, message: protocol.Challenges | protocol.ChallengeReady) -> None:
         """Answer the challenges of others and say so; or note that others answer this shield's."""
         if isinstance(message, protocol.Challenges):
-            await self._challenges.set_relayed(message.entries)
+            try:
+                await self._challenges.set_relayed(message.entries)
+            except HaproxyError as error:
+                log.warning("challenge_not_relayed", extra={"error": str(error)})
+                return
             await self._send(protocol.ChallengesHeld(tokens=tuple(message.entries)))
         elif message.waiting == 0 and (ready := self._ready.get(message.token)) is not None:
             ready.set()

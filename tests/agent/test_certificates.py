@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from lumos_agent.challenges import Challenges
+from lumos_agent.drivers import cli
 from lumos_agent.issuance import Issuer
 from lumos_agent.protocol import CertificateStatus
 from lumos_agent.schema import Acme, Domain, Snapshot
@@ -238,6 +239,26 @@ async def _answer_404(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
     writer.close()
+
+
+async def test_own_and_relayed_challenges_change_at_once(ca: Pebble) -> None:
+    async with issuing(ca) as one:
+        await one.serve(secured())
+
+        async def order(number: int) -> None:
+            await one.challenges.add(f"own-{number}", f"own-{number}.key")
+            if number % 2:
+                await one.challenges.remove(f"own-{number}")
+
+        relayed = [one.challenges.set_relayed({f"other-{n % 3}": f"other-{n}.key"}) for n in range(20)]
+        reloads = [one.shield.applier.apply(config(revision, domain(revision))) for revision in (2,)]
+        await asyncio.gather(*relayed, *(order(number) for number in range(20)), *reloads)
+        await one.challenges.refresh()
+        held = await cli.ask(one.shield.state.worker_socket, [f"show map {one.shield.state.challenges_map}"])
+        served = dict(line.split()[1:] for line in held.splitlines() if line)
+        on_disk = dict(line.split() for line in one.shield.state.challenges_map.read_text().splitlines())
+        expected = {f"own-{number}": f"own-{number}.key" for number in range(0, 20, 2)}
+        assert served == on_disk == expected | {"other-1": "other-19.key"}
 
 
 async def test_damaged_file_is_left_out_and_ordered_anew(ca: Pebble) -> None:
