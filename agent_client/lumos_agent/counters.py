@@ -113,13 +113,13 @@ class Worker:
         self.is_finished = False
 
     async def read(self) -> None:
-        """Read the counters.
+        """Read the counters and the moment that they are of: both or neither.
 
         Raises:
             HaproxyError: the worker has gone.
         """
-        self.counts = parse_stat(await self.session.command("show stat -1 2 -1"))
-        self.info = parse_info(await self.session.command("show info float"))
+        info, stat = await self.session.commands("show info float", "show stat -1 2 -1")
+        self.info, self.counts = parse_info(info), parse_stat(stat)
 
     def finish(self, log_lines: bytes) -> None:
         """Count what a worker that has gone answered after it was last read."""

@@ -31,24 +31,32 @@ class Session:
         except OSError as error:
             raise HaproxyError(f"HAProxy does not answer on {path}: {error.strerror or error}") from error
         session = cls(reader, writer)
-        await session.command("prompt", first=True)
+        await session.command("prompt")
         return session
 
-    async def command(self, line: str, *, first: bool = False) -> str:
+    async def command(self, line: str) -> str:
         """Send one line and return the answer without the prompt.
 
         Raises:
             HaproxyError: the worker is gone or does not answer in time.
         """
+        return (await self.commands(line))[0]
+
+    async def commands(self, *lines: str) -> list[str]:
+        """Send commands that the worker carries out one right after the other; returns their answers.
+
+        Raises:
+            HaproxyError: the worker is gone or does not answer all of them in time.
+        """
         async with self._busy:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    self._writer.write(line.encode() + b"\n")
+                    self._writer.write(";".join(lines).encode() + b"\n")
                     await self._writer.drain()
-                    answer = await self._reader.readuntil(_PROMPT)
+                    answers = [await self._reader.readuntil(_PROMPT) for _ in lines]
             except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
-                raise HaproxyError(f"HAProxy did not answer {line.split(maxsplit=1)[0]!r}: {error}") from error
-        return answer[: -len(_PROMPT)].decode(errors="replace")
+                raise HaproxyError(f"HAProxy did not answer {lines[0].split(maxsplit=1)[0]!r}: {error}") from error
+        return [answer[: -len(_PROMPT)].decode(errors="replace") for answer in answers]
 
     async def closed(self) -> None:
         """Return when the worker has gone."""
