@@ -38,6 +38,19 @@ def running_stack(profile: str = "embedded") -> Iterator[Stack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def visit(port: int) -> tuple[int, bytes]:
+    """Return what a new visitor of the demo's site gets: status and body; (0, b"") if nothing."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/", headers={"Host": HOSTNAME, "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (TimeoutError, OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()
+
+
 class Api:
     """A keep-alive connection to the API."""
 

@@ -142,7 +142,7 @@ def add_domain(
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
-    revisions.bump(servers, cause=entry)
+    revisions.bump(servers, cause=entry, touched=[domain.pk])
     return domain
 
 
@@ -188,8 +188,8 @@ def change_domain(
         entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
         new_servers = {server.pk: server for server in domain.servers.all()}
         left = [server for pk, server in old_servers.items() if pk not in new_servers]
-        revisions.bump(new_servers.values(), cause=entry)
-        revisions.bump(left, cause=entry, removed_domains=1)
+        revisions.bump(new_servers.values(), cause=entry, touched=[domain.pk])
+        revisions.bump(left, cause=entry, removed_domains=1, touched=[domain.pk])
         if part_before is not None and changed.keys() & STAGED:
             rollouts.begin(domain, part_before)
     return domain
@@ -213,5 +213,6 @@ def remove_domain(*, domain: Domain, actor: User) -> None:
     servers = list(domain.servers.all())
     lost = {name: [value, None] for name, value in _described(domain).items()}
     entry = audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, lost)
+    domain_id = domain.pk
     domain.delete()
-    revisions.bump(servers, cause=entry, removed_domains=1)
+    revisions.bump(servers, cause=entry, removed_domains=1, touched=[domain_id])

@@ -12,7 +12,7 @@ from structlog.contextvars import bind_contextvars
 
 from accounts.selectors import active_membership
 from lumos_agent import protocol
-from servers import sessions, wake
+from servers import increments, sessions, wake
 from servers.gateway import gateway, in_database_thread
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._stale = asyncio.Event()
         self._challenges_stale = False
         self._challenges: dict[str, str] = {}
+        self._base: increments.Base | None = None
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
         headers = dict(self.scope["headers"])
         token = headers.get(b"authorization", b"").decode("latin-1").removeprefix("Bearer ").strip()
@@ -87,6 +88,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
             case protocol.Batch():
                 await self._call(sessions.count_batch, message)
                 await self._send(protocol.BatchAck(boot_id=message.boot_id, seq=message.seq))
+            case protocol.Resend():
+                self._base, self.sent_revision = None, -1
+                self.wake()
             case protocol.Applied() | protocol.Failed():
                 await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
                 if isinstance(message, protocol.Applied):
@@ -129,17 +133,19 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 if self._challenges_stale:
                     self._challenges_stale = False
                     await self._send_challenges()
-                step = await self._call(sessions.next_step, self.sent_revision, self.agent_digest)
-                if isinstance(step, protocol.InSync):
-                    self.sent_revision = step.revision
-                    await self._send(step)
-                elif step is not None:
-                    compiled, config = step
-                    self.sent_revision = compiled.revision
-                    self.sent_domains = {compiled.revision: compiled.domains}
-                    await self._send(config)
+                await self._send_step()
             except Exception:
                 log.exception("delivery_failed")  # the sweep tries again
+
+    async def _send_step(self) -> None:
+        step = await self._call(sessions.next_step, self.sent_revision, self.agent_digest, self._base)
+        if step is None:
+            return
+        self.sent_revision, self._base = step.compiled.revision, step.base
+        if not isinstance(step.message, protocol.InSync):
+            self.sent_domains = {step.compiled.revision: step.compiled.domains}
+        await self._send(step.message)
+        await self._call(sessions.keep_content, step.compiled)
 
     async def _about_certificates(self, message: sessions.CertificateMessage) -> None:
         if not isinstance(message, protocol.ChallengePublish):

@@ -4,17 +4,32 @@ Ids of domains only tell which domain became which; ids of origins are no facts 
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from domains.traffic import shown
 from lumos_agent.schema import Domain, Snapshot
 
-Pair = tuple[Domain | None, Domain | None]
+
+class Site(NamedTuple):
+    """A domain with its lists: sorted networks."""
+
+    domain: Domain
+    allow: list[str]
+    deny: list[str]
 
 
-def facts(domain: Domain) -> dict[str, Any]:
-    """Return {field: value} of a domain without ids; fields of nested parts have dotted names."""
-    return dict(_flat(shown(domain)))
+Pair = tuple[Site | None, Site | None]
+
+
+def sites(snapshot: Snapshot) -> list[Site]:
+    """Return the domains of a snapshot, each with its lists."""
+    networks = snapshot.networks()
+    return [Site(domain, *networks.get(domain.id, ([], []))) for domain in snapshot.domains]
+
+
+def facts(site: Site) -> dict[str, Any]:
+    """Return {field: value} of a site without ids; fields of nested parts have dotted names."""
+    return dict(_flat(shown(site.domain))) | {"lists.allow": site.allow, "lists.deny": site.deny}
 
 
 def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -36,16 +51,17 @@ def pairs(old: Snapshot, new: Snapshot) -> list[Pair]:
 
     Domains are matched by id, and what is left by hostname: a domain that was removed and added again is the same site.
     """
-    before = {domain.id: domain for domain in old.domains}
-    same_id = {domain.id for domain in new.domains}
-    left = {domain.hostname: domain for domain in old.domains if domain.id not in same_id}
-    found: list[Pair] = [(before.get(d.id) or left.pop(d.hostname, None), d) for d in new.domains]
-    found += [(domain, None) for domain in left.values()]
+    were, are = sites(old), sites(new)
+    before = {site.domain.id: site for site in were}
+    same_id = {site.domain.id for site in are}
+    left = {site.domain.hostname: site for site in were if site.domain.id not in same_id}
+    found: list[Pair] = [(before.get(s.domain.id) or left.pop(s.domain.hostname, None), s) for s in are]
+    found += [(site, None) for site in left.values()]
     different = [(a, b) for a, b in found if a != b and (a is None or b is None or facts(a) != facts(b))]
-    return sorted(different, key=lambda pair: next(d.hostname for d in reversed(pair) if d is not None))
+    return sorted(different, key=lambda pair: next(s.domain.hostname for s in reversed(pair) if s is not None))
 
 
-def changed_fields(before: Domain, after: Domain) -> dict[str, dict[str, Any]]:
+def changed_fields(before: Site, after: Site) -> dict[str, dict[str, Any]]:
     """Return {field: {before, after}}; a list of networks shows as {added, removed}."""
     old, new = facts(before), facts(after)
     names = dict.fromkeys([*old, *new])
@@ -64,12 +80,12 @@ def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {"added": [], "removed": [], "changed": []}
     for before, after in pairs(old, new):
         if before is None and after is not None:
-            found["added"].append({"id": after.id, **facts(after)})
+            found["added"].append({"id": after.domain.id, **facts(after)})
         elif after is None and before is not None:
-            found["removed"].append({"id": before.id, **facts(before)})
+            found["removed"].append({"id": before.domain.id, **facts(before)})
         elif before is not None and after is not None:
             fields = changed_fields(before, after)
-            found["changed"].append({"id": after.id, "hostname": after.hostname, "changes": fields})
+            found["changed"].append({"id": after.domain.id, "hostname": after.domain.hostname, "changes": fields})
     return found
 
 

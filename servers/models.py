@@ -103,7 +103,8 @@ class SnapshotRecord(TenantModel):
     """What a server was to run from one revision on, who wanted it and why.
 
     A record is *open* while `digest` is empty: it then stands for the present rows, which nobody has compiled yet, and
-    the next change takes it over (`changes` counts them). `servers/history.py` is the only writer.
+    the next change takes it over (`changes` counts them). `touched` names the pieces that differ from the record before
+    (`servers/increments.py`), None if that may be all. `servers/history.py` is the only writer.
     """
 
     server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="snapshots")
@@ -111,6 +112,7 @@ class SnapshotRecord(TenantModel):
     revision = models.PositiveBigIntegerField()
     digest = models.CharField(max_length=64, blank=True)
     content = models.BinaryField(null=True)
+    touched = models.JSONField(null=True)
     domains = models.PositiveIntegerField(null=True)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     cause = models.CharField(max_length=255, blank=True)

@@ -22,7 +22,7 @@ from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Snapshot
 from servers import history, revisions
-from servers.diff import Pair, pairs
+from servers.diff import Pair, Site, pairs
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
 from waf.services import change_policy, replace_lists
@@ -65,7 +65,7 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
             if after is not None:
                 _set_back(server, before, after, actor)
             elif before is not None:
-                _unassign(server, uuid.UUID(before.id), actor)
+                _unassign(server, uuid.UUID(before.domain.id), actor)
     server.refresh_from_db()
     return Restored(revision=server.revision, domains=len(steps))
 
@@ -79,7 +79,7 @@ def _lock_domains(server: Server, wanted: Snapshot) -> None:
 
 
 def _refuse_taken_hostnames(steps: Sequence[Pair]) -> None:
-    ids = {after.hostname: uuid.UUID((before or after).id) for before, after in steps if after is not None}
+    ids = {a.domain.hostname: uuid.UUID((b or a).domain.id) for b, a in steps if a is not None}
     rows = Domain.objects.filter(hostname__in=ids).order_by("hostname").values_list("hostname", "pk")
     taken = [hostname for hostname, pk in rows if ids[hostname] != pk]
     if taken:
@@ -103,15 +103,17 @@ def _settings(part: DomainPart) -> dict[str, Any]:
     }
 
 
-def _set_back(server: Server, before: DomainPart | None, after: DomainPart, actor: User) -> None:
+def _set_back(server: Server, before: Site | None, after: Site, actor: User) -> None:
     """Make one domain as `after` says; what `before`, its state on this server, has alike is left alone."""
-    domain = _brought_back(server, after, actor) if before is None else _with_settings(before, after, actor)
-    now = None if before is None else before.policy
-    policy = after.policy
-    if now is None or (now.mode, now.level) != (policy.mode, policy.level):
+    if before is None:
+        domain = _brought_back(server, after.domain, actor)
+    else:
+        domain = _with_settings(before.domain, after.domain, actor)
+    policy = after.domain.policy
+    if before is None or before.domain.policy != policy:
         change_policy(policy=domain.policy, mode=policy.mode, level=policy.level, actor=actor)
-    if now is None or (now.allow, now.deny) != (policy.allow, policy.deny):
-        replace_lists(domain=domain, allow=policy.allow, deny=policy.deny, actor=actor)
+    if before is None or (before.allow, before.deny) != (after.allow, after.deny):
+        replace_lists(domain=domain, allow=after.allow, deny=after.deny, actor=actor)
 
 
 def _with_settings(before: DomainPart, after: DomainPart, actor: User) -> Domain:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import F
@@ -17,11 +17,24 @@ from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
-# {server id: removed domains} of the bumps that an open `together()` holds back.
-_held_back: ContextVar[dict[Any, int] | None] = ContextVar("held_back_bumps", default=None)
+
+class _Held(NamedTuple):
+    """What the bumps inside an open `together()` add up to."""
+
+    removed: dict[Any, int]
+    touched: dict[Any, history.Touched]
 
 
-def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_domains: int = 0) -> None:
+_held_back: ContextVar[_Held | None] = ContextVar("held_back_bumps", default=None)
+
+
+def bump(
+    servers: Iterable[Server],
+    *,
+    cause: AuditEntry | None = None,
+    removed_domains: int = 0,
+    touched: Iterable[Any] | None = None,
+) -> None:
     """Raise the desired revision of `servers` in the caller's transaction and wake their gateways after commit.
 
     Args:
@@ -29,27 +42,31 @@ def bump(servers: Iterable[Server], *, cause: AuditEntry | None = None, removed_
         cause: the audit entry of the change, for the history; all rows of the change are written already.
         removed_domains: how many domains a person just took from each of them; what a snapshot drops beyond that
             count is held back.
+        touched: the ids of the domains and the listings ("domain id/bucket") that differ; None if it may be all.
     """
+    pieces = None if touched is None else set(map(str, touched))
     wanted = {server.pk: removed_domains for server in servers}
     if (held := _held_back.get()) is None:
-        _raise(wanted, cause)
-    else:
-        held.update({pk: held.get(pk, 0) + removed for pk, removed in wanted.items()})
+        _raise(wanted, dict.fromkeys(wanted, pieces), cause)
+        return
+    for pk, removed in wanted.items():
+        held.removed[pk] = held.removed.get(pk, 0) + removed
+        held.touched[pk] = history.both(held.touched.get(pk, set()), pieces)
 
 
 @contextmanager
 def together(cause: AuditEntry) -> Iterator[None]:
     """Raise each revision once, at the end, for all the bumps inside: one transaction of many verbs is one change."""
-    collected: dict[Any, int] = {}
+    collected = _Held({}, {})
     token = _held_back.set(collected)
     try:
         yield
     finally:
         _held_back.reset(token)
-    _raise(collected, cause)
+    _raise(collected.removed, collected.touched, cause)
 
 
-def _raise(wanted: Mapping[Any, int], cause: AuditEntry | None) -> None:
+def _raise(wanted: Mapping[Any, int], touched: Mapping[Any, history.Touched], cause: AuditEntry | None) -> None:
     # Sorted locks: two changes that touch the same servers cannot deadlock.
     rows = Server.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
     locked = dict(rows.values_list("pk", "account_id"))
@@ -62,7 +79,7 @@ def _raise(wanted: Mapping[Any, int], cause: AuditEntry | None) -> None:
             apply_state=ApplyState.PENDING,
             changed_at=timezone.now(),
         )
-    history.note(list(locked), cause)
+    history.note({pk: touched[pk] for pk in locked}, cause)
     wake.gateways_on_commit("wake", locked)
     wake.pages_on_commit(next(iter(locked.values())), "servers")
 

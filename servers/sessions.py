@@ -2,7 +2,7 @@
 
 import logging
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import transaction
@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.tenancy import tenant_scope
 from domains import certificates, health
 from lumos_agent import protocol
-from servers import history, metrics, revisions, wake
+from servers import history, increments, metrics, revisions, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -44,30 +44,71 @@ def record_hello(account_id: uuid.UUID, server_id: uuid.UUID, hello: protocol.He
     return epoch()
 
 
+class Step(NamedTuple):
+    """What the agent must be told to reach the desired revision, and what a later patch may refer to."""
+
+    message: protocol.InSync | protocol.Config | protocol.Patch
+    compiled: Compiled
+    base: increments.Base | None
+
+
 def next_step(
-    account_id: uuid.UUID, server_id: uuid.UUID, sent_revision: int, agent_digest: str
-) -> protocol.InSync | tuple[Compiled, protocol.Config] | None:
-    """Return what the agent must be told to reach the desired revision; None if it was told (or the server is gone)."""
+    account_id: uuid.UUID,
+    server_id: uuid.UUID,
+    sent_revision: int,
+    agent_digest: str,
+    base: increments.Base | None,
+) -> Step | None:
+    """Return what the agent must be told; None if it was told (or the server is gone).
+
+    `base` is what it was sent last, if that is known.
+    """
     with tenant_scope(account_id):
         revision = Server.objects.filter(pk=server_id).values_list("revision", flat=True).first()
         if revision is None or revision == sent_revision:
             return None
-        compiled = compile_snapshot(server_id)
-        if compiled is None:
+        step = (_patched(server_id, base) if base else None) or _whole(server_id, agent_digest)
+        if step is None:
             return None
+        if _hold_back(server_id, step.compiled):
+            history.keep(server_id, step.compiled)
+            return None
+        if not isinstance(step.message, protocol.InSync):
+            rows = Server.objects.filter(pk=server_id, revision=step.compiled.revision)
+            rows.update(apply_state=ApplyState.APPLYING)
+        return step
+
+
+def _patched(server_id: uuid.UUID, base: increments.Base) -> Step | None:
+    if (found := increments.compile_patch(server_id, base)) is None:
+        return None
+    compiled, patch, after = found
+    return Step(patch if compiled.digest != base.digest else _in_sync(compiled), compiled, after)
+
+
+def _whole(server_id: uuid.UUID, agent_digest: str) -> Step | None:
+    if (compiled := compile_snapshot(server_id)) is None:
+        return None
+    if compiled.digest == agent_digest:
+        return Step(_in_sync(compiled), compiled, increments.base_of(compiled))
+    config = protocol.Config(
+        epoch=compiled.epoch,
+        revision=compiled.revision,
+        digest=compiled.digest,
+        snapshot=msgspec.Raw(compiled.data),
+        allow_shrink=compiled.allow_shrink,
+    )
+    return Step(config, compiled, increments.base_of(compiled))
+
+
+def _in_sync(compiled: Compiled) -> protocol.InSync:
+    return protocol.InSync(epoch=compiled.epoch, revision=compiled.revision, digest=compiled.digest)
+
+
+def keep_content(account_id: uuid.UUID, server_id: uuid.UUID, compiled: Compiled) -> None:
+    """Put what was sent into the history."""
+    with tenant_scope(account_id):
         history.keep(server_id, compiled)
-        if _hold_back(server_id, compiled):
-            return None
-        if compiled.digest == agent_digest:
-            return protocol.InSync(epoch=compiled.epoch, revision=compiled.revision, digest=compiled.digest)
-        Server.objects.filter(pk=server_id, revision=compiled.revision).update(apply_state=ApplyState.APPLYING)
-        return compiled, protocol.Config(
-            epoch=compiled.epoch,
-            revision=compiled.revision,
-            digest=compiled.digest,
-            snapshot=msgspec.Raw(compiled.data),
-            allow_shrink=compiled.allow_shrink,
-        )
 
 
 def _hold_back(server_id: uuid.UUID, compiled: Compiled) -> bool:

@@ -1,6 +1,8 @@
 """Rows -> Snapshot: pure, sorted, in a constant number of queries; equal rows give equal bytes."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from servers.models import Server, epoch
-from waf.compiler import policy_parts
+from waf.compiler import list_parts, policy_parts
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -26,6 +28,18 @@ class Compiled(msgspec.Struct, frozen=True):
     data: bytes
     domains: int
     allow_shrink: bool
+
+    @classmethod
+    def of(cls, server: Server, data: bytes, domains: int) -> "Compiled":
+        """Put a server's revision and an encoded snapshot together."""
+        return cls(
+            epoch=epoch(),
+            revision=server.revision,
+            digest=digest_of(data),
+            data=data,
+            domains=domains,
+            allow_shrink=server.applied_domains - domains <= server.removed_domains,
+        )
 
 
 def domain_parts(domain_ids: Any) -> list[DomainPart]:
@@ -77,32 +91,36 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
 
 def snapshot_of(server: Server) -> Snapshot:
     """Return what `server` should run."""
-    parts = domain_parts(DomainServer.objects.filter(server=server).values("domain_id"))
+    domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
     return Snapshot(
         server_id=str(server.pk),
-        acme=Acme(**settings.ACME) if settings.ACME else None,
-        domains=tuple(_with_rollouts(server, parts)),
+        acme=acme_part(),
+        domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
+        lists=tuple(list_parts(domain_ids)),
     )
 
 
-def compile_snapshot(server_id: Any) -> Compiled | None:
-    """Read revision and rows of one moment and return the encoded snapshot; None if the server is gone."""
+def acme_part() -> Acme | None:
+    """Return the CA that every server uses."""
+    return Acme(**settings.ACME) if settings.ACME else None
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Read rows of one moment, unless the caller's transaction decides about that."""
     outermost = not connection.in_atomic_block
     with transaction.atomic():
         if connection.vendor == "postgresql" and outermost:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def compile_snapshot(server_id: Any) -> Compiled | None:
+    """Read revision and rows of one moment and return the encoded snapshot; None if the server is gone."""
+    with one_moment():
         server = Server.objects.filter(pk=server_id).first()
         if server is None:
             return None
         snapshot = snapshot_of(server)
-        data = snapshot.encode()
-        dropped = server.applied_domains - len(snapshot.domains)
-        return Compiled(
-            epoch=epoch(),
-            revision=server.revision,
-            digest=digest_of(data),
-            data=data,
-            domains=len(snapshot.domains),
-            allow_shrink=dropped <= server.removed_domains,
-        )
+        return Compiled.of(server, snapshot.encode(), len(snapshot.domains))

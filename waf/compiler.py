@@ -1,26 +1,34 @@
-"""Policy rows -> the WAF part of a snapshot."""
+"""Policy and list rows -> the WAF parts of a snapshot."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import Any
 
+from lumos_agent.schema import Listing
 from lumos_agent.schema import Policy as PolicyPart
 from waf.models import ListEntry, ListKind, Policy
 
 
 def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
-    """Return {domain id: policy}; two queries, networks sorted."""
-    lists: dict[str, defaultdict[Any, list[str]]] = {kind: defaultdict(list) for kind in ListKind.values}
-    entries = ListEntry.objects.filter(domain_id__in=domain_ids).order_by("network")
-    for domain_id, kind, network in entries.values_list("domain_id", "kind", "network"):
-        lists[kind][domain_id].append(network)
-    return {
-        domain_id: PolicyPart(
-            mode=mode,
-            level=level,
-            allow=tuple(lists[ListKind.ALLOW][domain_id]),
-            deny=tuple(lists[ListKind.DENY][domain_id]),
+    """Return {domain id: policy} in one query."""
+    rows = Policy.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "mode", "level")
+    return {domain_id: PolicyPart(mode=mode, level=level) for domain_id, mode, level in rows}
+
+
+def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None) -> list[Listing]:
+    """Return the listings of these domains (ids or a query of them), by scope and bucket, in one query."""
+    entries = ListEntry.objects.filter(domain_id__in=domain_ids)
+    if buckets is not None:
+        entries = entries.filter(bucket__in=buckets)
+    found: defaultdict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: {k: [] for k in ListKind.values})
+    for domain_id, bucket, kind, network in entries.order_by().values_list("domain_id", "bucket", "kind", "network"):
+        found[str(domain_id), bucket][kind].append(network)
+    return [
+        Listing(
+            scope=scope,
+            bucket=bucket,
+            allow=tuple(sorted(lists[ListKind.ALLOW])),
+            deny=tuple(sorted(lists[ListKind.DENY])),
         )
-        for domain_id, mode, level in Policy.objects.filter(domain_id__in=domain_ids).values_list(
-            "domain_id", "mode", "level"
-        )
-    }
+        for (scope, bucket), lists in sorted(found.items())
+    ]

@@ -4,6 +4,7 @@ from django.db import models
 
 from accounts.tenancy import TenantModel
 from domains.models import Domain
+from lumos_agent.schema import bucket_of
 from servers.models import Server
 
 
@@ -44,12 +45,23 @@ class ListKind(models.TextChoices):
     DENY = "deny", "Deny"
 
 
+class BucketField(models.PositiveSmallIntegerField):  # type: ignore[type-arg]
+    """The listing of a snapshot that the row's network belongs to."""
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> int:
+        """Compute it whenever the row is written."""
+        bucket = bucket_of(model_instance.network)  # type: ignore[attr-defined]
+        setattr(model_instance, self.attname, bucket)
+        return bucket
+
+
 class ListEntry(TenantModel):
     """An address or network (canonical CIDR) on a domain's allow or deny list."""
 
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="list_entries")
     kind = models.CharField(max_length=10, choices=ListKind.choices)
     network = models.CharField(max_length=43)
+    bucket = BucketField(editable=False)
     note = models.CharField(max_length=200, blank=True)
 
     class Meta(TenantModel.Meta):
@@ -57,9 +69,15 @@ class ListEntry(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["domain", "kind", "network"], name="network_once_per_list"),
         ]
+        indexes = [models.Index(fields=["domain", "bucket"])]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.network}"
+
+    @property
+    def touches(self) -> str:
+        """The listing that a change of this entry changes."""
+        return f"{self.domain_id}/{bucket_of(self.network)}"
 
 
 class Event(TenantModel):

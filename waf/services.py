@@ -10,7 +10,7 @@ from accounts import audit
 from accounts.models import User
 from domains.models import Domain
 from lumos.errors import Conflict, InvalidInput, LimitReached
-from lumos_agent.schema import NETWORKS_MAX, canonical_network
+from lumos_agent.schema import NETWORKS_MAX, bucket_of, canonical_network
 from servers import revisions
 from waf.models import ListEntry, ListKind, Policy
 
@@ -53,7 +53,7 @@ def change_policy(*, policy: Policy, actor: User, mode: str | None = None, level
     if changed:
         row.save()
         cause = audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)
-        revisions.bump(row.domain.servers.all(), cause=cause)
+        revisions.bump(row.domain.servers.all(), cause=cause, touched=[row.domain_id])
     return row
 
 
@@ -77,7 +77,7 @@ def add_list_entry(*, domain: Domain, kind: str, network: str, note: str = "", a
     except IntegrityError as error:
         raise Conflict(f"{canonical} is on this list already.", field="network") from error
     cause = audit.record(actor, audit.Action.LIST_ENTRY_ADDED, domain, {kind: [None, canonical]})
-    revisions.bump(domain.servers.all(), cause=cause)
+    revisions.bump(domain.servers.all(), cause=cause, touched=[entry.touches])
     return entry
 
 
@@ -116,7 +116,8 @@ def replace_lists(
     if changed:
         cause = audit.record(actor, audit.Action.LISTS_REPLACED, domain, changed)
         if gone or new:
-            revisions.bump(domain.servers.all(), cause=cause)
+            touched = {f"{domain.pk}/{bucket_of(network)}" for _, network in (*gone, *new)}
+            revisions.bump(domain.servers.all(), cause=cause, touched=touched)
 
 
 def _put_entries(
@@ -161,4 +162,4 @@ def remove_list_entry(*, entry: ListEntry, actor: User) -> None:
     domain = entry.domain
     cause = audit.record(actor, audit.Action.LIST_ENTRY_REMOVED, domain, {entry.kind: [entry.network, None]})
     entry.delete()
-    revisions.bump(domain.servers.all(), cause=cause)
+    revisions.bump(domain.servers.all(), cause=cause, touched=[entry.touches])

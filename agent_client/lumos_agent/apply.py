@@ -1,8 +1,9 @@
 """Bring the shield from what it runs to what is wanted: all of it, or nothing.
 
-The steps, in order: decode, guard, render, write, check, journal, switch, reload (or runtime commands), probe, store,
-done. The journal names the generation to go back to; it exists exactly while a kill of the agent could leave disk and
-worker disagreeing, and `repair` makes them agree again at the next start.
+The steps, in order: decode, guard, render, write, check, journal, switch, reload, probe, store, done. What the running
+worker can be told is served before it is written: journal, runtime, write, switch, store, done. The journal names the
+generation to go back to; it exists exactly while a kill of the agent could leave disk and worker disagreeing, and
+`repair` makes them agree again at the next start.
 """
 
 import asyncio
@@ -22,8 +23,9 @@ from lumos_agent.config import State, write_atomically
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.generations import Generations
+from lumos_agent.parts import Decoder
 from lumos_agent.plan import Plan, plan
-from lumos_agent.render.haproxy import Artefact, Identity, Options, identity_of, render
+from lumos_agent.render.haproxy import Artefact, Identity, Options, Renderer, identity_of
 from lumos_agent.schema import SchemaError, Snapshot, digest_of
 from lumos_agent.store import Store, Stored
 
@@ -59,20 +61,24 @@ class Applier:
         on_step: OnStep = lambda step: None,
     ) -> None:
         self._state = state
-        self._options = options
+        self._renderer = Renderer(options)
+        self._decoder = Decoder()
         self._haproxy = haproxy
         self._store = store
         self._generations = Generations(state.haproxy)
         self._before_reload = before_reload
         self._step = on_step
         self._known: tuple[int, Artefact] | None = None
+        self._applied: tuple[str, Snapshot] | None = None
 
     def snapshot(self) -> Snapshot | None:
         """Return what is in service as the control plane stated it, or None before the first apply."""
-        stored = self._stored()
-        if stored is None or stored.digest != self.identity().digest:
-            return None
-        return Snapshot.decode(stored.snapshot)
+        if self._applied is None or self._applied[0] != self.identity().digest:
+            stored = self.stored()
+            if stored is None or stored.digest != self.identity().digest:
+                return None
+            self._applied = (stored.digest, self._decoder.decode(stored.snapshot))
+        return self._applied[1]
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -110,6 +116,7 @@ class Applier:
             self._guard(snapshot, allow_shrink=config.allow_shrink)
             identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
             done = await self._put(self._rendered(snapshot, identity), identity, bytes(config.snapshot))
+            self._applied = (config.digest, snapshot)
         spent = int((time.monotonic() - began) * 1000)
         log.info("configuration_applied", extra={"revision": config.revision, "how": done.how, "reason": done.reason})
         return protocol.Applied(
@@ -126,7 +133,7 @@ class Applier:
         if digest_of(bytes(config.snapshot)) != config.digest:
             raise ApplyError("decode", "the snapshot does not have the digest that was announced")
         try:
-            return Snapshot.decode(config.snapshot)
+            return self._decoder.decode(config.snapshot)
         except SchemaError as error:
             raise ApplyError("decode", f"this agent cannot use the snapshot: {error}") from error
 
@@ -143,7 +150,7 @@ class Applier:
 
     def _rendered(self, snapshot: Snapshot, identity: Identity) -> Artefact:
         self._step("render")
-        return render(snapshot, self._options, identity)
+        return self._renderer.render(snapshot, identity)
 
     async def _put(self, new: Artefact, identity: Identity, snapshot: bytes) -> Plan:
         running = self.running()
@@ -152,26 +159,62 @@ class Applier:
         todo = plan(running[1] if running else None, new)
         if todo.how == "nothing":
             return todo
-        self._step("write")
-        new.maps["meta"]["generation"] = str(self._generations.next_number())
+        number = self._generations.next_number()
+        new.maps["meta"]["generation"] = str(number)
         todo = plan(running[1] if running else None, new)
-        number = self._generations.write(new, running[1] if running else None)
-        try:
-            if todo.how == "reload":
-                await self._check(number)
-            before = running[0] if running else 0
-            self._write_journal(Journal(before, number, identity.digest))
-            done = await self._take_into_service(number, before, todo)
-        except BaseException:
-            self._generations.discard(number)
-            raise
+        journal = Journal(running[0] if running else 0, number, identity.digest)
+        if todo.how == "runtime" and await self._changed_worker(todo, journal):
+            await self._follow_worker(new, journal)
+        else:
+            todo = await self._put_by_reload(new, journal, todo)
         self._known = (number, new)
         self._step("store")
         self._store.save(
             Stored(epoch=identity.epoch, revision=identity.revision, digest=identity.digest, snapshot=snapshot)
         )
         self._finish()
-        return done
+        return todo
+
+    async def _changed_worker(self, todo: Plan, journal: Journal) -> bool:
+        """Change the running worker; False if it has to be replaced, because there is none or it refuses."""
+        if self._haproxy.master() is None:
+            return False
+        self._write_journal(journal)
+        self._step("runtime")
+        try:
+            await self._haproxy.change(todo.servers, todo.changes)
+            await self._haproxy.await_generation(journal.after)
+        except HaproxyError as error:
+            log.warning("runtime_change_failed", extra={"error": str(error)})
+            return False
+        return True
+
+    async def _follow_worker(self, new: Artefact, journal: Journal) -> None:
+        """Make the disk say what the worker has been told already; if it cannot, the worker goes back."""
+        try:
+            self._write(new, journal)
+        except ApplyError:
+            with contextlib.suppress(HaproxyError):
+                await self._replace_worker(journal.before)
+            self._finish()
+            raise
+        self._step("switch")
+        self._generations.switch(journal.after)
+
+    def _write(self, new: Artefact, journal: Journal) -> None:
+        self._step("write")
+        running = self.running()
+        self._generations.write(journal.after, new, running[1] if running else None)
+
+    async def _put_by_reload(self, new: Artefact, journal: Journal, todo: Plan) -> Plan:
+        self._write(new, journal)
+        try:
+            await self._check(journal.after)
+            self._write_journal(journal)
+            return await self._take_into_service(journal.after, journal.before, todo)
+        except BaseException:
+            self._generations.discard(journal.after)
+            raise
 
     async def _check(self, number: int) -> None:
         self._step("check")
@@ -198,22 +241,13 @@ class Applier:
         return done
 
     async def _activate(self, todo: Plan, number: int) -> Plan:
+        self._step("reload")
         if self._haproxy.master() is None:
-            self._step("reload")
             await self._haproxy.start()
             return Plan("reload", f"HAProxy started; {todo.reason}")
-        if todo.how == "runtime":
-            self._step("runtime")
-            try:
-                await self._haproxy.change(todo.servers, todo.changes)
-                await self._haproxy.await_generation(number)
-            except HaproxyError as error:
-                log.warning("runtime_change_failed", extra={"error": str(error)})
-                todo = Plan("reload", f"a runtime change failed: {error}")
-            else:
-                return todo
-        self._step("reload")
         await self._replace_worker(number)
+        if todo.how == "runtime":
+            return Plan("reload", f"the running worker refused a change; {todo.reason}")
         return todo
 
     async def _replace_worker(self, number: int) -> None:
@@ -288,7 +322,7 @@ class Applier:
         except (OSError, msgspec.DecodeError):
             self._discard_unfinished()
             return None
-        stored = self._stored()
+        stored = self.stored()
         is_finished = stored is not None and stored.digest == journal.digest
         if not is_finished and journal.before:
             self._generations.switch(journal.before)
@@ -306,7 +340,8 @@ class Applier:
             if number > current:
                 self._generations.discard(number)
 
-    def _stored(self) -> Stored | None:
+    def stored(self) -> Stored | None:
+        """Return the snapshot that was stored last, if it can be read."""
         try:
             return self._store.load()
         except AgentError as error:
@@ -319,11 +354,11 @@ class Applier:
             await self._put_stored()
 
     async def _put_stored(self) -> bool:
-        stored = self._stored()
+        stored = self.stored()
         if stored is None or stored.digest != self.identity().digest:
             return False
         identity = Identity(epoch=stored.epoch, revision=stored.revision, digest=stored.digest)
-        await self._put(self._rendered(Snapshot.decode(stored.snapshot), identity), identity, stored.snapshot)
+        await self._put(self._rendered(self._decoder.decode(stored.snapshot), identity), identity, stored.snapshot)
         return True
 
     async def revive(self) -> None:

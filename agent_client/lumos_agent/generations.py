@@ -40,13 +40,12 @@ class Generations:
             return None
         return number if self.path(number).is_dir() else None
 
-    def write(self, artefact: Artefact, previous: Artefact | None) -> int:
-        """Write the next generation; files that are as in the current one become hard links.
+    def write(self, number: int, artefact: Artefact, previous: Artefact | None) -> None:
+        """Write a generation; files that are as in the current one, `previous`, become hard links.
 
         Raises:
             ApplyError: the disk is full or not writable; nothing that runs has changed.
         """
-        number = self.next_number()
         folder = self.path(number)
         base = self.current() if previous is not None else None
         try:
@@ -61,7 +60,6 @@ class Generations:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise ApplyError("write", f"cannot write {folder.name}: {error.strerror or error}") from error
-        return number
 
     def read(self, number: int) -> Artefact:
         """Return what a generation consists of.

@@ -14,6 +14,7 @@ HOSTNAME_PATTERN = rf"\A(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}\Z"
 SERVED_PATTERN = rf"\A(?:\*|(?=.{{1,253}}\Z)(?:\*\.)?(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL})\Z"
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+Scope = Annotated[str, Meta(pattern=r"\A(?:\*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")]
 Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
 Address = Annotated[str, Meta(pattern=r"\A[0-9a-z.:-]{1,253}\Z")]
 Network = Annotated[str, Meta(pattern=r"\A[0-9a-f.:]{2,45}/[0-9]{1,3}\Z")]

@@ -60,8 +60,12 @@ def server_changes(old: str, new: str) -> tuple[ServerChange, ...] | None:
 
 
 def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:
-    put = [MapChange(name, k, v, k not in old) for k, v in sorted(new.items()) if old.get(k) != v]
-    return put + [MapChange(name, key, None, False) for key in sorted(old.keys() - new.keys())]
+    known = old.get
+    put = sorted([(key, value) for key, value in new.items() if known(key) != value])
+    changes = [MapChange(name, key, value, key not in old) for key, value in put]
+    if len(old) + sum(change.is_new for change in changes) != len(new):
+        changes += [MapChange(name, key, None, False) for key in sorted(old.keys() - new.keys())]
+    return changes
 
 
 def _cfg_reason(old: str, new: str) -> str:

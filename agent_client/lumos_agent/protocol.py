@@ -79,6 +79,10 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     agent_rss_bytes: Count = 0
 
 
+class Resend(Message, frozen=True, kw_only=True, tag="resend"):
+    """A patch does not fit what this agent holds: send the whole snapshot."""
+
+
 class Applied(Message, frozen=True, kw_only=True, tag="applied"):
     """The configuration is served: sent only after the worker that runs it has answered a probe."""
 
@@ -225,6 +229,23 @@ class Config(Message, frozen=True, kw_only=True, tag="config"):
     allow_shrink: bool = False
 
 
+class Patch(Message, frozen=True, kw_only=True, tag="patch"):
+    """What leads from the snapshot sent last (`base`: its digest) to the one wanted; the rest is as there.
+
+    `domains` and `lists` replace those of the same id, or scope and bucket. A listing without networks is removed, and
+    a removed domain's lists go with it.
+    """
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+    base: Digest
+    domains: tuple[msgspec.Raw, ...] = ()
+    lists: tuple[msgspec.Raw, ...] = ()
+    removed_domains: tuple[Id, ...] = ()
+    allow_shrink: bool = False
+
+
 class BatchAck(Message, frozen=True, kw_only=True, tag="batch_ack"):
     """The batch is committed; the agent forgets it."""
 
@@ -261,6 +282,7 @@ class Retry(Message, frozen=True, kw_only=True, tag="retry"):
 AgentMessage = (
     Hello
     | Heartbeat
+    | Resend
     | Applied
     | Failed
     | Incident
@@ -271,7 +293,7 @@ AgentMessage = (
     | ChallengesWithdrawn
     | ChallengesHeld
 )
-GatewayMessage = Welcome | InSync | Config | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
+GatewayMessage = Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
 gateway_decoder: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)

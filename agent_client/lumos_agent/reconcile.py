@@ -17,6 +17,7 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import Connection, Send
 from lumos_agent.counters import Workers, parse_info
+from lumos_agent.desired import Desired
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
@@ -59,6 +60,7 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
@@ -162,14 +164,13 @@ class Agent:
         """Take a configuration (the newest one wins) or an acknowledgement."""
         match message:
             case protocol.Config():
-                if (message.epoch, message.revision) == self._newest or (
-                    message.epoch == self._newest[0] and message.revision < self._newest[1]
-                ):
-                    return
-                self._newest = (message.epoch, message.revision)
-                if self._wanted.full():
-                    self._wanted.get_nowait()
-                self._wanted.put_nowait(message)
+                self._desired.take(message)
+                self._want(message)
+            case protocol.Patch():
+                if (config := self._desired.patched(message)) is not None:
+                    self._want(config)
+                else:
+                    await self._report(protocol.Resend())
             case protocol.InSync():
                 self._newest = (message.epoch, message.revision)
                 await self._report(
@@ -188,6 +189,15 @@ class Agent:
             case protocol.BatchAck():
                 self._metrics.acknowledge(message)
                 self._new_batch.set()
+
+    def _want(self, config: protocol.Config) -> None:
+        epoch, revision = self._newest
+        if config.epoch == epoch and config.revision <= revision:
+            return
+        self._newest = (config.epoch, config.revision)
+        if self._wanted.full():
+            self._wanted.get_nowait()
+        self._wanted.put_nowait(config)
 
     def disconnected(self, why: str) -> None:
         """Note it; sites go on."""

@@ -5,17 +5,20 @@ A snapshot holds no free text: every string has a grammar (grammar.py).
 
 import hashlib
 import ipaddress
+import zlib
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import DirectoryUrl, EmailOrNone, Id, Network, Served
+from lumos_agent.grammar import DirectoryUrl, EmailOrNone, Id, Network, Scope, Served
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
 NETWORKS_MAX = 100_000
+BUCKETS = 64
 
 
 class SchemaError(ValueError):
@@ -30,10 +33,21 @@ class Origin(Target, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The WAF settings of one domain. Networks are canonical (`ipaddress`), sorted and unique."""
+    """The WAF settings of one domain."""
 
     mode: Literal["off", "detect", "block"] = "block"
     level: Literal["low", "medium", "high"] = "medium"
+
+
+class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the IP lists of one domain (`scope`: its id) or of all domains of the server (``*``).
+
+    Which part a network is in follows from `bucket_of`, so that a change of one entry changes one small listing. At
+    least one of the lists is not empty; networks are canonical (`ipaddress`), sorted and unique.
+    """
+
+    scope: Scope
+    bucket: Annotated[int, Meta(ge=0, lt=BUCKETS)]
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
 
@@ -57,19 +71,29 @@ class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that one server runs. Domains are sorted by hostname."""
+    """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket."""
 
     server_id: Id
     domains: Annotated[tuple[Domain, ...], Meta(max_length=DOMAINS_MAX)]
+    lists: tuple[Listing, ...] = ()
     acme: Acme | None = None
 
     def __post_init__(self) -> None:
         hostnames = [domain.hostname for domain in self.domains]
         if len(set(hostnames)) != len(hostnames):
             raise SchemaError("two domains of one server have the same hostname")
-        networks = sum(len(d.policy.allow) + len(d.policy.deny) for d in self.domains)
+        networks = sum(len(part.allow) + len(part.deny) for part in self.lists)
         if networks > NETWORKS_MAX:
             raise SchemaError(f"{networks} list entries on one server; the limit is {NETWORKS_MAX}")
+
+    def networks(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Return {scope: (allowed, denied)}, each sorted, for the scopes that list anything."""
+        found: dict[str, tuple[list[str], list[str]]] = {}
+        for part in self.lists:
+            allow, deny = found.setdefault(part.scope, ([], []))
+            allow += part.allow
+            deny += part.deny
+        return {scope: (sorted(allow), sorted(deny)) for scope, (allow, deny) in found.items()}
 
     def encode(self) -> bytes:
         """Return the canonical JSON bytes; equal snapshots give equal bytes."""
@@ -89,13 +113,30 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise SchemaError(f"snapshot larger than {SNAPSHOT_BYTES_MAX} bytes")
         try:
             return msgspec.json.decode(data, type=cls)
-        except msgspec.ValidationError as error:
+        except msgspec.DecodeError as error:
             raise SchemaError(str(error)) from error
 
 
 def digest_of(encoded: bytes) -> str:
     """Return the digest of `Snapshot.encode()`: SHA-256, 64 lower-case hex digits."""
     return hashlib.sha256(encoded).hexdigest()
+
+
+def bucket_of(network: str) -> int:
+    """Return the listing that a canonical network belongs to."""
+    return zlib.crc32(network.encode()) % BUCKETS
+
+
+def listings(scope: str, allow: Iterable[str], deny: Iterable[str]) -> list[Listing]:
+    """Return the listings of one scope's canonical networks, by bucket."""
+    buckets: dict[int, tuple[list[str], list[str]]] = {}
+    for place, networks in enumerate((allow, deny)):
+        for network in sorted(networks):
+            buckets.setdefault(bucket_of(network), ([], []))[place].append(network)
+    return [
+        Listing(scope=scope, bucket=bucket, allow=tuple(allowed), deny=tuple(denied))
+        for bucket, (allowed, denied) in sorted(buckets.items())
+    ]
 
 
 def canonical_network(text: str) -> str:

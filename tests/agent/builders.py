@@ -1,5 +1,6 @@
 """Small snapshots, and a shield without a control plane."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from lumos_agent.eventlog import EventLog
 from lumos_agent.metrics import Metrics
 from lumos_agent.protocol import Config
 from lumos_agent.reconcile import options_of
-from lumos_agent.schema import Domain, Origin, Snapshot, digest_of
+from lumos_agent.schema import Domain, Origin, Snapshot, digest_of, listings
 from lumos_agent.store import Store
 from tests.services import free_port
 
 TOKEN = "lmst_test"
+
+Networks = Mapping[int, tuple[str, ...]]
 
 
 def ident(number: int) -> str:
@@ -32,14 +35,23 @@ def domain(number: int = 1, *, hostname: str = "", port: int = 9, **changes: Any
     return Domain(id=ident(number), hostname=hostname or f"d{number}.example", origins=origins, **changes)
 
 
-def snapshot(*domains: Domain) -> Snapshot:
-    """Return a snapshot in canonical order."""
-    return Snapshot(server_id=ident(0), domains=tuple(sorted(domains, key=lambda d: d.hostname)))
+def snapshot(*domains: Domain, deny: Networks = {}, allow: Networks = {}) -> Snapshot:  # noqa: B006 - never changed
+    """Return a snapshot in canonical order; `deny` and `allow`: {number of a domain: networks}."""
+    scopes = sorted(deny.keys() | allow.keys())
+    lists = [part for n in scopes for part in listings(ident(n), allow.get(n, ()), deny.get(n, ()))]
+    by_hostname = tuple(sorted(domains, key=lambda d: d.hostname))
+    return Snapshot(server_id=ident(0), domains=by_hostname, lists=tuple(lists))
 
 
-def config(revision: int, *domains: Domain, allow_shrink: bool = False) -> Config:
+def config(
+    revision: int,
+    *domains: Domain,
+    allow_shrink: bool = False,
+    deny: Networks = {},  # noqa: B006 - never changed
+    allow: Networks = {},  # noqa: B006
+) -> Config:
     """Return the message that brings a snapshot."""
-    data = snapshot(*domains).encode()
+    data = snapshot(*domains, deny=deny, allow=allow).encode()
     return Config(
         epoch="e", revision=revision, digest=digest_of(data), snapshot=msgspec.Raw(data), allow_shrink=allow_shrink
     )

@@ -1,4 +1,7 @@
-"""Applies a configuration and kills itself at one step: python -m tests.agent.crash_apply STATE_DIR STEP ORIGIN_PORT."""
+"""Applies a configuration and kills itself at one step: python -m tests.agent.crash_apply STATE_DIR STEP ORIGIN_PORT [runtime].
+
+With `runtime` it is one that the running worker can be told.
+"""
 
 import asyncio
 import os
@@ -22,7 +25,8 @@ def die_at(wanted: str) -> object:
 async def main() -> None:
     root, step, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     shield = Shield(root, on_step=die_at(step))
-    await shield.applier.apply(config(2, domain(1, port=port), domain(2, port=port)))
+    deny = {2: ("127.0.0.0/8",)} if sys.argv[4:] == ["runtime"] else {}
+    await shield.applier.apply(config(2, domain(1, port=port), domain(2, port=port), deny=deny))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from lumos_agent.render.haproxy import Identity, Options, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy
-from tests.agent.builders import domain, ident, snapshot
+from tests.agent.builders import Networks, domain, ident, snapshot
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "haproxy"
 OPTIONS = Options(
@@ -30,19 +30,27 @@ CASES: dict[str, tuple[Domain, ...]] = {
         ),
     ),
     "lists": (
-        domain(1, policy=Policy(deny=("198.51.100.0/24", "198.51.100.7/32", "2001:db8::/32"))),
-        domain(2, policy=Policy(allow=("198.51.100.0/25",), deny=("198.51.100.0/24",), mode="detect", level="high")),
+        domain(1),
+        domain(2, policy=Policy(mode="detect", level="high")),
         domain(3, policy=Policy(mode="off")),
     ),
 }
 
 
+LISTS: dict[str, dict[str, Networks]] = {
+    "lists": {
+        "deny": {1: ("198.51.100.0/24", "198.51.100.7/32", "2001:db8::/32"), 2: ("198.51.100.0/24",)},
+        "allow": {2: ("198.51.100.0/25",)},
+    }
+}
 BUILDS = dict.fromkeys(CASES, OPTIONS) | {"http3": structs.replace(OPTIONS, quic="limited")}
 
 
 @pytest.mark.parametrize("name", list(BUILDS))
 def test_golden(name: str) -> None:
-    artefact = render(snapshot(*CASES.get(name, ())), BUILDS[name], Identity(epoch="e", revision=7, digest="d"))
+    artefact = render(
+        snapshot(*CASES.get(name, ()), **LISTS.get(name, {})), BUILDS[name], Identity(epoch="e", revision=7, digest="d")
+    )
     maps = "".join(f"\n# maps/{m}.map\n{map_text(e).decode()}" for m, e in sorted(artefact.maps.items()))
     path = FOLDER / f"{name}.cfg"
     if os.environ.get("LUMOS_GOLDEN") == "write":

@@ -5,7 +5,7 @@ import pytest
 from lumos_agent.plan import CHANGES_MAX, Plan, plan
 from lumos_agent.render.haproxy import Artefact, Identity, Options, render
 from lumos_agent.schema import Domain, Policy
-from tests.agent.builders import domain, snapshot
+from tests.agent.builders import Networks, domain, snapshot
 
 OPTIONS = Options(
     http=("127.0.0.1:80",),
@@ -18,8 +18,8 @@ OPTIONS = Options(
 )
 
 
-def artefact(*domains: Domain, revision: int = 1) -> Artefact:
-    return render(snapshot(*domains), OPTIONS, Identity(epoch="e", revision=revision, digest=str(revision)))
+def artefact(*domains: Domain, revision: int = 1, **lists: Networks) -> Artefact:
+    return render(snapshot(*domains, **lists), OPTIONS, Identity(epoch="e", revision=revision, digest=str(revision)))
 
 
 def test_first_configuration_is_a_reload() -> None:
@@ -33,16 +33,16 @@ def test_equal_artefacts_need_nothing() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        Policy(deny=("10.0.0.0/8",)),
-        Policy(allow=("10.0.0.0/8", "2001:db8::/32")),
-        Policy(mode="detect"),
-        Policy(mode="off"),
-        Policy(level="high"),
+        artefact(domain(), deny={1: ("10.0.0.0/8",)}, revision=2),
+        artefact(domain(), allow={1: ("10.0.0.0/8", "2001:db8::/32")}, revision=2),
+        artefact(domain(policy=Policy(mode="detect")), revision=2),
+        artefact(domain(policy=Policy(mode="off")), revision=2),
+        artefact(domain(policy=Policy(level="high")), revision=2),
     ],
 )
-def test_lists_and_policies_change_at_run_time(change: Policy) -> None:
-    for old, new in ((Policy(), change), (change, Policy())):
-        todo = plan(artefact(domain(policy=old)), artefact(domain(policy=new), revision=2))
+def test_lists_and_policies_change_at_run_time(change: Artefact) -> None:
+    for old, new in ((artefact(domain()), change), (change, artefact(domain()))):
+        todo = plan(old, new)
         assert todo.how == "runtime"
         assert todo.changes
 
@@ -55,14 +55,14 @@ def test_origins_and_domains_reload_with_a_reason(new: Domain) -> None:
 
 
 def test_networks_are_found_only_while_their_verdicts_are_there() -> None:
-    old, new = domain(policy=Policy(deny=("10.0.0.0/8",))), domain(policy=Policy(deny=("10.1.0.0/16",)))
-    order = [(c.map, c.value is None) for c in plan(artefact(old), artefact(new, revision=2)).changes]
+    old, new = (artefact(domain(), deny={1: networks}) for networks in (("10.0.0.0/8",), ("10.1.0.0/16",)))
+    order = [(c.map, c.value is None) for c in plan(old, new).changes]
     assert order.index(("verdicts", False)) < order.index(("nets", False)) < order.index(("nets", True))
     assert order.index(("nets", True)) < order.index(("verdicts", True))
 
 
 def test_very_many_entries_are_a_reload() -> None:
     deny = tuple(f"10.{n // 256}.{n % 256}.0/24" for n in range(CHANGES_MAX))
-    todo: Plan = plan(artefact(domain()), artefact(domain(policy=Policy(deny=deny)), revision=2))
+    todo: Plan = plan(artefact(domain()), artefact(domain(), deny={1: deny}, revision=2))
     assert todo.how == "reload"
     assert "map entries" in todo.reason

@@ -105,7 +105,6 @@ _POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
-    deny=_NETWORKS,
 )
 
 
@@ -129,7 +128,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         domains.append(
             Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES), traffic=draw(_TRAFFIC))
         )
-    return snapshot(*domains)
+    return snapshot(*domains, deny={number: draw(_NETWORKS) for number in range(len(names))})
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ import pytest
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.errors import ApplyError
-from lumos_agent.protocol import BatchAck
+from lumos_agent.protocol import BatchAck, Config
 from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
-from lumos_agent.schema import Origin, Policy
-from tests.agent.builders import Shield, config, domain, ident
+from lumos_agent.schema import Origin, Policy, digest_of, listings
+from tests.agent.builders import Networks, Shield, config, domain, ident, snapshot
 from tests.agent.visitor import get, origin
 
 # A shield keeps its sockets open until its process ends; here many shields share one process.
@@ -76,14 +76,15 @@ async def test_lists_change_at_run_time_and_disk_says_the_same(shield: Shield) -
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port), domain(2, port=port)))
         pid = await worker_pid(shield)
-        steps = [
-            (Policy(deny=("127.0.0.0/8",)), 403),
-            (Policy(deny=("127.0.0.0/8",), allow=("127.0.0.1/32",)), 200),
-            (Policy(deny=("127.0.0.1/32",)), 403),
-            (Policy(), 200),
+        steps: list[tuple[dict[str, Networks], int]] = [
+            ({"deny": {1: ("127.0.0.0/8",)}}, 403),
+            ({"deny": {1: ("127.0.0.0/8",)}, "allow": {1: ("127.0.0.1/32",)}}, 200),
+            ({"deny": {1: ("127.0.0.1/32",)}}, 403),
+            ({}, 200),
         ]
-        for revision, (policy, expected) in enumerate(steps, start=2):
-            done = await shield.applier.apply(config(revision, domain(port=port, policy=policy), domain(2, port=port)))
+        for revision, (lists, expected) in enumerate(steps, start=2):
+            wanted = config(revision, domain(port=port), domain(2, port=port), **lists)  # type: ignore[arg-type]
+            done = await shield.applier.apply(wanted)
             assert done.how == "runtime"
             assert (await get(shield.port, "d1.example"))[0] == expected
             assert (await get(shield.port, "d2.example"))[0] == 200
@@ -186,6 +187,60 @@ async def test_agent_killed_at_any_step_of_an_apply(shield: Shield, step: str) -
         assert (await get(shield.port, "d2.example"))[0] == 200
 
 
+@pytest.mark.parametrize("step", ["journal", "runtime", "write", "switch", "store", "done"])
+async def test_agent_killed_at_any_step_of_a_runtime_change(shield: Shield, step: str) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(1, port=port), domain(2, port=port)))
+        argv = [sys.executable, "-m", "tests.agent.crash_apply", str(shield.state.root), step, str(port), "runtime"]
+        died = await asyncio.create_subprocess_exec(*argv)
+        assert await died.wait() == -signal.SIGKILL
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        restarted = Shield(shield.state.root)
+        await restarted.applier.repair()
+        number, artefact = restarted.applier.running() or (0, None)
+        assert await restarted.haproxy.running_generation() == number
+        assert artefact is not None
+        assert not restarted.state.journal_file.exists()
+        is_new = rendering.identity_of(artefact).revision == 2
+        assert (await get(shield.port, "d2.example"))[0] == (403 if is_new else 200)
+        assert is_new == (step == "done")
+
+
+async def test_runtime_change_that_cannot_be_written_is_taken_back(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        before = shield.applier.running()
+        shield.applier._generations.write = _disk_full  # type: ignore[method-assign, assignment]
+        with pytest.raises(ApplyError, match="No space left"):
+            await shield.applier.apply(config(2, domain(port=port), deny={1: ("127.0.0.0/8",)}))
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        assert shield.applier.running() == before
+        assert await shield.haproxy.running_generation() == before[0]  # type: ignore[index]
+        assert not shield.state.journal_file.exists()
+
+
+def _disk_full(*args: object) -> None:
+    raise ApplyError("write", "cannot write gen-000002: No space left on device")
+
+
+async def test_account_wide_list_holds_for_every_domain(shield: Shield) -> None:
+    async with origin() as port:
+
+        async def seen(revision: int, scope: str, allow: tuple[str, ...], deny: tuple[str, ...]) -> list[int]:
+            wanted = msgspec.structs.replace(
+                snapshot(domain(1, port=port), domain(2, port=port)),
+                lists=(*listings("*", (), ("127.0.0.0/8",)), *listings(scope, allow, deny)),
+            )
+            data = wanted.encode()
+            message = Config(epoch="e", revision=revision, digest=digest_of(data), snapshot=msgspec.Raw(data))
+            await shield.applier.apply(message)
+            return [(await get(shield.port, f"d{number}.example"))[0] for number in (1, 2)]
+
+        assert await seen(1, ident(1), (), ()) == [403, 403]
+        assert await seen(2, ident(1), ("127.0.0.1/32",), ()) == [200, 403]
+        assert await seen(3, ident(1), (), ("127.0.0.1/32",)) == [403, 403]
+
+
 async def test_killed_worker_loses_no_new_connection(shield: Shield) -> None:
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port)))
@@ -219,7 +274,7 @@ async def test_counters_are_exact_over_reloads_and_agent_deaths(shield: Shield) 
             await agent.workers.attach()
             for _ in range(25):
                 await get(agent.port, "d1.example")
-            policy = Policy(level="high", deny=(f"10.0.0.{revision}/32",))
+            policy = Policy(level="high")
             await agent.applier.apply(config(revision, domain(port=port), domain(revision, port=port, policy=policy)))
             await get(agent.port, "d1.example")
             counted += await drained(agent)
@@ -242,6 +297,7 @@ async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
         for _ in range(30):
             await get(shield.port, "d1.example", "/?q=hello")
         await get(shield.port, "d1.example", "/../../etc/passwd")
+        await until(lambda: shield.workers._answers.since_last_read().count(b"answer ") >= 31)
         os.kill(int(worker.info["Pid"]), signal.SIGKILL)
         await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
         await shield.applier.revive()
@@ -254,7 +310,7 @@ async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
 
 async def test_event_of_a_bare_request(shield: Shield) -> None:
     async with origin() as port:
-        await shield.applier.apply(config(1, domain(port=port, policy=Policy(deny=("127.0.0.0/8",)))))
+        await shield.applier.apply(config(1, domain(port=port), deny={1: ("127.0.0.0/8",)}))
         await get(shield.port, "d1.example")
         await shield.workers.attach()
         while not (events := [event for batch in shield.metrics._spool.waiting for event in batch.events]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lumos_agent.schema import Origin, Policy
+from lumos_agent.schema import Origin
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Timeouts, Traffic
 from tests.agent.builders import Shield, config, domain, ident
 from tests.agent.visitor import Answer, get, origin, request
@@ -29,7 +29,8 @@ async def port() -> AsyncIterator[int]:
 
 async def served(shield: Shield, port: int, traffic: Traffic, **changes: Any) -> Shield:
     """Put one domain with these settings into service."""
-    await shield.applier.apply(config(1, domain(port=port, traffic=traffic, **changes)))
+    lists = {name: changes.pop(name) for name in ("deny", "allow") if name in changes}
+    await shield.applier.apply(config(1, domain(port=port, traffic=traffic, **changes), **lists))
     return shield
 
 
@@ -184,9 +185,8 @@ async def test_proxy_protocol_host_and_sni(shield: Shield) -> None:
 
 
 async def test_trusted_proxy_gives_the_visitors_address(shield: Shield, port: int) -> None:
-    policy = Policy(deny=("198.51.100.0/24",))
     settings = Traffic(trusted_proxies=("127.0.0.0/8",))
-    await served(shield, port, settings, policy=policy)
+    await served(shield, port, settings, deny={1: ("198.51.100.0/24",)})
     answer = await asked(shield, "/", "X-Forwarded-For: 6.6.6.6, 203.0.113.9")
     assert "x-forwarded-for: 203.0.113.9\r\n" in answer.text
     assert (await asked(shield, "/", "X-Forwarded-For: 203.0.113.9, 198.51.100.7")).status == 403

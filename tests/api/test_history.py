@@ -134,7 +134,7 @@ def test_old_records_expire_per_server_in_batches(
     api: Api, alice: Tenant, mallory: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "KEPT_PER_SERVER", 3)
-    monkeypatch.setattr(history, "EXPIRE_BATCH", 2)
+    monkeypatch.setattr(history, "BATCH", 2)
     for number in range(6):
         api.patch(f"/policies/{alice.domain.policy.pk}", {"level": ("low", "high")[number % 2]})
     for _ in range(2):
@@ -205,15 +205,15 @@ def test_diff_shows_the_fields_that_changed(api: Api, alice: Tenant) -> None:
     (changed,) = found["changed"]
     assert changed["hostname"] == "alice.example"
     assert changed["changes"]["policy.mode"] == {"before": "block", "after": "detect"}
-    assert changed["changes"]["policy.deny"] == {"added": ["203.0.113.7/32"], "removed": []}
+    assert changed["changes"]["lists.deny"] == {"added": ["203.0.113.7/32"], "removed": []}
     assert changed["changes"]["origins"]["after"][0]["address"] == "10.0.0.9"
-    assert set(changed["changes"]) == {"policy.mode", "policy.deny", "origins"}
+    assert set(changed["changes"]) == {"policy.mode", "lists.deny", "origins"}
     backwards = api.get(path(alice, "/1/diff?against=5")).json()
     assert [d["hostname"] for d in backwards["removed"]] == ["shop.example"]
 
 
 def test_diff_without_against_is_what_the_revision_brought(api: Api, alice: Tenant) -> None:
-    assert list(api.get(path(alice, "/2/diff")).json()["changed"][0]["changes"]) == ["policy.deny"]
+    assert list(api.get(path(alice, "/2/diff")).json()["changed"][0]["changes"]) == ["lists.deny"]
     first = api.get(path(alice, "/1/diff")).json()
     assert (first["against"], [d["hostname"] for d in first["added"]]) == (None, ["alice.example"])
 

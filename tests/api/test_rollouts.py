@@ -120,7 +120,8 @@ def test_lists_never_wait(api: Api, alice: Tenant, standby: Server) -> None:
         add_list_entry(domain=alice.domain, kind="deny", network="198.51.100.0/24", actor=alice.owner)
         compiled = compile_snapshot(standby.pk)
     assert compiled is not None
-    assert "198.51.100.0/24" in Snapshot.decode(compiled.data).domains[0].policy.deny
+    _, deny = Snapshot.decode(compiled.data).networks()[str(alice.domain.pk)]
+    assert "198.51.100.0/24" in deny
     assert port_on(alice, standby) == OLD
 
 

@@ -15,6 +15,7 @@ from django.core import serializers
 
 from accounts.tenancy import tenant_scope
 from lumos_agent import protocol
+from lumos_agent.desired import Desired
 from lumos_agent.schema import Snapshot, digest_of
 from servers import consumers, enrolment, history, snapshots
 from servers.models import ApplyState, HourlyMetric, Server, ServerStatus, SnapshotRecord, SnapshotState
@@ -99,7 +100,7 @@ async def test_agent_gets_the_snapshot_and_reports(agent: Agent, alice: Tenant) 
     config = await agent.hear(protocol.Config)
     snapshot = Snapshot.decode(config.snapshot)
     assert [d.hostname for d in snapshot.domains] == ["alice.example"]
-    assert snapshot.domains[0].policy.deny == ("203.0.113.7/32",)
+    assert snapshot.lists[0].deny == ("203.0.113.7/32",)
     assert config.digest == digest_of(bytes(config.snapshot))
     await agent.applied(config)
     found = await until(alice, lambda server: server.apply_state == ApplyState.APPLIED)
@@ -124,11 +125,43 @@ async def test_delivery_keeps_the_snapshot_of_a_large_server_and_marks_it(
     assert (await sync_to_async(record)()).digest == ""
     await agent.greet()
     config = await agent.hear(protocol.Config)
-    kept = await sync_to_async(record)()
-    assert (kept.revision, kept.digest) == (config.revision, config.digest)
+    async with asyncio.timeout(5):
+        while (kept := await sync_to_async(record)()).digest != config.digest:
+            await asyncio.sleep(0.02)
+    assert kept.revision == config.revision
     await agent.applied(config)
     await until(alice, lambda server: server.apply_state == ApplyState.APPLIED)
     assert (await sync_to_async(record)()).state == SnapshotState.APPLIED
+
+
+async def test_change_of_a_large_snapshot_is_a_patch(
+    agent: Agent, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("servers.increments.PATCH_FROM_BYTES", 0)
+
+    def change(network: str) -> None:
+        with alice.scope:
+            add_list_entry(domain=alice.domain, kind="deny", network=network, actor=alice.owner)
+
+    desired = Desired(lambda: None)
+    await agent.greet()
+    desired.take(await agent.hear(protocol.Config))
+    await sync_to_async(change)("198.51.100.0/24")
+    patch = await agent.hear(protocol.Patch)
+    assert (len(patch.domains), len(patch.lists)) == (0, 1)
+    config = desired.patched(patch)
+    assert config is not None
+    await agent.applied(config)
+    found = await until(alice, lambda server: server.apply_state == ApplyState.APPLIED)
+    assert found.applied_revision == config.revision
+
+    await sync_to_async(change)("198.51.100.7/32")
+    lost = await agent.hear(protocol.Patch)
+    assert Desired(lambda: None).patched(lost) is None
+    await agent.say(protocol.Resend())
+    whole = await agent.hear(protocol.Config)
+    assert (whole.revision, whole.digest) == (lost.revision, lost.digest)
+    assert "198.51.100.7/32" in Snapshot.decode(whole.snapshot).networks()[str(alice.domain.pk)][1]
 
 
 async def test_agent_that_has_the_digest_gets_no_configuration(agent: Agent, alice: Tenant) -> None:

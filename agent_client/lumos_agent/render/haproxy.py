@@ -1,5 +1,6 @@
 """Snapshot -> everything that HAProxy reads. Pure: equal snapshot and options give equal bytes."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -9,8 +10,8 @@ import jinja2
 from msgspec import Struct
 
 from lumos_agent.render.backend import backend_text, has_names, page_files, route_entries
-from lumos_agent.render.networks import network_maps
-from lumos_agent.schema import Snapshot
+from lumos_agent.render.networks import PROXY, Change, NetworkTable
+from lumos_agent.schema import Listing, Snapshot
 
 ANSWERS_LOGGED_PER_SECOND = 5000
 ERROR_PAGES = {
@@ -119,44 +120,89 @@ def _quic_binds(options: Options) -> list[str]:
     return [f"quic6@{text} v6only" if text.startswith("[") else f"quic4@{text}" for text in options.https]
 
 
+class Renderer:
+    """Renders one snapshot after the other; what was in the one before costs next to nothing."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._networks = NetworkTable()
+        self._listed: dict[tuple[str, int], dict[str, str]] = {}
+        self._sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {}
+
+    def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
+        """Return the whole configuration of a shield, the same whatever was rendered before."""
+        domains = snapshot.domains
+        self._update_networks(snapshot)
+        networks = self._networks.maps()
+        routes = {key: backend for domain in domains for key, backend in route_entries(domain).items()}
+        head = _templates().get_template("haproxy.cfg.j2").render(self._context(snapshot, networks.depth, bool(routes)))
+        maps = {
+            "hosts": {domain.hostname: domain.id for domain in domains},
+            "routes": routes,
+            "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in domains if d.policy.mode != "off"},
+            "nets": networks.nets,
+            "parents": networks.parents,
+            "verdicts": networks.verdicts,
+            "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
+        }
+        files = dict(_fixed_files())
+        for domain in domains:
+            files |= page_files(domain)
+        return Artefact(cfg=head + "".join(map(backend_text, domains)), maps=maps, files=files)
+
+    def _context(self, snapshot: Snapshot, depth: int, has_routes: bool) -> dict[str, Any]:
+        options, domains = self._options, snapshot.domains
+        return {
+            "options": options,
+            "quic_binds": _quic_binds(options),
+            "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
+            "depth": depth,
+            "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
+            "statuses": sorted(ERROR_PAGES),
+            "has_names": any(has_names(domain) for domain in domains),
+            "has_routes": has_routes,
+            "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
+            "has_account_lists": any(part.scope == "*" for part in snapshot.lists),
+            "has_cache": any(domain.traffic.cache for domain in domains),
+            "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
+        }
+
+    def _update_networks(self, snapshot: Snapshot) -> None:
+        sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {(p.scope, p.bucket): p for p in snapshot.lists}
+        for domain in snapshot.domains:
+            if domain.traffic.trusted_proxies:
+                sources[domain.id + PROXY, 0] = domain.traffic.trusted_proxies
+        changes: list[Change] = []
+        for key in [key for key in self._sources if key not in sources]:
+            changes += _listed_changes(key[0], self._listed.pop(key), {})
+        for key, source in sources.items():
+            if self._sources.get(key) is not source:
+                entries = _entries(source)
+                changes += _listed_changes(key[0], self._listed.get(key, {}), entries)
+                self._listed[key] = entries
+        self._sources = sources
+        self._networks.update(changes)
+
+
+def _entries(source: Listing | tuple[str, ...]) -> dict[str, str]:
+    if isinstance(source, Listing):
+        return dict.fromkeys(source.deny, "deny") | dict.fromkeys(source.allow, "allow")
+    return dict.fromkeys(source, "proxy")
+
+
+def _listed_changes(scope: str, before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
+    gone: list[Change] = [(scope, network, None) for network in before if network not in after]
+    return gone + [(scope, network, verdict) for network, verdict in after.items() if before.get(network) != verdict]
+
+
 def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact:
     """Return the whole configuration of a shield."""
-    domains = snapshot.domains
-    networks = network_maps(domains)
-    routes = {key: backend for domain in domains for key, backend in route_entries(domain).items()}
-    context: dict[str, Any] = {
-        "options": options,
-        "quic_binds": _quic_binds(options),
-        "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
-        "depth": networks.depth,
-        "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
-        "statuses": sorted(ERROR_PAGES),
-        "has_names": any(has_names(domain) for domain in domains),
-        "has_routes": bool(routes),
-        "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
-        "has_cache": any(domain.traffic.cache for domain in domains),
-        "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
-    }
-    head = _templates().get_template("haproxy.cfg.j2").render(context)
-    backends = "".join(backend_text(domain) for domain in domains)
-    maps = {
-        "hosts": {domain.hostname: domain.id for domain in domains},
-        "routes": routes,
-        "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in domains if d.policy.mode != "off"},
-        "nets": networks.nets,
-        "parents": networks.parents,
-        "verdicts": networks.verdicts,
-        "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
-    }
-    files = dict(_fixed_files())
-    for domain in domains:
-        files |= page_files(domain)
-    return Artefact(cfg=head + backends, maps=maps, files=files)
+    return Renderer(options).render(snapshot, identity)
 
 
 def map_text(entries: dict[str, str]) -> bytes:
     """Return a map file's content, sorted by key."""
-    return "".join(f"{key} {value}\n" for key, value in sorted(entries.items())).encode()
+    return "".join([f"{key} {value}\n" for key, value in sorted(entries.items())]).encode()
 
 
 def map_entries(text: bytes) -> dict[str, str]:

@@ -4,8 +4,13 @@ from msgspec.structs import replace
 
 from lumos_agent.schema import Domain, Origin, Policy, Snapshot
 from lumos_agent.traffic import Health, Traffic
-from servers.diff import as_rows, changed_fields, diff, facts, pairs
-from tests.agent.builders import domain, ident, snapshot
+from servers.diff import Site, as_rows, changed_fields, diff, facts, pairs, sites
+from tests.agent.builders import Networks, domain, ident, snapshot
+
+
+def site(one: Domain, **lists: Networks) -> Site:
+    (only,) = sites(snapshot(one, **lists))
+    return only
 
 
 def test_equal_snapshots_have_no_difference() -> None:
@@ -15,7 +20,7 @@ def test_equal_snapshots_have_no_difference() -> None:
 def test_ids_are_no_facts() -> None:
     one = domain(1)
     moved = replace(one, id=ident(9), origins=tuple(replace(o, id=ident(77)) for o in one.origins))
-    assert facts(one) == facts(moved)
+    assert facts(site(one)) == facts(site(moved))
     assert pairs(snapshot(one), snapshot(moved)) == []
 
 
@@ -36,27 +41,27 @@ def test_order_and_weight_of_origins_are_changes() -> None:
     first, second = (Origin(id=ident(n), address=f"10.0.0.{n}", port=80) for n in (1, 2))
     one = domain(1, origins=(first, second))
     for origins in ((second, first), (first, replace(second, weight=1))):
-        assert set(changed_fields(one, replace(one, origins=origins))) == {"origins"}
+        assert set(changed_fields(site(one), site(replace(one, origins=origins)))) == {"origins"}
 
 
 def test_lists_show_what_came_and_went() -> None:
-    one = domain(1, policy=Policy(deny=("10.0.0.0/8", "192.0.2.0/24")))
-    two = domain(1, policy=Policy(deny=("192.0.2.0/24", "2001:db8::/32"), level="high"))
+    one = site(domain(1), deny={1: ("10.0.0.0/8", "192.0.2.0/24")})
+    two = site(domain(1, policy=Policy(level="high")), deny={1: ("192.0.2.0/24", "2001:db8::/32")})
     assert changed_fields(one, two) == {
-        "policy.deny": {"added": ["2001:db8::/32"], "removed": ["10.0.0.0/8"]},
+        "lists.deny": {"added": ["2001:db8::/32"], "removed": ["10.0.0.0/8"]},
         "policy.level": {"before": "medium", "after": "high"},
     }
 
 
 def test_every_field_of_the_schema_is_a_fact() -> None:
-    names = {name for name in facts(domain(1)) if "." not in name} | {n.partition(".")[0] for n in facts(domain(1))}
+    names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
-    assert Snapshot.__struct_fields__ == ("server_id", "domains", "acme")
+    assert Snapshot.__struct_fields__ == ("server_id", "domains", "lists", "acme")
 
 
 def test_traffic_settings_that_were_never_set_before_are_changes() -> None:
-    one = domain(1)
-    two = domain(1, traffic=Traffic(health=Health(path="/up"), compression=True))
+    one = site(domain(1))
+    two = site(domain(1, traffic=Traffic(health=Health(path="/up"), compression=True)))
     changes = changed_fields(one, two)
     assert changes["traffic.compression"] == {"before": False, "after": True}
     assert changes["traffic.health.path"] == {"before": None, "after": "/up"}
@@ -64,8 +69,8 @@ def test_traffic_settings_that_were_never_set_before_are_changes() -> None:
 
 
 def test_rows_of_a_page_are_capped_and_say_so() -> None:
-    one = domain(1, policy=Policy(deny=("10.0.0.0/8", "192.0.2.0/24")))
-    found = diff(snapshot(one, domain(3)), snapshot(replace(one, policy=Policy(level="high")), domain(2)))
+    one, deny = domain(1), {1: ("10.0.0.0/8", "192.0.2.0/24")}
+    found = diff(snapshot(one, domain(3), deny=deny), snapshot(replace(one, policy=Policy(level="high")), domain(2)))
     rows, hidden = as_rows(found, domains_max=3, lines_max=1)
     assert ([(row["kind"], row["hostname"]) for row in rows], hidden) == (
         [("added", "d2.example"), ("removed", "d3.example"), ("changed", "d1.example")],
@@ -74,5 +79,5 @@ def test_rows_of_a_page_are_capped_and_say_so() -> None:
     line = "address 127.0.0.1, port 9, weight 100, backup False, tls off, enabled True"
     assert rows[0]["fields"] == [("origins", [], [line], 0)]
     assert rows[1]["fields"] == [("origins", [line], [], 0)]
-    assert rows[2]["fields"] == [("policy.level", ["medium"], ["high"], 0), ("policy.deny", ["10.0.0.0/8"], [], 1)]
+    assert rows[2]["fields"] == [("policy.level", ["medium"], ["high"], 0), ("lists.deny", ["10.0.0.0/8"], [], 1)]
     assert as_rows(found, domains_max=1, lines_max=1)[1] == 2
