@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from lumos_agent.grammar import Id
-from lumos_agent.schema import DOMAINS_MAX, Acme, Domain, Listing, Snapshot
+from lumos_agent.schema import DOMAINS_MAX, Acme, Domain, Listing, SchemaError, Snapshot
 
 ListKey = tuple[str, int]
 T = TypeVar("T")
@@ -117,19 +117,21 @@ class Decoder:
         """
         try:
             frame = msgspec.json.decode(data, type=_Frame)
-            domains = {bytes(raw): _decoded(self._domains, raw, Domain) for raw in frame.domains}
-            lists = {bytes(raw): _decoded(self._lists, raw, Listing) for raw in frame.lists}
+            domains = {raw: _decoded(self._domains, raw, Domain) for raw in map(bytes, frame.domains)}
+            lists = {raw: _decoded(self._lists, raw, Listing) for raw in map(bytes, frame.lists)}
         except msgspec.DecodeError:
             return Snapshot.decode(data)  # says what is wrong, and where
+        if (len(domains), len(lists)) != (len(frame.domains), len(frame.lists)):
+            raise SchemaError("a piece of the snapshot is there twice")
         self._domains, self._lists = domains, lists
         return Snapshot(
             server_id=frame.server_id,
-            domains=tuple(domains[bytes(raw)] for raw in frame.domains),
-            lists=tuple(lists[bytes(raw)] for raw in frame.lists),
+            domains=tuple(domains.values()),
+            lists=tuple(lists.values()),
             acme=frame.acme,
         )
 
 
-def _decoded(known: dict[bytes, T], raw: Raw, kind: type[T]) -> T:
-    found = known.get(bytes(raw))
+def _decoded(known: dict[bytes, T], raw: bytes, kind: type[T]) -> T:
+    found = known.get(raw)
     return msgspec.json.decode(raw, type=kind) if found is None else found

@@ -20,11 +20,11 @@ from cryptography.x509.oid import NameOID
 
 from lumos_agent.drivers.build import Build, build_of, installed_build, usable_quic
 from lumos_agent.errors import AgentError, ApplyError
-from lumos_agent.render import backend
 from lumos_agent.schema import Policy
 from lumos_agent.served import ServedCertificates
 from lumos_agent.traffic import Traffic
 from tests.agent.builders import Shield, config, domain, ident
+from tests.agent.test_shield import followed_by
 from tests.agent.visitor import origin
 from tests.services import free_port
 
@@ -168,9 +168,8 @@ async def test_configuration_that_does_not_start_leaves_http3(
 ) -> None:
     async with origin() as port:
         await visited.shield.applier.apply(config(1, domain(port=port)))
-        real = backend.backend_text
         bind = f"\nfrontend clash from base\n    bind 127.0.0.1:{port}\n"
-        monkeypatch.setattr("lumos_agent.render.haproxy.backend_text", lambda *a: real(*a) + bind)
+        monkeypatch.setattr("lumos_agent.render.haproxy.site", followed_by(bind))
         monkeypatch.setattr("lumos_agent.drivers.haproxy.READY_SECONDS", 2.0)
         with pytest.raises(ApplyError):
             await visited.shield.applier.apply(config(2, domain(port=port, traffic=Traffic(compression=True))))

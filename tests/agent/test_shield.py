@@ -18,7 +18,7 @@ from lumos_agent.errors import ApplyError
 from lumos_agent.protocol import BatchAck, Config
 from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
-from lumos_agent.schema import Origin, Policy, digest_of, listings
+from lumos_agent.schema import Domain, Origin, Policy, digest_of, listings
 from tests.agent.builders import Networks, Shield, config, domain, ident, snapshot
 from tests.agent.visitor import get, origin
 
@@ -122,16 +122,20 @@ async def test_refused_configuration_is_rolled_back_with_haproxys_words(
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port)))
         pid = await worker_pid(shield)
-        real = backend.backend_text
-        monkeypatch.setattr(rendering, "backend_text", lambda *a: real(*a) + "    no-such-keyword at all\n")
+        monkeypatch.setattr(rendering, "site", followed_by("    no-such-keyword at all\n"))
         with pytest.raises(ApplyError, match="unknown keyword 'no-such-keyword'") as caught:
             await shield.applier.apply(config(2, domain(port=port), domain(2, port=port)))
         assert caught.value.stage == "check"
         assert await worker_pid(shield) == pid
         assert (await get(shield.port, "d1.example"))[0] == 200
         monkeypatch.undo()
-        assert (await shield.applier.apply(config(3, domain(port=port), domain(2, port=port)))).how == "reload"
-        assert (await get(shield.port, "d2.example"))[0] == 200
+        assert (await shield.applier.apply(config(3, domain(port=port), domain(3, port=port)))).how == "reload"
+        assert (await get(shield.port, "d3.example"))[0] == 200
+
+
+def followed_by(text: str) -> Callable[[Domain], backend.Site]:
+    """Return a renderer of domains that adds `text`."""
+    return lambda domain: (made := backend.site(domain))._replace(text=made.text + text)
 
 
 async def test_configuration_that_passes_the_check_but_does_not_start_is_rolled_back(
@@ -139,9 +143,8 @@ async def test_configuration_that_passes_the_check_but_does_not_start_is_rolled_
 ) -> None:
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port)))
-        real = backend.backend_text
         bind = f"\nfrontend clash from base\n    bind 127.0.0.1:{port}\n"
-        monkeypatch.setattr(rendering, "backend_text", lambda *a: real(*a) + bind)
+        monkeypatch.setattr(rendering, "site", followed_by(bind))
         monkeypatch.setattr("lumos_agent.drivers.haproxy.READY_SECONDS", 2.0)
         with pytest.raises(ApplyError) as caught:
             await shield.applier.apply(config(2, domain(port=port, policy=Policy(level="high"))))

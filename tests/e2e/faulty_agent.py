@@ -8,11 +8,11 @@ from lumos_agent.render import haproxy as rendering
 from lumos_agent.schema import Domain
 
 
-def _faulty(domain: Domain) -> str:
-    text = backend.backend_text(domain)
-    return text + "    no-such-keyword\n" if domain.hostname.startswith("bad-") else text
+def _faulty(domain: Domain) -> backend.Site:
+    site = backend.site(domain)
+    return site._replace(text=site.text + "    no-such-keyword\n") if domain.hostname.startswith("bad-") else site
 
 
 if __name__ == "__main__":
-    rendering.backend_text = _faulty  # type: ignore[attr-defined]
+    rendering.site = _faulty  # type: ignore[attr-defined]
     sys.exit(cli.main())

@@ -11,10 +11,26 @@ _PROMPT = b"\n> "
 _ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
+class _Reader(asyncio.StreamReader):
+    """Says when the other side has closed."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=_ANSWER_BYTES_MAX)
+        self.ended = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        self.ended.set()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        self.ended.set()
+
+
 class Session:
     """An interactive session. It belongs to the worker that accepted it, and keeps that worker alive while it ends."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._busy = asyncio.Lock()
@@ -27,10 +43,13 @@ class Session:
             HaproxyError: nobody listens.
         """
         try:
-            reader, writer = await asyncio.open_unix_connection(str(path), limit=_ANSWER_BYTES_MAX)
+            loop, reader = asyncio.get_running_loop(), _Reader()
+            transport, protocol = await loop.create_unix_connection(
+                lambda: asyncio.StreamReaderProtocol(reader), str(path)
+            )
         except OSError as error:
             raise HaproxyError(f"HAProxy does not answer on {path}: {error.strerror or error}") from error
-        session = cls(reader, writer)
+        session = cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
         await session.command("prompt")
         return session
 
@@ -60,12 +79,11 @@ class Session:
 
     async def closed(self) -> None:
         """Return when the worker has gone."""
-        while not self._reader.at_eof():  # noqa: ASYNC110 - the stream offers no event for it
-            await asyncio.sleep(0.05)
+        await self._reader.ended.wait()
 
     def is_closed(self) -> bool:
         """Whether the worker has closed the session."""
-        return self._reader.at_eof()
+        return self._reader.ended.is_set()
 
     async def close(self) -> None:
         """End the session."""

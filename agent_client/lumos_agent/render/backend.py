@@ -5,9 +5,9 @@ The rules of `defaults shield` (who is asking, the policy) stand before those of
 
 import hashlib
 import ipaddress
-from functools import lru_cache
+from typing import NamedTuple
 
-from lumos_agent.schema import Domain, Origin
+from lumos_agent.schema import Domain
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
 
 COMPRESSED = (
@@ -196,21 +196,28 @@ def _section(name: str, lines: list[str]) -> str:
     return f"\nbackend {name} from shield\n" + "".join(f"    {line.strip()}\n" for line in lines)
 
 
-@lru_cache(maxsize=32_768)
-def _rendered(domain_id: str, hostname: str, origins: tuple[Origin, ...], traffic: Traffic) -> str:
-    domain = Domain(id=domain_id, hostname=hostname, origins=origins, traffic=traffic)
+class Site(NamedTuple):
+    """What one domain adds to a configuration. `routes` and `pages` are entries of the map and files by path."""
+
+    text: str
+    needs_names: bool
+    routes: dict[str, str]
+    pages: dict[str, bytes]
+
+
+def site(domain: Domain) -> Site:
+    """Render a domain."""
+    return Site(_backends(domain), has_names(domain), route_entries(domain), page_files(domain))
+
+
+def _backends(domain: Domain) -> str:
     common = _common_lines(domain)
-    servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in origins]
-    text = _section(f"d-{domain_id}", [*common, *servers])
-    for number, route in enumerate(traffic.routes):
+    servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in domain.origins]
+    text = _section(f"d-{domain.id}", [*common, *servers])
+    for number, route in enumerate(domain.traffic.routes):
         targets = [server_line(f"t-{index}", target, domain) for index, target in enumerate(route.origins)]
-        text += _section(route_backend(domain_id, number), [*common, *targets])
+        text += _section(route_backend(domain.id, number), [*common, *targets])
     return text
-
-
-def backend_text(domain: Domain) -> str:
-    """Return a domain's backends; cached, so that a change of one domain renders one."""
-    return _rendered(domain.id, domain.hostname, domain.origins, domain.traffic)
 
 
 def route_backend(domain_id: str, number: int) -> str:

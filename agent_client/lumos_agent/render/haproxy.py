@@ -9,9 +9,9 @@ from typing import Any, Literal
 import jinja2
 from msgspec import Struct
 
-from lumos_agent.render.backend import backend_text, has_names, page_files, route_entries
+from lumos_agent.render.backend import Site, site
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
-from lumos_agent.schema import Listing, Snapshot
+from lumos_agent.schema import Domain, Listing, Snapshot
 
 ANSWERS_LOGGED_PER_SECOND = 5000
 ERROR_PAGES = {
@@ -125,6 +125,7 @@ class Renderer:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._sites: dict[str, tuple[Domain, Site]] = {}
         self._networks = NetworkTable()
         self._listed: dict[tuple[str, int], dict[str, str]] = {}
         self._sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {}
@@ -134,8 +135,10 @@ class Renderer:
         domains = snapshot.domains
         self._update_networks(snapshot)
         networks = self._networks.maps()
-        routes = {key: backend for domain in domains for key, backend in route_entries(domain).items()}
-        head = _templates().get_template("haproxy.cfg.j2").render(self._context(snapshot, networks.depth, bool(routes)))
+        sites = self._rendered(domains)
+        routes = {key: backend for one in sites for key, backend in one.routes.items()}
+        context = self._context(snapshot, sites) | {"depth": networks.depth, "has_routes": bool(routes)}
+        head = _templates().get_template("haproxy.cfg.j2").render(context)
         maps = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
@@ -146,21 +149,27 @@ class Renderer:
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
         files = dict(_fixed_files())
-        for domain in domains:
-            files |= page_files(domain)
-        return Artefact(cfg=head + "".join(map(backend_text, domains)), maps=maps, files=files)
+        for one in sites:
+            files |= one.pages
+        return Artefact(cfg=head + "".join([one.text for one in sites]), maps=maps, files=files)
 
-    def _context(self, snapshot: Snapshot, depth: int, has_routes: bool) -> dict[str, Any]:
+    def _rendered(self, domains: tuple[Domain, ...]) -> list[Site]:
+        """Return what each domain adds; a domain that is the object that it was is not rendered again."""
+        known, self._sites = self._sites, {}
+        for domain in domains:
+            before = known.get(domain.id)
+            self._sites[domain.id] = before if before and before[0] is domain else (domain, site(domain))
+        return [one for _, one in self._sites.values()]
+
+    def _context(self, snapshot: Snapshot, sites: list[Site]) -> dict[str, Any]:
         options, domains = self._options, snapshot.domains
         return {
             "options": options,
             "quic_binds": _quic_binds(options),
             "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
-            "depth": depth,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),
-            "has_names": any(has_names(domain) for domain in domains),
-            "has_routes": has_routes,
+            "has_names": any(one.needs_names for one in sites),
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_account_lists": any(part.scope == "*" for part in snapshot.lists),
             "has_cache": any(domain.traffic.cache for domain in domains),
