@@ -17,6 +17,8 @@ FILES = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
     "chart.umd.min.js": "chart.js/dist/chart.umd.min.js",
 }
+# Whole trees of modules; what one calls by its package's name is beside it.
+MODULES = {"hpke/core": "@hpke/core/esm", "hpke/common": "@hpke/common/esm"}
 # Files that are not copied: source maps, and fonts in formats that no supported browser needs.
 _SOURCE_MAP = re.compile(r"(?://|/\*)[#@]\s*sourceMappingURL=\S+?(?:\s*\*/)?\s*$", re.MULTILINE)
 _OTHER_FONTS = re.compile(r""",\s*url\(["']?[^)]*\.(?:woff|ttf|eot)\b[^)]*\)\s*format\([^)]*\)""")
@@ -49,6 +51,19 @@ def main() -> None:
         if target.suffix in {".css", ".js"}:
             content = _OTHER_FONTS.sub("", _SOURCE_MAP.sub("", content.decode())).encode()
         target.write_bytes(content)
+    copy_modules()
+
+
+def copy_modules() -> None:
+    """Copy the trees with imports that a browser finds."""
+    for name, source in MODULES.items():
+        folder = ROOT / "node_modules" / source
+        for path in folder.rglob("*.js"):
+            target = VENDOR / name / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            up = "../" * len(path.relative_to(folder).parts)
+            text = _SOURCE_MAP.sub("", path.read_text()).replace('"@hpke/common"', f'"{up}common/mod.js"')
+            target.write_text(text)
 
 
 if __name__ == "__main__":

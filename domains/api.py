@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import actor
-from domains import health, rollouts, services
+from domains import health, rollouts, services, uploads
 from domains.clone import clone_settings
 from domains.models import Domain
-from domains.serializers import CloneSerializer, DomainSerializer
+from domains.serializers import CloneSerializer, DomainSerializer, RecipientSerializer, UploadSerializer
 
 
 class DomainFilter(django_filters.FilterSet):
@@ -58,6 +58,27 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
     def release_rollout(self, request: Request, pk: str | None = None) -> Response:
         """Put a staged change that waits or was stopped on all servers now."""
         rollouts.release(domain=self.get_object(), actor=actor(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(responses=RecipientSerializer(many=True))
+    @action(
+        detail=True, methods=["get"], url_path="certificate-recipients", pagination_class=None, filterset_class=None
+    )
+    def certificate_recipients(self, request: Request, pk: str | None = None) -> Response:
+        """List the servers of this domain with the public keys that a private key is sealed to (HPKE, RFC 9180)."""
+        return Response(RecipientSerializer(uploads.recipients(self.get_object()), many=True).data)
+
+    @extend_schema(request=UploadSerializer, responses=DomainSerializer)
+    @action(detail=True, methods=["post"], url_path="certificate")
+    def upload_certificate(self, request: Request, pk: str | None = None) -> Response:
+        """Serve this domain with a certificate of its own. Its private key is sealed to each server beforehand."""
+        domain = self.get_object()
+        form = UploadSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        keys = {row["server"]: row["sealed_key"] for row in form.validated_data["keys"]}
+        uploads.upload_certificate(
+            domain=domain, chain=form.validated_data["chain"], sealed_keys=keys, actor=actor(request)
+        )
         return Response(self.get_serializer(self.get_object()).data)
 
     def perform_destroy(self, instance: Domain) -> None:

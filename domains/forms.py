@@ -27,7 +27,8 @@ class DomainForm(LumosForm):
     certificate = forms.ChoiceField(
         choices=CertificateSource.choices,
         initial=CertificateSource.ACME,
-        help_text="Ordered and renewed by your shields themselves once DNS points at one of them.",
+        help_text="Automatic: ordered and renewed by your shields themselves once DNS points at one of them. Uploaded: "
+        "give it on the domain's page afterwards.",
     )
     rollout = forms.ChoiceField(
         choices=RolloutMode.choices,
@@ -40,6 +41,25 @@ class DomainForm(LumosForm):
     def clean_rollout(self) -> str:
         """Return the choice; a form without it keeps the default."""
         return self.cleaned_data["rollout"] or RolloutMode.ALL
+
+
+class UploadForm(LumosForm):
+    """A chain, and what the browser sealed: {server id: sealed key} as JSON."""
+
+    chain = forms.CharField(
+        label="Certificates (PEM)",
+        max_length=65_536,
+        widget=forms.Textarea({"rows": 8, "placeholder": "-----BEGIN CERTIFICATE-----", "spellcheck": "false"}),
+        help_text="The site's own first, then the intermediate ones of the CA.",
+    )
+    keys = forms.JSONField(widget=forms.HiddenInput)
+
+    def clean_keys(self) -> dict[str, str]:
+        """Return {server id: sealed key}."""
+        keys = self.cleaned_data["keys"]
+        if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
+            raise forms.ValidationError("The browser sent no sealed keys; load this page again.")
+        return keys
 
 
 class OriginForm(LumosForm):

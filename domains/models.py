@@ -14,6 +14,7 @@ class CertificateSource(models.TextChoices):
 
     OFF = "off", "None (HTTP only)"
     ACME = "acme", "Automatic (ACME)"
+    UPLOADED = "uploaded", "Uploaded (your own)"
 
 
 class RolloutMode(models.TextChoices):
@@ -142,6 +143,22 @@ class Certificate(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.domain_id} on {self.server_id}: {self.status}"
+
+
+class UploadedCertificate(TenantModel):
+    """A domain's own certificate for one of its servers: the chain (PEM), and the private key that only it can open."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="uploads")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
+    chain = models.TextField()
+    sealed_key = models.TextField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["domain", "server"]
+        constraints = [models.UniqueConstraint(fields=["domain", "server"], name="upload_once_per_server")]
+
+    def __str__(self) -> str:
+        return f"{self.domain_id} on {self.server_id}"
 
 
 class Challenge(TenantModel):

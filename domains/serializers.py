@@ -121,6 +121,28 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
         return shown
 
 
+class RecipientSerializer(serializers.Serializer[Any]):
+    """A server that a private key can be sealed to."""
+
+    server = serializers.UUIDField()
+    name = serializers.CharField()
+    sealing_key = serializers.CharField(help_text="Uncompressed P-256 point, base64; empty before its agent connects.")
+
+
+class SealedKeySerializer(serializers.Serializer[Any]):
+    """A private key (PEM) sealed to one server, in base64."""
+
+    server = serializers.UUIDField()
+    sealed_key = serializers.CharField(max_length=32_768)
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    """A certificate chain (PEM) and its private key, sealed once for each server of the domain."""
+
+    chain = serializers.CharField(max_length=65_536)
+    keys = SealedKeySerializer(many=True)
+
+
 class CloneSerializer(serializers.Serializer[Any]):
     """Which settings to take over, and from which domain."""
 

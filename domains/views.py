@@ -15,9 +15,10 @@ from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
 from domains import health, rollouts, services, traffic
 from domains.clone import clone_settings
-from domains.forms import CloneForm, DomainEditor
+from domains.forms import CloneForm, DomainEditor, UploadForm
 from domains.models import Domain
 from domains.traffic_form import TrafficForm
+from domains.uploads import recipients, upload_certificate
 from lumos.errors import AppError
 from servers import selectors
 
@@ -107,6 +108,23 @@ def domain_traffic(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         except AppError as error:
             form.show(error)
     return render(request, "domains/traffic.html", {"form": form, "domain": domain})
+
+
+@page(WRITE)
+def domain_certificate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Upload a certificate; the browser seals its private key to each shield."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    form = UploadForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            upload_certificate(domain=domain, chain=data["chain"], sealed_keys=data["keys"], actor=request.user)
+            messages.success(request, "The shields were sent the certificate; its state is below.")
+            return redirect("domain", pk=pk)
+        except AppError as error:
+            form.show(error)
+    context = {"form": form, "domain": domain, "recipients": recipients(domain)}
+    return render(request, "domains/certificate.html", context)
 
 
 @require_POST

@@ -6,7 +6,7 @@ nothing touches everything, and the snapshot is compiled and sent whole.
 
 from typing import Any, NamedTuple
 
-from domains.models import DomainServer, Rollout, RolloutState
+from domains.models import DomainServer, Rollout, RolloutState, UploadedCertificate
 from lumos_agent import protocol
 from lumos_agent.parts import Parts, encoded
 from lumos_agent.schema import Domain, Listing
@@ -59,7 +59,9 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     """
     with one_moment():
         server = Server.objects.filter(pk=server_id).first()
-        if server is None or _has_rollouts(server) or (touched := touched_since(server, base)) is None:
+        if server is None or base.parts.uploads or _is_special(server):
+            return None
+        if (touched := touched_since(server, base)) is None:
             return None
         change = _read(server, base.parts, touched)
     domains, lists = tuple(map(encoded, change.domains)), tuple(map(encoded, change.lists))
@@ -80,9 +82,10 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     return compiled, patch, Base(compiled.epoch, compiled.revision, compiled.digest, parts)
 
 
-def _has_rollouts(server: Server) -> bool:
-    rows = Rollout.objects.exclude(state=RolloutState.DONE)
-    return bool(rows.filter(domain__assignments__server=server).exists())
+def _is_special(server: Server) -> bool:
+    """Whether staged changes or uploaded certificates make a domain's part depend on more than its rows."""
+    open_rollouts = Rollout.objects.exclude(state=RolloutState.DONE).filter(domain__assignments__server=server)
+    return bool(open_rollouts.exists() or UploadedCertificate.objects.filter(server=server).exists())
 
 
 def _read(server: Server, parts: Parts, touched: set[str]) -> _Change:

@@ -1,7 +1,8 @@
 """Going back: the rows of a server's domains become what an earlier snapshot says.
 
 A roll-back is a change like any other: it writes rows through the same services, gets a revision of its own and can be
-rolled back itself. Notes of list entries are in no snapshot, so entries that come back come without.
+rolled back itself. Notes of list entries are in no snapshot, so entries that come back come without. Uploaded
+certificates are not set back: an older one is no better than the one that its owner uploaded last.
 """
 
 import dataclasses

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from domains import traffic
-from domains.models import Domain, DomainServer, Origin, Rollout, RolloutState
-from lumos_agent.schema import Acme, Snapshot, digest_of
+from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
+from lumos_agent.schema import Acme, Snapshot, Upload, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
@@ -97,7 +97,15 @@ def snapshot_of(server: Server) -> Snapshot:
         acme=acme_part(),
         domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
         lists=tuple(list_parts(domain_ids)),
+        uploads=tuple(_upload_parts(server)),
     )
+
+
+def _upload_parts(server: Server) -> list[Upload]:
+    """Return what a server's domains bring themselves, by domain."""
+    rows = UploadedCertificate.objects.filter(server=server, domain__certificate=CertificateSource.UPLOADED)
+    rows = rows.filter(domain__assignments__server=server).order_by("domain_id")
+    return [Upload(domain_id=str(r.domain_id), chain=r.chain, sealed_key=r.sealed_key) for r in rows]
 
 
 def acme_part() -> Acme | None:

@@ -24,7 +24,7 @@ PAGES: dict[str, str | None] = {
     "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
-    "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
+    "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
@@ -42,17 +42,27 @@ POST_ONLY = {
     "api-key-revoke",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
-VIEWER_REFUSED = {"server-add", "server-edit", "domain-add", "domain-edit", "domain-traffic", "api-keys"} | POST_ONLY
+VIEWER_REFUSED = {
+    "server-add",
+    "server-edit",
+    "domain-add",
+    "domain-edit",
+    "domain-traffic",
+    "domain-certificate",
+    "api-keys",
+} | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
+    "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-export": None, "api-import": None,
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-upload-certificate",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {

@@ -75,6 +75,7 @@ class State:
         self.certificates = self.root / "certs"
         self.default_certificate = self.certificates / "default.pem"
         self.certificates_list = self.certificates / "list"
+        self.sealing_key = self.certificates / "sealing.pem"
         self.certificates_file = self.certificates / "status.json"
         self.acme = self.root / "acme"
         self.run = self.root / "run"

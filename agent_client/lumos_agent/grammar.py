@@ -14,6 +14,15 @@ HOSTNAME_PATTERN = rf"\A(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}\Z"
 SERVED_PATTERN = rf"\A(?:\*|(?=.{{1,253}}\Z)(?:\*\.)?(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL})\Z"
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+# Certificates as `openssl` writes them, the site's own first (RFC 7468).
+Chain = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,64}\n)+-----END CERTIFICATE-----\n){1,10}\Z",
+        max_length=65_536,
+    ),
+]
+Sealed = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/]{1,32768}={0,2}\Z")]
 Scope = Annotated[str, Meta(pattern=r"\A(?:\*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")]
 Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
 Address = Annotated[str, Meta(pattern=r"\A[0-9a-z.:-]{1,253}\Z")]

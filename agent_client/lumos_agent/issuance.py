@@ -6,6 +6,7 @@ happens, the certificate that is there goes on being served.
 
 import asyncio
 import datetime
+import hashlib
 import logging
 import random
 import secrets
@@ -23,7 +24,8 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
 from lumos_agent.protocol import CertificateStatus
-from lumos_agent.schema import Acme, Snapshot
+from lumos_agent.schema import Acme, Snapshot, Upload
+from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ Report = Callable[[CertificateStatus], Awaitable[None]]
 
 
 class Record(Struct, kw_only=True):
-    """What is known about one domain's certificate. Times are Unix seconds."""
+    """What is known about one domain's certificate. Times are Unix seconds; `upload` tells which one was uploaded."""
 
     state: str = "none"
     reason: str = ""
@@ -52,6 +54,7 @@ class Record(Struct, kw_only=True):
     asked_ca_at: float = 0.0
     failures: int = 0
     next_at: float = 0.0
+    upload: str = ""
 
     def status(self, domain_id: str) -> CertificateStatus:
         """Return it as the dashboard shows it."""
@@ -81,6 +84,7 @@ class Issuer:
         self._report = report
         self._resolver = resolver
         self._wanted: dict[str, str] = {}
+        self._uploads: dict[str, Upload | None] = {}
         self._acme: Acme | None = None
         self._changed = asyncio.Event()
         self._records = _load(state.certificates_file)
@@ -89,7 +93,9 @@ class Issuer:
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
         self._acme = snapshot.acme
-        self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate == "acme"}
+        self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate != "off"}
+        uploads = {upload.domain_id: upload for upload in snapshot.uploads}
+        self._uploads = {d.id: uploads.get(d.id) for d in snapshot.domains if d.certificate == "uploaded"}
         self._changed.set()
 
     def statuses(self) -> list[CertificateStatus]:
@@ -116,13 +122,39 @@ class Issuer:
         try:
             for domain_id, hostname in list(self._wanted.items()):
                 await asyncio.sleep(0)  # thousands of domains must not hold up anything else
-                if self._wanted.get(domain_id) == hostname and await self._is_due(domain_id, hostname):
+                if self._wanted.get(domain_id) != hostname:
+                    continue
+                if domain_id in self._uploads:
+                    await self._take_upload(domain_id, hostname, self._uploads[domain_id])
+                elif await self._is_due(domain_id, hostname):
                     await self._obtain(domain_id, hostname)
         finally:
             self._save()
 
+    async def _take_upload(self, domain_id: str, hostname: str, upload: Upload | None) -> None:
+        """Put an uploaded certificate into service once; what is wrong with it becomes the domain's status."""
+        record = self._records.setdefault(domain_id, Record())
+        about = hashlib.sha256(f"{hostname}\n{upload and upload.chain}".encode()).hexdigest()
+        if record.upload == about:
+            return
+        record.upload = about
+        try:
+            if upload is None:
+                raise ValueError("no certificate was uploaded for this shield; upload it again")
+            key = SealingKey(self._state.sealing_key).open(domain_id, upload.sealed_key)
+            await self._served.install(domain_id, hostname, upload.chain.encode() + key)
+            await self._served.sync(self._wanted)
+        except (AgentError, OSError, ValueError) as error:
+            await self._note(domain_id, state="failed", reason=_reason(error))
+            return
+        if (certificate := self._served.read(domain_id, hostname)) is not None:
+            await self._active(domain_id, certificate)
+
     async def _is_due(self, domain_id: str, hostname: str) -> bool:
         record, now = self._records.setdefault(domain_id, Record()), time.time()
+        if record.upload and self._acme is not None:
+            record.upload = ""
+            return True  # the one that is served was uploaded; the site wants one of its own again
         certificate = self._served.read(domain_id, hostname)
         if certificate is None:
             return self._acme is not None and now >= record.next_at
@@ -230,7 +262,7 @@ def _reason(error: Exception) -> str:
         return f"The certificate cannot be written: {error.strerror or error}."
     if isinstance(error, CertificateRefused):
         return str(error)
-    return f"The new certificate cannot be used: {error}"
+    return f"The new certificate cannot be used: {error}."
 
 
 def _load(path: Path) -> dict[str, Record]:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from lumos_agent.grammar import Id
-from lumos_agent.schema import DOMAINS_MAX, Acme, Domain, Listing, SchemaError, Snapshot
+from lumos_agent.schema import DOMAINS_MAX, Acme, Domain, Listing, SchemaError, Snapshot, Upload
 
 ListKey = tuple[str, int]
 T = TypeVar("T")
@@ -25,6 +25,7 @@ class _Frame(Struct, forbid_unknown_fields=True):
     server_id: Id
     domains: Annotated[tuple[Raw, ...], Meta(max_length=DOMAINS_MAX)]
     lists: tuple[Raw, ...] = ()
+    uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
 
 
@@ -41,8 +42,9 @@ class _ListKey(Struct):
 class Parts:
     """The pieces. `domains`: {id: (hostname, JSON)}; `lists`: {(scope, bucket): JSON}."""
 
-    def __init__(self, server_id: str, acme: Acme | None) -> None:
+    def __init__(self, server_id: str, uploads: tuple[Upload, ...], acme: Acme | None) -> None:
         self.server_id = server_id
+        self.uploads = uploads
         self.acme = acme
         self.domains: dict[str, tuple[str, bytes]] = {}
         self.lists: dict[ListKey, bytes] = {}
@@ -55,13 +57,13 @@ class Parts:
             msgspec.DecodeError: it is no snapshot.
         """
         frame = msgspec.json.decode(encoded, type=_Frame)
-        parts = cls(frame.server_id, frame.acme)
+        parts = cls(frame.server_id, frame.uploads, frame.acme)
         parts.put_encoded(frame.domains, frame.lists)
         return parts
 
     def copy(self) -> Self:
         """Return the same pieces, to be changed on their own."""
-        other = type(self)(self.server_id, self.acme)
+        other = type(self)(self.server_id, self.uploads, self.acme)
         other.domains, other.lists = dict(self.domains), dict(self.lists)
         return other
 
@@ -89,7 +91,7 @@ class Parts:
         domains = b",".join(raw for _, raw in sorted(self.domains.values()))
         lists = b",".join(raw for _, raw in sorted(self.lists.items()))
         head = b'{"server_id":' + _encoder.encode(self.server_id)
-        tail = b'],"acme":' + _encoder.encode(self.acme) + b"}"
+        tail = b'],"uploads":' + _encoder.encode(self.uploads) + b',"acme":' + _encoder.encode(self.acme) + b"}"
         return b"".join((head, b',"domains":[', domains, b'],"lists":[', lists, tail))
 
 
@@ -128,6 +130,7 @@ class Decoder:
             server_id=frame.server_id,
             domains=tuple(domains.values()),
             lists=tuple(lists.values()),
+            uploads=frame.uploads,
             acme=frame.acme,
         )
 

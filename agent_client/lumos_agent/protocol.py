@@ -40,7 +40,7 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What the agent knows about its machine. Times are Unix seconds."""
+    """What the agent knows about its machine. Times are Unix seconds; keys are sealed to `sealing_key` (sealing.py)."""
 
     agent_version: Text = ""
     hostname: Text = ""
@@ -52,6 +52,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     memory_bytes: Count = 0
     disk_bytes: Count = 0
     clock: float = 0.0
+    sealing_key: Text = ""
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):

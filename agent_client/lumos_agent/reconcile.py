@@ -29,6 +29,7 @@ from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
+from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
 
@@ -88,7 +89,7 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled; HAProxy goes on."""
         with single_instance(self._state):
-            self._facts = facts.facts(self._state.root, installed_build())
+            self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
             reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)

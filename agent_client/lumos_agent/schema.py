@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import DirectoryUrl, EmailOrNone, Id, Network, Scope, Served
+from lumos_agent.grammar import Chain, DirectoryUrl, EmailOrNone, Id, Network, Scope, Sealed, Served
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -60,7 +60,15 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
     traffic: Traffic = Traffic()
-    certificate: Literal["off", "acme"] = "off"
+    certificate: Literal["off", "acme", "uploaded"] = "off"
+
+
+class Upload(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A domain's own certificate, with its private key sealed to this server (sealing.py)."""
+
+    domain_id: Id
+    chain: Chain
+    sealed_key: Sealed
 
 
 class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -71,11 +79,15 @@ class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket."""
+    """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket.
+
+    `uploads`, sorted by domain, are the certificates of domains that bring their own.
+    """
 
     server_id: Id
     domains: Annotated[tuple[Domain, ...], Meta(max_length=DOMAINS_MAX)]
     lists: tuple[Listing, ...] = ()
+    uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from bench.load import Load
 from deploy.stack import EMAIL, HOSTNAME, ROOT, Stack, marked
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
+from tests.agent.test_uploads import certificate
 
 pytestmark = [
     pytest.mark.e2e,
@@ -145,6 +148,40 @@ def test_refused_configuration_is_shown_and_the_next_good_change_heals(stack: St
         faulty.terminate()
         faulty.wait(20)
         stack.control("start", "agent")
+
+
+def test_certificate_is_sealed_in_the_browser(stack: Stack, api: Api) -> None:
+    path, (chain, key) = f"/domains/{stack.secrets['domain']}", certificate(HOSTNAME)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+            page, sent = browser.new_page(), []
+            page.on("request", lambda request: sent.append(request.post_data or ""))
+            page.goto(f"{stack.web}{path}/certificate")
+            page.fill("[name=login]", EMAIL)
+            page.fill("[name=password]", stack.secrets["password"])
+            page.click("button[type=submit]")
+            page.fill("[name=chain]", chain)
+            page.click("button:text-is('Seal and upload')")
+            page.wait_for_selector("text=Paste the private key")
+            page.fill("#private-key", key.decode())
+            page.click("button:text-is('Seal and upload')")
+            page.wait_for_selector("text=The shields were sent the certificate")
+            browser.close()
+        assert not any("PRIVATE" in text for text in sent)
+        until(lambda: [row["status"] for row in api.call("GET", path)["certificates"]] == ["active"], 15)
+        assert served_certificate(stack.ports["https"]) == ssl.PEM_cert_to_DER_cert(chain)
+    finally:
+        api.call("PATCH", path, {"certificate": "off"})
+
+
+def served_certificate(port: int) -> bytes:
+    """Return what a visitor of the demo's site is shown (DER)."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", port), 5)
+    with context.wrap_socket(plain, server_hostname=HOSTNAME) as secured:
+        return secured.getpeercert(binary_form=True) or b""
 
 
 def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
