@@ -8,6 +8,7 @@ local engine = {}
 local CLASSES = {
   require("rules.sqli"),
   require("rules.traversal"),
+  require("rules.xxe"),
 }
 
 -- Score at which a policy's level objects.
