@@ -13,17 +13,42 @@ local function report(message)
   end
 end
 
+-- HAProxy numbers the values of a header from 0.
+local function headers_of(txn)
+  local list = {}
+  for name, all in pairs(txn.http:req_get_headers()) do
+    for index = 0, #all do list[#list + 1] = { name, all[index] } end
+  end
+  return list
+end
+
+-- What the rules read: the body only where it was waited for. `is_cut`: more of it follows.
+local function request_of(txn)
+  local sf = txn.sf
+  local request = { method = sf:method(), path = sf:path(), query = sf:query(), headers = headers_of(txn) }
+  if txn:get_var("txn.waf_reads") then
+    request.body = sf:req_body()
+    request.is_cut = request.body and (tonumber(sf:req_body_size()) or 0) > #request.body
+  end
+  return request
+end
+
+local function judged(txn, policy)
+  return engine.judge(request_of(txn), policy)
+end
+
 local function inspect(txn)
   local mode, level = string.match(txn:get_var("txn.policy") or "", "^(%a+) (%a+)$")
   if not mode then return end
-  local ok, verdict = pcall(engine.judge, { path = txn.sf:path(), query = txn.sf:query() }, level)
+  local ok, verdict = pcall(judged, txn, { mode = mode, level = level })
   if not ok then
     report(verdict)
   elseif verdict then
-    txn:set_var("txn.waf_action", mode)
+    txn:set_var("txn.waf_action", verdict.action)
     txn:set_var("txn.waf_rules", verdict.rules)
     txn:set_var("txn.waf_score", tostring(verdict.score))
     txn:set_var("txn.waf_matched", verdict.matched)
+    txn:set_var("txn.waf_place", verdict.place)
   end
 end
 
