@@ -1,223 +1,199 @@
--- SQL injection by structure: a small lexer reads a value as SQL where it would land (bare, inside ' or inside "), and
--- the sequence of token kinds tells code from prose.
-local sqli = {}
+-- SQL injection by structure: a value is read as SQL in each place where it could land (bare, inside ' and inside "),
+-- and the sequence of token kinds tells code from prose.
+local grammar = require("rules.sql_grammar")
+local lexer = require("rules.sql_lexer")
+local CATALOGUE = require("rules.sql_words").CATALOGUE
 
-local TOKENS_MAX = 200
+local TOKENS_MAX = 500
+local ANCHOR_TOKENS = 60
 
 local RULES = {
-  union = { id = "sqli-union", score = 10 },            -- UNION SELECT with a column list
-  tautology = { id = "sqli-tautology", score = 8 },     -- OR/AND with a comparison of literals
-  terminator = { id = "sqli-terminator", score = 5 },   -- leaves a string and comments the rest away
-  stacked = { id = "sqli-stacked", score = 10 },        -- a second statement
-  call = { id = "sqli-function", score = 8 },           -- calls a function that waits, reads files or leaks by errors
-  subselect = { id = "sqli-subselect", score = 6 },     -- (SELECT … FROM table)
-  clause = { id = "sqli-clause", score = 5 },           -- ORDER BY 3, HAVING 1=1, LIMIT … behind a left string or number
-  catalogue = { id = "sqli-catalogue", score = 6 },     -- names of system tables
+  union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends an attacker's query to the site's." },
+  union_bare = { id = "sqli-union-words", score = 4, why = "UNION SELECT without a column list probes for an injection." },
+  tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome makes a condition always or never true." },
+  condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
+  condition_bare = { id = "sqli-condition-start", score = 3, why = "The value begins with AND or OR and a comparison." },
+  open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
+  cast = { id = "sqli-cast", score = 5, why = "Casts a value to a type of PostgreSQL." },
+  logic = { id = "sqli-logic", score = 6, why = "A logical or arithmetic operator joins a value with a database expression." },
+  stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement follows a semicolon." },
+  statement = { id = "sqli-statement", score = 6, why = "The value is a complete SQL statement." },
+  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the shape of a short SQL statement." },
+  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files, runs programs or leaks data." },
+  call_alone = { id = "sqli-function-alone", score = 5, why = "The value is a call that makes a database wait." },
+  subselect = { id = "sqli-subselect", score = 6, why = "A parenthesis holds a SELECT." },
+  clause = { id = "sqli-clause", score = 6, why = "ORDER BY, HAVING, LIMIT or INTO OUTFILE follows a value." },
+  clause_words = { id = "sqli-clause-words", score = 3, why = "The value is an ORDER BY or LIMIT clause with numbers." },
+  case = { id = "sqli-case", score = 6, why = "CASE WHEN asks a database for one bit." },
+  built = { id = "sqli-char", score = 6, why = "A text is built from character codes by SQL functions." },
+  catalogue = { id = "sqli-catalogue", score = 6, why = "Asks the tables in which a database describes itself." },
+  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table or variable in which a database describes itself." },
+  terminator = { id = "sqli-terminator", score = 5, why = "Leaves a string and comments the rest of the query away." },
+  comment = { id = "sqli-comment", score = 4, why = "Comments stand between SQL key words instead of spaces." },
+  fragment = { id = "sqli-fragment", score = 5, why = "Behind a left string the value goes on as well-formed SQL." },
 }
 
--- Kinds: U union, S select, T statement verb, K clause word, L and/or, O comparison, A arithmetic, N number, Q string,
--- B true/false/null, F dangerous function, W other word, C comment, * ( ) , ; . are themselves.
-local WORDS = {
-  union = "U", select = "S", ["and"] = "L", ["or"] = "L", xor = "L", ["not"] = "!", like = "O", rlike = "O", regexp = "O",
-  between = "O", ["in"] = "i", is = "O", ["true"] = "B", ["false"] = "B", null = "B", insert = "T", update = "T",
-  delete = "T", drop = "T", alter = "T", create = "T", truncate = "T", exec = "T", execute = "T", declare = "T",
-  shutdown = "T", waitfor = "T", from = "K", where = "K", having = "K", order = "K", group = "K", by = "K", limit = "K",
-  into = "K", table = "K", database = "K", set = "K", values = "K", delay = "K", outfile = "K", dumpfile = "K",
-  procedure = "K", all = "a", distinct = "a",
-}
-local FUNCTIONS = {
-  sleep = true, benchmark = true, pg_sleep = true, extractvalue = true, updatexml = true, load_file = true, xp_cmdshell = true,
-  randomblob = true, dbms_pipe = true, utl_http = true, exp = true, group_concat = true, ascii = true, substring = true,
-  substr = true, mid = true, ord = true, hex = true, unhex = true, char = true, chr = true, concat = true, concat_ws = true,
-  version = true, database = true, user = true, current_user = true, convert = true, cast = true, count = true, length = true,
-  if_ = true, ["if"] = true, iif = true, row = true, make_set = true, elt = true, floor = true, rand = true, name_const = true,
-}
-local LOUD = {
-  sleep = true, benchmark = true, pg_sleep = true, extractvalue = true, updatexml = true, load_file = true, xp_cmdshell = true,
-  randomblob = true,
-}
-local CATALOGUE = {
-  information_schema = true, sysobjects = true, syscolumns = true, pg_catalog = true, sqlite_master = true, xp_cmdshell = true,
-  all_tables = true, user_tables = true, pg_shadow = true,
-}
+local find, sub, gsub = string.find, string.sub, string.gsub
 
-local find, sub, byte = string.find, string.sub, string.byte
-
--- Reads one token at `at`; returns its kind, its text and where the next one begins.
-local function token(text, at)
-  local head = sub(text, at, at)
-  local _, stop = find(text, "^[%a_@\x80-\xff][%w_@$\x80-\xff]*", at)
-  if stop then
-    local word = sub(text, at, stop)
-    if find(text, "^%s*%(", stop + 1) and FUNCTIONS[word] then return "F", word, stop + 1 end
-    if sub(word, 1, 2) == "@@" or CATALOGUE[word] then return "G", word, stop + 1 end
-    return WORDS[word] or "W", word, stop + 1
-  end
-  _, stop = find(text, "^0x%x+", at)
-  if not stop then _, stop = find(text, "^%d+%.?%d*", at) end
-  if stop then return "N", sub(text, at, stop), stop + 1 end
-  if head == "'" or head == '"' or head == "`" then
-    local close = find(text, head, at + 1, true)
-    return "Q", sub(text, at, close), (close or #text) + 1
-  end
-  if find(text, "^%-%-[%s%-]", at) or sub(text, at) == "--" or head == "#" then
-    local line = find(text, "\n", at, true)
-    return "C", sub(text, at, line), (line or #text) + 1
-  end
-  if sub(text, at, at + 1) == "/*" then
-    local _, close = find(text, "*/", at + 2, true)
-    return "C", sub(text, at, close), (close or #text) + 1
-  end
-  _, stop = find(text, "^[=<>!:]+", at)
-  if stop then return "O", sub(text, at, stop), stop + 1 end
-  if find(text, "^||", at) or find(text, "^&&", at) then return "L", sub(text, at, at + 1), at + 2 end
-  if find(head, "[-+/%%^|&~]") then return "A", head, at + 1 end
-  if find(head, "[*(),;.]") then return head, head, at + 1 end
-  return "?", head, at + 1
+local function note(reading, report, rule, at)
+  local first = at or 1
+  report(rule, lexer.slice(reading, first, first + 12))
 end
 
--- Returns the kinds as one string and the texts; comments between words are white space, as databases read them.
-local function lex(text, at)
-  local kinds, texts = {}, {}
-  while at <= #text and #kinds < TOKENS_MAX do
-    local blank = find(text, "[^%s]", at)
-    if not blank then break end
-    local kind, value, after = token(text, blank)
-    local is_inner_comment = kind == "C" and after <= #text and sub(value, 1, 2) == "/*"
-    if not is_inner_comment then
-      kinds[#kinds + 1], texts[#texts + 1] = kind, value
+-- Rules that hold wherever the value lands.
+local function judge_anywhere(reading, report, is_anchored)
+  local kinds = reading.kinds
+  if find(kinds, "U", 1, true) then
+    local at, is_certain = grammar.union(reading, is_anchored)
+    if at then note(reading, report, is_certain and RULES.union or RULES.union_bare, at) end
+  end
+  if find(kinds, "S", 1, true) then
+    local at = grammar.subselect(kinds)
+    if at then note(reading, report, RULES.subselect, at) end
+  end
+  if find(kinds, "C", 1, true) then
+    local at = grammar.case(kinds)
+    if at then note(reading, report, RULES.case, at) end
+  end
+  if find(kinds, "T", 1, true) then
+    local at = grammar.waitfor(reading)
+    if at then note(reading, report, RULES.call, at) end
+  end
+  if find(kinds, "f%(+[1s]") and grammar.choice(kinds) then note(reading, report, RULES.logic) end
+  if find(kinds, "l", 1, true) then
+    local at, is_joined = grammar.loud_call(reading)
+    if at then note(reading, report, is_joined and RULES.call or RULES.call_alone, at) end
+  end
+  if find(kinds, "f%(1") then
+    local at = grammar.built_text(kinds)
+    if at then note(reading, report, RULES.built, at) end
+  end
+  local at, is_certain = grammar.catalogue(reading)
+  if at then
+    note(reading, report, is_certain and find(kinds, "[SF&=(]") and RULES.catalogue or RULES.catalogue_name, at)
+  end
+end
+
+local function judge_statements(reading, report)
+  local kinds = reading.kinds
+  local at = find(kinds, ";", 1, true)
+  while at do
+    local is_statement, is_certain = grammar.statement(reading, at + 1)
+    if is_statement then return note(reading, report, is_certain and RULES.stacked or RULES.statement_words, at) end
+    at = find(kinds, ";", at + 1, true)
+  end
+end
+
+local function judge_logic(reading, report, is_left)
+  local kinds = reading.kinds
+  local flat = gsub(kinds, "[()]", "")
+  local at = find(kinds, "[&WH]") and grammar.tautology(flat)
+  if at then note(reading, report, RULES.tautology, find(kinds, "[&WH]")) end
+  if find(kinds, "^[+]*[1svnw]?%)*&") and (is_left or grammar.is_well_formed(kinds)) then
+    if grammar.condition(flat) and (is_left or find(kinds, "^[1s]")) then note(reading, report, RULES.condition) end
+    if grammar.logic_call(kinds) then note(reading, report, RULES.logic) end
+  end
+  at = find(kinds, "[OHLWIk]") and grammar.clause(reading, is_left)
+  if at then
+    local _, is_certain = grammar.clause(reading, is_left)
+    note(reading, report, is_certain and RULES.clause or RULES.clause_words, at)
+  end
+end
+
+-- The value behind its first quote, as it continues a query that opened the string.
+local function judge_left(text, quote_at, report)
+  local reading = lexer.read(text, quote_at + 1, TOKENS_MAX)
+  local kinds = reading.kinds
+  if not find(kinds, "^[&=+*),;cUOHLWIF!SPTn]") and not find(kinds, "^%(+[Sfl]") then return end
+  local prefix = sub(text, 1, quote_at - 1)
+  local is_statement, is_certain = grammar.statement(reading, 1)
+  if is_statement then note(reading, report, is_certain and RULES.stacked or RULES.statement_words) end
+  judge_anywhere(reading, report, true)
+  judge_statements(reading, report)
+  judge_logic(reading, report, true)
+  if grammar.terminator(reading, prefix) then note(reading, report, RULES.terminator) end
+  local is_tight = not find(prefix, "%s") and (not reading.open or not find(reading.words[#reading.words], "%s%S*%s"))
+  if is_tight and grammar.short_logic(kinds) and not find(kinds, "[1sw][1w]") then note(reading, report, RULES.logic) end
+  local is_closed = reading.open or find(kinds, "c$")
+  if is_tight and is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and (find(kinds, "[&=(]") or find(kinds, "^[+&=]w;?c$") or find(kinds, "^+w[w;]?c$")) then
+    note(reading, report, RULES.fragment)
+  end
+end
+
+-- What a value that lands outside quotes begins with.
+local function judge_start(reading, report)
+  local kinds, texts = reading.kinds, reading.words
+  if find(kinds, "^[(+]*[1s]?%)*&[+!(]*[1vns]%)*;?c") then note(reading, report, RULES.logic) end
+  if find(kinds, "^[1sw]?&!*w=w;?c?$") then
+    local at = find(kinds, "w=w", 1, true)
+    if texts[at] == texts[at + 2] then note(reading, report, RULES.logic, at) end
+  elseif find(kinds, "^&!*w!?=+!*[(+]*[sfl1S]") or find(kinds, "^&[1n]$") then
+    note(reading, report, RULES.condition_bare)
+  end
+  if find(kinds, "^[fl]%($") and find(reading.text, "^%s*[%w_]+%s*%(%s*$") then note(reading, report, RULES.open_call) end
+end
+
+local function judge_bare(text, value, report)
+  local reading = lexer.read(text, 1, TOKENS_MAX)
+  local kinds = reading.kinds
+  local is_anchored = find(kinds, "^[+]*[1svn)]+U") ~= nil or find(kinds, "^U") ~= nil
+  judge_anywhere(reading, report, is_anchored)
+  judge_statements(reading, report)
+  judge_logic(reading, report, false)
+  local is_statement, is_certain = grammar.statement(reading, 1)
+  if is_statement and find(kinds, "^[ST]") and value.name ~= "referer" then
+    local has_sense = is_certain and (find(kinds, "[flvC;c]") or find(kinds, "^[^S]") or find(kinds, "^S[^F]*[+&=(]"))
+    note(reading, report, has_sense and RULES.statement or RULES.statement_words)
+  end
+  judge_start(reading, report)
+  if find(kinds, "^1%)+;?c$") then note(reading, report, RULES.terminator) end
+  if find(kinds, "[USF&TOW]") and (reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")) then
+    note(reading, report, RULES.comment)
+  end
+  return reading
+end
+
+local function read(text, value, report)
+  local cast = find(text, "['\")]::%s*%l")
+  if cast then report(RULES.cast, sub(text, cast, cast + 40)) end
+  local bare = judge_bare(text, value, report)
+  local single = find(text, "'", 1, true)
+  if single then judge_left(text, single, report) end
+  local double = find(text, '"', 1, true)
+  if double then judge_left(text, double, report) end
+  return bare
+end
+
+local ANCHORS = { "union", "select", "waitfor", "sleep(", "benchmark(", "' or", "' and", "xp_cmdshell" }
+
+-- Attacks behind more tokens than are read from the start.
+local function judge_tail(text, from, report)
+  for _, anchor in ipairs(ANCHORS) do
+    local at = find(text, anchor, from, true)
+    if at then
+      local reading = lexer.read(text, at, ANCHOR_TOKENS)
+      judge_anywhere(reading, report, false)
+      if find(anchor, "'", 1, true) then judge_logic(lexer.read(text, at + 1, ANCHOR_TOKENS), report, true) end
     end
-    at = after
-  end
-  return table.concat(kinds), texts
-end
-
-local function words_at(texts, at, ...)
-  for offset, wanted in ipairs({ ... }) do
-    if texts[at + offset - 1] ~= wanted then return false end
-  end
-  return true
-end
-
-local function is_union(kinds)
-  local at = find(kinds, "U[a(]*S")
-  if not at then return false end
-  local rest = string.match(kinds, "U[a(]*S(.*)$")
-  return find(rest, "^a?[*NQBFG(]") ~= nil or find(rest, "^a?W[,.C]") ~= nil or find(rest, "^a?WK") ~= nil
-    or find(rest, "^a?W?$") and find(kinds, "^[NQ)A]") ~= nil
-end
-
-local STACKED = {
-  drop = { "table", "database", "user", "view", "procedure", "index" }, delete = { "from" }, insert = { "into" },
-  truncate = { "table" }, alter = { "table", "user", "database" }, create = { "table", "user", "database", "function" },
-  waitfor = { "delay", "time" },
-}
-
-local function is_stacked(kinds, texts)
-  local at = 1
-  while true do
-    at = find(kinds, ";[TS]", at)
-    if not at then return false end
-    local verb, follows = texts[at + 1], texts[at + 2]
-    if verb == "shutdown" and (not follows or find(kinds, "^[C;]", at + 2)) then return true end
-    if (verb == "exec" or verb == "execute") and follows and find(follows, "^x?[sp]*p_") then return true end
-    if verb == "declare" and follows and sub(follows, 1, 1) == "@" then return true end
-    if verb == "select" and find(kinds, "^[*NQBFG(]", at + 2) then return true end
-    if verb == "update" and find(kinds, "^WK", at + 2) and texts[at + 3] == "set" then return true end
-    for _, object in ipairs(STACKED[verb] or {}) do
-      if follows == object then return true end
-    end
-    at = at + 1
   end
 end
 
--- `kinds` without parentheses, so that "1) or (1=1" reads like "1 or 1=1".
-local function is_tautology(kinds, flat, is_left)
-  if find(flat, "L!*[NQB]O+[NQB]") or find(flat, "L!*A?N[OA]+A?N") or find(flat, "L!*Q[OA]+Q") then return true end
-  if not is_left then
-    return find(flat, "^[NQ]L!*[NB]C") ~= nil or find(flat, "^A?N[L|A]+F") ~= nil
-  end
-  return find(flat, "^[NB]?L!*[NQBW]O+[NQBWF]") ~= nil or find(flat, "^L!*[NB]C?$") ~= nil or find(flat, "^L!*Q$") ~= nil
-    or find(flat, "^O+[NQ]C?$") ~= nil or find(flat, "^[LA]+[FS]") ~= nil or find(kinds, "^%)*L!*%(*[NQB]") ~= nil
+local function gate(value)
+  local text = value.text
+  return #text > 2 and find(text, "[^%w_.%-]") ~= nil or CATALOGUE[text] ~= nil
 end
 
-local function has_call(kinds, texts, is_left)
-  for at = 1, #texts do
-    if sub(kinds, at, at) == "F" then
-      if LOUD[texts[at]] and not (at == 1 and not is_left)
-        and (find(kinds, "^%([NQG][),]", at + 1) or find(kinds, "^%([FSA(]", at + 1)) then
-        return true
-      end
-      if at > 1 and find(sub(kinds, at - 1, at - 1), "[LO]") and find(kinds, "^%([NQGFSWB(]", at + 1)
-        and find(kinds, "[LO]F%(.-%)[OA]+[NQF]") then
-        return true
-      end
-    elseif words_at(texts, at, "waitfor", "delay") and sub(kinds, at + 2, at + 2) == "Q" then
-      return true
-    end
-  end
-  return false
-end
-
-local function is_subselect(kinds)
-  return find(kinds, "%(S[aW*NQF(),.GB]*K[WG%.Q]+%)") ~= nil or find(kinds, "%(S[aW*NQF(),.GB]*K[WG][%.W]*[KC]") ~= nil
-    or find(kinds, "%(S[FG]") ~= nil
-end
-
-local function is_clause(kinds, texts, is_left)
-  if not is_left and not find(kinds, "^A?[NQ]%)*K") then return false end
-  for at = 1, #texts do
-    local from_start = find(kinds, "^[NQA)]*K") and true or false
-    if from_start and (words_at(texts, at, "order", "by") or words_at(texts, at, "group", "by"))
-      and find(kinds, "^[NF(]", at + 2) then
-      return true
-    end
-    if texts[at] == "having" and find(kinds, "^[NQ]O", at + 1) then return true end
-    if texts[at] == "into" and (texts[at + 1] == "outfile" or texts[at + 1] == "dumpfile") then return true end
-    if texts[at] == "procedure" and texts[at + 1] == "analyse" then return true end
-  end
-  return false
-end
-
--- Judges one reading. `is_left`: the reading began by leaving a string, at byte `start`.
-local function judge(text, start, is_left, found)
-  local kinds, texts = lex(text, start)
-  if #kinds < 2 and not (is_left and kinds == "C") then return end
-  local function note(rule) found[rule.id] = rule end
-  local flat = string.gsub(kinds, "[()]", "")
-  if find(kinds, "U", 1, true) and is_union(kinds) then note(RULES.union) end
-  if find(kinds, "[LO]") and is_tautology(kinds, flat, is_left) then note(RULES.tautology) end
-  if find(kinds, ";", 1, true) and is_stacked(kinds, texts) then note(RULES.stacked) end
-  if find(kinds, "[FT]") and has_call(kinds, texts, is_left) then note(RULES.call) end
-  if find(kinds, "S", 1, true) and is_subselect(kinds) then note(RULES.subselect) end
-  if find(kinds, "K", 1, true) and is_clause(kinds, texts, is_left) then note(RULES.clause) end
-  if find(kinds, "G", 1, true) and find(kinds, "[SKF(LO]") then note(RULES.catalogue) end
-  if is_left and find(kinds, "^%)*;?C$") and not find(sub(text, 1, start - 2), "%s") then note(RULES.terminator) end
-end
-
-local QUOTES = { "'", '"' }
-
-local function read(text, found)
-  judge(text, 1, false, found)
-  for _, quote in ipairs(QUOTES) do
-    local at = find(text, quote, 1, true)
-    if at then judge(text, at + 1, true, found) end
+local function judge(value, report)
+  local text = value.text
+  if find(text, "\xa0", 1, true) then text = gsub(text, "(%f[\xa0][^\x80-\xbf\xc2-\xf4])\xa0", "%1 ") end
+  local reading = read(text, value, report)
+  if reading.stop <= #text then judge_tail(text, reading.stop, report) end
+  -- Spaces that were encoded once more, or as in a form where none is.
+  if find(text, "%a%+") and not find(text, " ", 1, true) then read((gsub(text, "%+", " ")), value, report) end
+  -- Filters that cut comments out join what they separated.
+  if reading.inner > 0 then
+    read((gsub(text, "/%*[^*]*%*/", "")), value, report)
   end
 end
 
--- Returns the rules that object to a decoded, lower-case value.
-function sqli.value(text)
-  local found, result = {}, {}
-  if not find(text, "[%s'\"(;/=|&*-]") or #text < 3 then return result end
-  read(text, found)
-  -- MySQL runs what stands in /*! */, and filters that only cut comments out join what they separated.
-  if find(text, "/*", 1, true) then
-    read((string.gsub(text, "/%*!%d*(.-)%*/", " %1 ")), found)
-    read((string.gsub(text, "/%*.-%*/", "")), found)
-  end
-  for _, rule in pairs(found) do result[#result + 1] = rule end
-  table.sort(result, function(a, b) return a.id < b.id end)
-  return result
-end
-
-return sqli
+return { group = "sqli", rules = RULES, gate = gate, judge = judge }
