@@ -3,15 +3,16 @@ local html = {}
 
 local byte, find, match, sub = string.byte, string.find, string.match, string.sub
 
-local TAGS_MAX = 1500
+local TAGS_MAX = 500
 local ATTRIBUTES_MAX = 40
 
+-- A tag ends at ">" or where the next one begins, so that no byte outside of quotes is read for two tags.
 -- Reads one attribute at `at`: name, value (nil without "=") and where the next one begins; nil at the end of the tag.
 -- `unclosed` remembers which quotes do not occur any more, so that a hostile text is searched once.
 local function read_attribute(text, at, unclosed)
   at = find(text, "[^%s%c/\"'`,;]", at)
-  if not at or byte(text, at) == 62 then return nil end
-  local _, stop = find(text, "^=?[^%s%c=/>\"'`]*", at)
+  if not at or byte(text, at) == 62 or byte(text, at) == 60 then return nil end
+  local _, stop = find(text, "^=?[^%s%c=/<>\"'`]*", at)
   local name = sub(text, at, stop)
   local _, equals = find(text, "^[%s%c/]*=[%s%c]*", stop + 1)
   if not equals then return name, nil, math.max(stop, at) + 1 end
@@ -21,7 +22,7 @@ local function read_attribute(text, at, unclosed)
     if close then return name, sub(text, equals + 2, close - 1), close + 1 end
     unclosed[quote] = true
   end
-  local _, last = find(text, "^[^%s%c>]*", equals + 1)
+  local _, last = find(text, "^<?[^%s%c<>]*", equals + 1)
   return name, sub(text, equals + (quote and 2 or 1), last), last + 1
 end
 
@@ -37,7 +38,8 @@ local function attributes(text, at, unclosed)
   return list
 end
 
--- Calls visit(name, attributes, at, is_closing) for every tag; `at` is the byte of its "<".
+-- Calls visit(name, attributes, at, is_closing) for each tag; `at` is the byte of its "<". Returns where reading stopped, if
+-- there are too many tags.
 function html.each_tag(text, visit)
   local unclosed, count = {}, 0
   local at = find(text, "<", 1, true)
@@ -75,19 +77,16 @@ function html.is_event(name)
   return EVENTS[name] == true
 end
 
-local HANDLERS_MAX = 1500
+local HANDLERS_MAX = 300
 
 -- Calls visit(event, before, code) for whatever looks like on<event>=<code>, inside or outside of a tag. `before` is the
 -- character in front.
 function html.each_handler(text, visit)
   local count = 0
-  for equals in string.gmatch(text, "[%a%s%c/]()=") do
+  for at, event, after in string.gmatch(text, "()%f[%a]on(%a+)[%s%c/]*=()") do
     count = count + 1
     if count > HANDLERS_MAX then return end
-    local from = math.max(1, equals - 32)
-    local before, event = match(sub(text, from, equals - 1), "(.?)%f[%a]on(%a+)[%s%c/]*$")
-    if not event then before, event = match(sub(text, from, equals - 1), "(%a)on(%a+)$") end
-    if event then visit(event, before, sub(text, equals + 1, equals + 120)) end
+    if html.is_event(event) then visit(event, at > 1 and sub(text, at - 1, at - 1) or "", sub(text, after, after + 120)) end
   end
 end
 

@@ -30,34 +30,106 @@ function script.is_code_url(url)
   return false
 end
 
--- trigger: plain text that must occur; pattern: what must stand there; rule: name of the rule.
 local CALL_ARGUMENT = "%s*%(?%s*[%d'\"`/%[{)!+$~-]"
+
+-- For each plain text that must occur, what may stand there and which rule that proves.
 local SHAPES = {
-  { "alert", "alert%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "alert", "alert%s?%(+%s*%a+[%.(%[]", "sink" },
-  { "confirm", "confirm%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "confirm", "confirm%s?%(+%s*%a+[%.(%[]", "sink" },
-  { "prompt", "prompt%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "prompt", "prompt%s?%(+%s*%a+[%.(%[]", "sink" },
-  { "alert", "[=(,{;:]%s*alert%s*[;,)}]", "sink" }, { "alert", "alert%.[cab][api][lpn]", "sink" }, { "prompt", "prompt%.[cab][api][lpn]", "sink" },
-  { "confirm", "confirm%.[cab][api][lpn]", "sink" },
-  { "eval", "%f[%w]eval%)?%s*[(`]", "evaluate" }, { "eval", "%f[%w]eval%.call", "evaluate" }, { "execscript", "execscript%s*%(", "evaluate" },
-  { "settimeout", "settimeout%s*[(`]%s*['\"`%[]", "evaluate" }, { "setinterval", "setinterval%s*[(`]%s*['\"`%[]", "evaluate" },
-  { "function", "%f[%w]function%s*[(`]%s*['\"`/]", "evaluate" }, { "import", "%f[%w]import%s*%(%s*['\"`/]", "evaluate" },
-  { "fromcharcode", "fromcharcode", "hidden" }, { "atob", "%f[%w]atob['\"%]]*%s*[(`]", "hidden" }, { ".source", "/[%.%[]['\"]?source", "hidden" },
-  { "\\u{", "\\u{%x+}", "hidden" }, { "unescape", "unescape%s*%(%s*['\"`%%%a]", "hidden" },
-  { "tostring", "%d%.?%.tostring%(%d", "hidden" },
-  { "constructor", "constructor%s*[(`%[]", "constructor" }, { "constructor", "constructor%.constructor", "constructor" },
-  { "constructor", "%[%s*['\"`]constructor", "constructor" }, { "constructor", "constructor%.prototype", "constructor" },
-  { "constructor", "[%]'\")}]%.constructor", "constructor" },
-  { "document", "document%s*%.%s*cookie", "document" }, { "document", "document%s*%.%s*write", "document" },
-  { "document", "document%s*%.%s*domain", "document" }, { "document", "document%s*%.%s*location", "document" },
-  { "document", "document%[%s*['\"`]", "document" }, { "document", "document%s*%.%s*createelement%s*%(", "document" },
-  { "document", "document%.body%.", "document" }, { "document", "document%.getelement", "document" }, { "document", "with%s*%(+document", "document" },
-  { "innerhtml", "innerhtml%s*=", "document" }, { "outerhtml", "outerhtml%s*=", "document" }, { "localstorage", "localstorage[%.%[]", "document" },
-  { "location", "location%s*=%s*['\"`]%s*[jh/]", "document" }, { "location", "location%s*=%s*[nalw][atoi][mocn][eabhd]", "document" },
-  { "location", "location%.[hra][reas][efps][fhli%(]", "document" }, { "navigation", "navigation%.navigate", "document" },
-  { "window", "window%.[noe][apv][mea][enl]", "document" }, { "import", "importscripts%s*%(", "document" },
-  { "xmlhttprequest", "new%s+xmlhttprequest", "document" }, { "fetch", "%f[%w]fetch%s*[(`]%s*['\"`]", "document" },
-  { "reflect", "%f[%w]reflect%.%a+[%.(`]", "hidden" }, { "throw", "throw%s*['\"%d/`{o]", "throw" },
-  { "__proto__", "__proto__%s*[%.%[=]", "constructor" }, { "${", "`%s*%$%{", "hidden" },
+  { "alert", {
+    { "alert%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "alert%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "[=(,{;:]%s*alert%s*[;,)}]", "sink" }, { "alert%.[cab][api][lpn]", "sink" },
+  } },
+  { "confirm", {
+    { "confirm%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "confirm%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "confirm%.[cab][api][lpn]", "sink" },
+  } },
+  { "prompt", {
+    { "prompt%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "prompt%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "prompt%.[cab][api][lpn]", "sink" },
+  } },
+  { "eval", {
+    { "%f[%w]eval%)?%s*[(`]", "evaluate" }, { "%f[%w]eval%.call", "evaluate" },
+  } },
+  { "execscript", {
+    { "execscript%s*%(", "evaluate" },
+  } },
+  { "settimeout", {
+    { "settimeout%s*[(`]%s*['\"`%[]", "evaluate" },
+  } },
+  { "setinterval", {
+    { "setinterval%s*[(`]%s*['\"`%[]", "evaluate" },
+  } },
+  { "function", {
+    { "%f[%w]function%s*[(`]%s*['\"`/]", "evaluate" },
+  } },
+  { "import", {
+    { "%f[%w]import%s*%(%s*['\"`/]", "evaluate" }, { "importscripts%s*%(", "document" },
+  } },
+  { "fromcharcode", {
+    { "fromcharcode", "hidden" },
+  } },
+  { "atob", {
+    { "%f[%w]atob['\"%]]*%s*[(`]", "hidden" },
+  } },
+  { ".source", {
+    { "/[%.%[]['\"]?source", "hidden" },
+  } },
+  { "\\u{", {
+    { "\\u{%x+}", "hidden" },
+  } },
+  { "unescape", {
+    { "unescape%s*%(%s*['\"`%%%a]", "hidden" },
+  } },
+  { "tostring", {
+    { "%d%.?%.tostring%(%d", "hidden" },
+  } },
+  { "constructor", {
+    { "constructor%s*[(`%[]", "constructor" }, { "constructor%.constructor", "constructor" },
+    { "%[%s*['\"`]constructor", "constructor" }, { "constructor%.prototype", "constructor" },
+    { "[%]'\")}]%.constructor", "constructor" },
+  } },
+  { "document", {
+    { "document%s*%.%s*cookie", "document" }, { "document%s*%.%s*write", "document" },
+    { "document%s*%.%s*domain", "document" }, { "document%s*%.%s*location", "document" },
+    { "document%[%s*['\"`]", "document" }, { "document%s*%.%s*createelement%s*%(", "document" },
+    { "document%.body%.", "document" }, { "document%.getelement", "document" }, { "with%s*%(+document", "document" },
+  } },
+  { "innerhtml", {
+    { "innerhtml%s*=", "document" },
+  } },
+  { "outerhtml", {
+    { "outerhtml%s*=", "document" },
+  } },
+  { "localstorage", {
+    { "localstorage[%.%[]", "document" },
+  } },
+  { "location", {
+    { "location%s*=%s*['\"`]%s*[jh/]", "document" }, { "location%s*=%s*[nalw][atoi][mocn][eabhd]", "document" },
+    { "location%.[hra][reas][efps][fhli%(]", "document" },
+  } },
+  { "navigation", {
+    { "navigation%.navigate", "document" },
+  } },
+  { "window", {
+    { "window%.[noe][apv][mea][enl]", "document" },
+  } },
+  { "xmlhttprequest", {
+    { "new%s+xmlhttprequest", "document" },
+  } },
+  { "fetch", {
+    { "%f[%w]fetch%s*[(`]%s*['\"`]", "document" },
+  } },
+  { "reflect", {
+    { "%f[%w]reflect%.%a+[%.(`]", "hidden" },
+  } },
+  { "throw", {
+    { "throw%s*['\"%d/`{o]", "throw" },
+  } },
+  { "__proto__", {
+    { "__proto__%s*[%.%[=]", "constructor" },
+  } },
+  { "${", {
+    { "`%s*%$%{", "hidden" },
+  } },
 }
 
 -- Comments inside code are white space.
@@ -66,60 +138,100 @@ local function without_comments(text)
   return (gsub(text, "/%*[^*]*%*/", ""))
 end
 
+local OCCURRENCES_MAX = 30
+local WINDOW = 160
+
+-- Calls visit(window) with the text around each occurrence of `trigger`, until it returns something; returns that.
+local function around(text, trigger, before, visit)
+  local at = find(text, trigger, 1, true)
+  for _ = 1, OCCURRENCES_MAX do
+    if not at then return nil end
+    local result = visit(sub(text, math.max(1, at - before), at + WINDOW))
+    if result then return result end
+    at = find(text, trigger, at + #trigger, true)
+  end
+  return nil
+end
+
 -- A member of the global object by a computed name, then called: top["al"+"ert"](1).
 local GLOBALS = { "window", "self", "top", "parent", "frames", "globalthis", "this", "opener", "document", "content" }
-function script.computed_call(text)
-  if not find(text, "]", 1, true) then return nil end
+local function computed_call(text)
+  if not find(text, "[", 1, true) or not find(text, "]", 1, true) then return nil end
   for _, name in ipairs(GLOBALS) do
-    local at = find(text, name, 1, true)
-    local from, stop = find(text, "%f[%w]" .. name .. "%s*%??%.?%s*%[", at or #text + 1)
-    if from and (find(text, "][%s)]*%??%.?[(`]", stop) or find(text, "^%s*['\"`][^'\"`]*['\"`]%s*[+%]]%s*['\"`=]", stop + 1)) then
-      return sub(text, from, from + 60)
-    end
+    local found = find(text, name, 1, true) and around(text, name, 1, function(window)
+      local from, stop = find(window, "^.?%f[%w]" .. name .. "%s*%??%.?%s*%[")
+      if not from then return nil end
+      local is_called = find(window, "][%s)]*%??%.?[(`]", stop)
+      if is_called or find(window, "^%s*['\"`][^'\"`]*['\"`]%s*[+%]]%s*['\"`=]", stop + 1) then return sub(window, 1, 60) end
+      return nil
+    end)
+    if found then return found end
   end
-  return match(text, "%[%]%s*%[['\"(!+][^%]]*%]") or match(text, "%[%]%.%a+%.%a+`?") or match(text, "%[%]%.%a+%(%a+")
+  return around(text, "[]", 0, function(window)
+    return match(window, "^%[%]%s*%[['\"(!+][^%]]*%]") or match(window, "^%[%]%.%a+%.%a+`?") or match(window, "^%[%]%.%a+%(%a+")
+  end)
 end
 
 -- Code without letters: names are spelt with ![], +[] and {}.
-function script.punctuation_code(text)
-  if not find(text, "[]", 1, true) then return nil end
+local function punctuation_code(text)
+  if not find(text, "![]", 1, true) then return nil end
   local _, count = gsub(sub(text, 1, 2000), "[!+%s%[(]%[%]", "")
-  if count >= 4 and find(text, "![]", 1, true) then return sub(text, 1, 60) end
-  return nil
+  return count >= 4 and sub(text, 1, 60) or nil
 end
 
 -- A quote that closes a string, an operator, then a call: '-alert(1)-', ");go()//.
-function script.left_string(text)
-  local at = find(text, "['\"`]%s*[)}%]]*%s*[;,]?[-+*/%%^&|<>=?:;,]+%s?[!~+(-]*[%a_$][%w_$.]*[(`]")
-  if not at then return nil end
-  local rest = sub(text, at, at + 200)
-  if find(rest, "[-+*/%^&|;,<>=]%s*[%[({]*['\"`][%s%w]*$") or find(rest, "//[%s%w'\"]*$") or find(rest, "<!%-%-") or find(rest, "^['\"`][-+*/^;]%a+[(`]%s*['\"%d`)]") then
-    return sub(rest, 1, 60)
+local LEFT_CALL = "^.%s*[)}%]]*%s*[;,]?[-+*/%%^&|<>=?:;,]+%s?[!~+(-]*[%a_$][%w_$.]*[(`]"
+local QUOTES = { "'", '"', "`" }
+local function left_string(text)
+  for _, quote in ipairs(QUOTES) do
+    local found = find(text, quote, 1, true) and around(text, quote, 0, function(rest)
+      if not find(rest, LEFT_CALL) then return nil end
+      local is_closed = find(rest, "[-+*/%^&|;,<>=]%s*[%[({]*['\"`][%s%w]*$") or find(rest, "//[%s%w'\"]*$")
+        or find(rest, "<!%-%-") or find(rest, "^['\"`][-+*/^;]%a+[(`]%s*['\"%d`)]")
+      return is_closed and sub(rest, 1, 60)
+    end)
+    if found then return found end
   end
   return nil
+end
+
+local function judge_shape(text, trigger, shapes, visit)
+  local seen = {}
+  around(text, trigger, 12, function(window)
+    for index, shape in ipairs(shapes) do
+      local from = not seen[index] and find(window, shape[1])
+      if from then
+        seen[index] = true
+        visit(shape[2], sub(window, from, from + 60))
+      end
+    end
+  end)
 end
 
 -- Calls visit(rule, matched) for each rule that finds its shape.
 function script.each_shape(text, visit)
   text = without_comments(text)
-  local seen = {}
   for _, shape in ipairs(SHAPES) do
-    local trigger, pattern, rule = shape[1], shape[2], shape[3]
-    if not seen[rule] then
-      local at = find(text, trigger, 1, true)
-      local from = at and find(text, pattern, math.max(1, at - 12))
-      if from then
-        seen[rule] = true
-        visit(rule, sub(text, from, from + 60))
-      end
-    end
+    if find(text, shape[1], 1, true) then judge_shape(text, shape[1], shape[2], visit) end
   end
-  local computed = script.computed_call(text)
+  local computed = computed_call(text)
   if computed then visit("computed", computed) end
-  local bare = script.punctuation_code(text)
+  local bare = punctuation_code(text)
   if bare then visit("punctuation", bare) end
-  local left = script.left_string(text)
+  local left = left_string(text)
   if left then visit("left", left) end
+end
+
+-- The first address with a scheme of script in the middle of a text that passes something to it.
+function script.embedded_url(text)
+  for _, scheme in ipairs({ "javascript", "vbscript" }) do
+    local found = around(text, scheme, 2, function(window)
+      local url = match(window, "^%w?[='\"(,:%s]%s?(%a+script%s*:[^'\"]*)")
+      return url and script.is_code_url(url) and find(url, "[(`=]") and sub(url, 1, 60)
+    end)
+    if found then return found end
+  end
+  return nil
 end
 
 return script

@@ -8,6 +8,9 @@ local words = require("rules.sql_words")
 
 local lexer = {}
 
+local ESCAPES_MAX = 500
+local WORD_BYTES_MAX = 100
+
 local byte, find, sub = string.byte, string.find, string.sub
 local KIND, LOUD, FUNCTION = words.KIND, words.LOUD, words.FUNCTION
 
@@ -30,11 +33,12 @@ end
 
 local function read_word(text, at)
   local _, stop = find(text, "^[%w_$\x80-\xff]+", at)
-  while true do
+  while stop - at <= WORD_BYTES_MAX do
     local _, dotted = find(text, "^%.+[%a_`\x80-\xff][%w_$`\x80-\xff]*", stop + 1)
     if not dotted then break end
     stop = dotted
   end
+  if stop - at > WORD_BYTES_MAX then return "w", stop end
   local word = sub(text, at, stop)
   return word_kind(word, find(text, "^%s*%(", stop + 1) ~= nil), stop
 end
@@ -53,12 +57,9 @@ end
 -- A doubled or escaped quote belongs to the string. A string without an end is one that the query closes.
 local function read_string(text, at, reading)
   local quote, from = sub(text, at, at), at + 1
-  while true do
+  for _ = 1, ESCAPES_MAX do
     local close = find(text, quote, from, true)
-    if not close then
-      reading.open = true
-      return "s", #text
-    end
+    if not close then break end
     if byte(text, close + 1) == byte(quote) and close > at + 1 then
       from = close + 2
     elseif byte(text, close - 1) == 92 and close - 1 > at then
@@ -67,6 +68,8 @@ local function read_string(text, at, reading)
       return "s", close
     end
   end
+  reading.open = true
+  return "s", #text
 end
 
 local function read_line_comment(text, at)
@@ -170,8 +173,9 @@ for char, reader in pairs({
 -- Reads at most `limit` tokens from byte `at` on.
 function lexer.read(text, at, limit)
   local reading = { text = text, open = false, hidden = 0, inner = 0 }
-  local kinds, texts, starts, count = {}, {}, {}, 0
-  while count < limit do
+  local kinds, texts, starts, count, steps = {}, {}, {}, 0, 0
+  while count < limit and steps < 2 * limit do
+    steps = steps + 1
     at = find(text, "[^%s\1-\31]", at)
     if not at then break end
     local kind, stop = READERS[byte(text, at)](text, at, reading)

@@ -154,7 +154,7 @@ local function judge_bare(text, value, report)
 end
 
 local function read(text, value, report)
-  local cast = find(text, "['\")]::%s*%l")
+  local cast = find(text, "::", 1, true) and find(text, "['\")]::%s*%l")
   if cast then report(RULES.cast, sub(text, cast, cast + 40)) end
   local bare = judge_bare(text, value, report)
   local single = find(text, "'", 1, true)

@@ -20,6 +20,7 @@ local RULES = {
   legacy = { id = "xss-legacy", score = 6, why = "An element or attribute of old browsers that runs code." },
   form = { id = "xss-form", score = 5, why = "Brings a form of its own or redirects the page's form." },
   input = { id = "xss-input", score = 3, why = "Brings an input field." },
+  page = { id = "xss-page", score = 3, why = "Brings the elements that only a whole page has." },
   image = { id = "xss-image", score = 3, why = "An image or media element without a proper address." },
   closing = { id = "xss-closing", score = 6, why = "Closes an element of the page that holds plain text or script." },
   breakout = { id = "xss-breakout", score = 4, why = "Closes a quoted attribute and its tag." },
@@ -55,10 +56,13 @@ local LEGACY = set("bgsound layer ilayer xml isindex keygen event-source import 
   .. "?xml:namespace listing plaintext multicol")
 local FORMS = set("input button select textarea option keygen dialog details")
 local MEDIA = set("img image video audio source picture track input bgsound body table td")
+local PAGE = set("html head body")
 local RAW_TEXT = set("script title textarea style noscript xmp noembed noframes template iframe plaintext")
 local LEGACY_ATTRIBUTES = set("dynsrc lowsrc fscommand seeksegmenttime datasrc datafld dataformatas allowscriptaccess")
 local ADDRESSES = set("href src action formaction data xlink:href to from by values background poster code codebase classid content "
   .. "manifest longdesc usemap profile cite archive dynsrc lowsrc folder style value url link ping icon srcset dataurl movie")
+
+local STYLE_BYTES_MAX = 4000
 
 -- CSS without its comments and escapes, as browsers read it.
 local function plain_css(text)
@@ -76,10 +80,12 @@ local function runs_in_style(css)
     or find(css, "-o-link", 1, true)
 end
 
+local EVENT_BYTES_MAX = 50
+
 local function judge_attributes(name, attributes, report)
   for _, attribute in ipairs(attributes) do
     local key, content = attribute.name, attribute.value
-    local event = match(key, "%f[%a]on(%a+)$")
+    local event = match(sub(key, -EVENT_BYTES_MAX), "%f[%a]on(%a+)$")
     if event and #event > 2 and content then report(RULES.handler, name .. " " .. key .. "=" .. content) end
     if LEGACY_ATTRIBUTES[key] then report(RULES.legacy, name .. " " .. key) end
     if key == "srcdoc" then report(RULES.frame, name .. " srcdoc") end
@@ -87,9 +93,9 @@ local function judge_attributes(name, attributes, report)
     if content then
       if script.is_code_url(content) then report(RULES.address, name .. " " .. key .. "=" .. content) end
       if key == "style" then
-        local css = plain_css(content)
+        local css = plain_css(sub(content, 1, STYLE_BYTES_MAX))
         if runs_in_style(css) then report(RULES.style, content) end
-        if find(css, "[{}]") then report(RULES.style_open, content) end
+        if find(css, "[{}]") or find(content, "\\", 1, true) or find(content, "/*", 1, true) then report(RULES.style_open, content) end
       end
     end
   end
@@ -123,18 +129,22 @@ local function judge_element(name, attributes, report)
   if ANIMATIONS[name] and value_of(attributes, "attributename") then report(RULES.animation, name) end
   if LEGACY[name] and (#attributes > 0 or name == "xss") then report(RULES.legacy, name) end
   if name == "style" then report(RULES.style_open, name) end
+  if PAGE[name] or find(name, "^xsl:") or find(name, "^xss:") then report(RULES.page, name) end
   if name == "form" and #attributes > 0 then report(RULES.form, name) end
   if FORMS[name] and #attributes > 0 then report(RULES.input, name) end
   local source = MEDIA[name] and value_of(attributes, "src")
   if source and not find(source, "[./]") and not find(source, "^data:image/[pgjwb]") then report(RULES.image, name .. " " .. source) end
-  if find(name, "^!%-%-%[if") or find(name, "^!%[") or find(name, "^%?import") or find(name, "^%?xml%-stylesheet") then
+  if find(name, "^!%-%-%[if") or find(name, "^!%[") or name == "xi:include" or find(name, "^%?import") or find(name, "^%?xml%-stylesheet") then
     report(RULES.conditional, name)
   end
 end
 
+local TAIL = { "<script", "<img", "<svg", "<iframe", "<body", "<object" }
+local TAIL_BYTES = 1000
+
 local function judge_tags(text, report)
   local opened = {}
-  html.each_tag(text, function(name, attributes, at, is_closing)
+  local unread = html.each_tag(text, function(name, attributes, at, is_closing)
     if is_closing then
       if RAW_TEXT[name] and not opened[name] then report(RULES.closing, sub(text, at, at + 40)) end
       return
@@ -143,50 +153,57 @@ local function judge_tags(text, report)
     judge_element(name, attributes, report)
     judge_attributes(name, attributes, report)
   end)
-  if find(text, "<style", 1, true) and runs_in_style(plain_css(sub(text, 1, 4000))) then report(RULES.style, sub(text, 1, 60)) end
+  for _, opening in ipairs(unread and TAIL or {}) do
+    local at = find(text, opening, unread, true)
+    if at then judge_tags(sub(text, at, at + TAIL_BYTES), report) end
+  end
+  if find(text, "<style", 1, true) and runs_in_style(plain_css(sub(text, 1, STYLE_BYTES_MAX))) then report(RULES.style, sub(text, 1, 60)) end
 end
 
 -- A handler outside of a tag: the value lands inside one.
 local function judge_handlers(text, report)
+  local has_tag, has_quote = find(text, "<", 1, true) ~= nil, find(text, "['\"]") ~= nil
   html.each_handler(text, function(event, before, code)
-    if not html.is_event(event) or find(before, "[%w?&._$-]") and not find(text, "<", 1, true) then return end
+    if not has_tag and find(before, "[%w?&._$-]") then return end
     local is_code = find(code, "^[%s'\"`]*[%w_.$%[%]]+%s*[(`=]") or find(code, "script:", 1, true) or find(code, "^[%s'\"]*[(%[{!+/\\&]")
     if is_code then
       report(RULES.attribute, "on" .. event .. "=" .. sub(code, 1, 60))
-    elseif before ~= "" and find(before, "[%s'\"`/]") and find(text, "['\"`<]") then
+    elseif before ~= "" and find(before, "[%s'\"`/]") and (has_tag or has_quote) then
       report(RULES.attribute_words, "on" .. event .. "=" .. sub(code, 1, 60))
     end
   end)
 end
 
 local function judge_address(text, report)
-  local at = find(text, "script", 1, true) or find(text, "data", 1, true)
   local start = match(text, "^[%s%c'\"`(<>=]*(.*)$")
   if script.is_code_url(start) and not find(start, "^data:image/svg") then report(RULES.address_alone, sub(start, 1, 60)) return end
-  if not at then return end
-  local assigned = match(text, "[='\"(,:%s]%s*(javascript%s*:[^'\"]*)") or match(text, "[='\"(,:%s]%s*(vbscript%s*:[^'\"]*)")
-  if assigned and script.is_code_url(assigned) and find(assigned, "[(`=]") then report(RULES.address_alone, sub(assigned, 1, 60)) end
+  local embedded = script.embedded_url(text)
+  if embedded then report(RULES.address_alone, embedded) end
 end
 
 local function has_script_characters(text)
-  return find(text, "[(`=%[]") ~= nil and find(text, "%a") ~= nil
+  return find(text, "[(`=%[]") ~= nil or find(text, "document", 1, true) ~= nil
 end
 
 local function gate(value)
-  return find(value.text, "[<(`=%[:\xbc>]") ~= nil and #value.text > 4 or find(value.raw, "[aA][dD][wW]%-") ~= nil
+  local text = value.text
+  return #text > 4 and (find(text, "[<(`=%[:\xbc>]") ~= nil or find(text, "document", 1, true) ~= nil) or find(value.raw, "ADw-", 1, true) ~= nil
 end
+
+-- Old browsers read the bytes of "¼" and "¾" as "<" and ">" in US-ASCII pages.
+local LEGACY_BRACKETS_MAX = 20
 
 local function judge(value, report)
   local text = value.text
   if find(text, "\0", 1, true) then text = gsub(text, "\0", "") end
   if find(text, "\xbc", 1, true) and find(text, "\xc2?\xbc/?%a+") then
-    text = gsub(gsub(text, "\xc2?\xbc(/?%a)", "<%1"), "\xc2?\xbe", ">")
+    text = gsub(text, "\xc2?\xbc(/?%a)", "<%1", LEGACY_BRACKETS_MAX)
   end
   if find(text, "<", 1, true) then judge_tags(text, report) end
   if find(text, "=", 1, true) and find(text, "on", 1, true) then judge_handlers(text, report) end
   if find(text, ":", 1, true) then judge_address(text, report) end
   if find(text, ">", 1, true) and find(text, "^[^<>]*['\"`][%s/]*>%s*[<%w]") then report(RULES.breakout, sub(text, 1, 60)) end
-  if find(value.raw, "[aA][dD][wW]%-") and find(value.raw, "[aA][dD]4%-") then report(RULES.utf7, sub(value.raw, 1, 60)) end
+  if find(value.raw, "ADw-", 1, true) and find(value.raw, "AD4-", 1, true) then report(RULES.utf7, sub(value.raw, 1, 60)) end
   if has_script_characters(text) then
     script.each_shape(text, function(name, matched) report(SHAPE_RULES[name], matched) end)
   end
