@@ -21,7 +21,7 @@ function grammar.union(reading, is_anchored)
   if last ~= "S" then return (verb == "values" or verb == "table") and find(kinds, "^[(1sw]", stop + 1) and at, is_anchored end
   local list = find(kinds, "^!*[(+.]*[1svnflgSC*{]", stop + 1) and not find(kinds, "^!*1w", stop + 1)
   if list or find(kinds, "^!1w[,F.]", stop + 1) or find(kinds, "^!*w[,c);&+]", stop + 1) then return at, true end
-  if find(kinds, "^!*wFw", stop + 1) or find(kinds, "^!*c?$", stop + 1) then
+  if find(kinds, "^!*wF", stop + 1) or find(kinds, "^!*[+c]?$", stop + 1) then
     return at, is_anchored or reading.hidden > 0 or stop - at > 1 or reading.inner > 0
   end
   return nil
@@ -56,7 +56,7 @@ local OBJECTS = " table database user view procedure proc index function login r
 local AFTER = {
   delete = " from ", insert = " into overwrite ignore ", replace = " into ", merge = " into ", truncate = " table ",
   drop = OBJECTS, create = OBJECTS .. "temporary unique ", alter = OBJECTS .. "session system ", rename = " table ",
-  waitfor = " delay time ", backup = " database log ", restore = " database ", attach = " database ", load = " data ",
+  waitfor = " delay time ", backup = " database log ", restore = " database ", attach = " database ", load = " data xml ",
   bulk = " insert ", kill = "", vacuum = "",
 }
 
@@ -75,7 +75,8 @@ function grammar.statement(reading, at)
     if not is_select(kinds, at + 1) then return false end
     return true, not find(kinds, "^wFw*$", at + 1) and not find(kinds, "^[1s]w", at + 1) and not find(kinds, "^%(*ww", at + 1)
   end
-  if kind == "k" then return verb == "set" and find(kinds, "^v=", at + 1) ~= nil, true end
+  if kind == "k" then return verb == "set" and find(kinds, "^v", at + 1) ~= nil, true end
+  if kind == "w" then return verb == "if" and find(kinds, "^1=", at + 1) ~= nil, true end
   if kind == "f" or kind == "l" then
     return kind == "l" or (verb == "if" or verb == "iif") and find(kinds, "^%(+[1sS]", at + 1) ~= nil, true
   end
@@ -91,11 +92,12 @@ function grammar.statement(reading, at)
   if verb == "begin" then return find(kinds, "^[TlSQ]", at + 1) ~= nil and find(kinds, ";", at, true) ~= nil, true end
   if verb == "handler" then return third == "open" or third == "read", true end
   if verb == "prepare" then return third == "from", true end
+  if verb == "grant" or verb == "revoke" then return find(" to on from ", " " .. third .. " ", 1, true) ~= nil and third ~= "", true end
   if verb == "dbcc" then return find(kinds, "^[gw]", at + 1), true end
   local objects = AFTER[verb]
   if not objects or not find(objects, " " .. follows .. " ", 1, true) then return false end
   if find(kinds, "^s", at + 2) and verb == "waitfor" then return true, true end
-  return verb ~= "waitfor" and find(kinds, "^[wlsg]", at + 2) ~= nil, find(kinds, "^[wg][(c;WkFTL]", at + 2) ~= nil or find(kinds, "^w$", at + 2) ~= nil
+  return verb ~= "waitfor" and find(kinds, "^[wlsgk]", at + 2) ~= nil, verb == "backup" or verb == "restore" or find(kinds, "^[wg][(c;WkFTL]", at + 2) ~= nil or find(kinds, "^w$", at + 2) ~= nil
 end
 
 -- WAITFOR DELAY '0:0:5'
@@ -111,6 +113,13 @@ end
 -- IF(1=1,…), ELT(1=1,…): a function whose first argument is a comparison of values, where an expression may begin.
 function grammar.choice(kinds)
   return find(kinds, "^[+]*[1svnw]?%)*;?[&=+,*]?f%(+[1s]%)*=%(*[1sfS]")
+end
+
+-- The parts of conditions and lists with which a value begins that was cut out of a statement.
+function grammar.beginning(kinds)
+  return find(kinds, "^&!*w!?=+!*[(+]*[sfl1S]") or find(kinds, "^&!*w!?=%(?$") or find(kinds, "^&[1n]$") or find(kinds, "^1&n$")
+    or find(kinds, "^=%(1,1") or find(kinds, "^[kf]%(s,[s1]") or find(kinds, "^,[fl]%(") or find(kinds, "^&s%?+s")
+    or find(kinds, "^[)w]k[ws]F$")
 end
 
 -- A call whose purpose is the attack: it waits, reads, runs, connects or leaks.
@@ -132,8 +141,9 @@ function grammar.loud_call(reading)
 end
 
 function grammar.subselect(kinds)
-  return find(kinds, "%(S!*[*][F)c]") or find(kinds, "%(S!*[(+]*[1svn]%)*[,)=+FW&cU]") or find(kinds, "%(S!*[1svn(]*$")
+  return find(kinds, "%(S!*[*][F)c]") or find(kinds, "%(S!*[(+]*[1svn]%)*[,)=+FW&cUL]") or find(kinds, "%(S!*[1svn(]*$")
     or find(kinds, "%(S!*[(+]*[flg]%(") or find(kinds, "%(S!*w[,w]*F[wl(]") or find(kinds, "%(S!*w[,+*&][^S]*F[wl(]") or find(kinds, "%(S!*[(+]*CQ") or find(kinds, "%(S!*[(]+S")
+    or find(kinds, "S%(CQ") or find(kinds, "S%(C$")
 end
 
 -- ORDER BY 3, HAVING 1=1, LIMIT 1,1 … behind a value or a left string; INTO OUTFILE and PROCEDURE ANALYSE anywhere.
@@ -148,16 +158,16 @@ function grammar.clause(reading, is_left)
   end
   local call = find(kinds, "P[fg]%(")
   if call and texts[call + 1] == "analyse" then return call, true end
-  local at = find(kinds, "^[1svw]?[);]*OB[(]*[1fl]%)*[c,;)ULk=]") or find(kinds, "^[1sv]?[);]*OB[(]*[1fl]%)*$")
+  local at = find(kinds, "^[1svw]?[);]*OB[(]*[1fl]%)*[c,;)ULk=]") or find(kinds, "^[1sv]?[);]*OB[(]*[1fl]%)*$") or find(kinds, "^%+1%)*OB1%)*c?$")
     or find(kinds, "^[1sv]?%)*H!*[(+]*[1svnflw]+!?=") or find(kinds, "^[1sv]?%)*L1[,L]1[c;U]?") or find(kinds, "^[1sv]?%)+L1")
     or is_left and (find(kinds, "^%)*OB[w1]*[c,)(]") or find(kinds, "^%)*L1") or find(kinds, "^%)*W[1svw(fl]+!?=")
       or find(kinds, "^%)*H[w1sfl]"))
-  if at then return at, is_left or find(kinds, "c$") ~= nil or find(kinds, "^[1sv]") ~= nil end
+  if at then return at, is_left or find(kinds, "c$") ~= nil or find(kinds, "^[1sv]") ~= nil or kinds == "OB1" end
   return nil
 end
 
 function grammar.case(kinds)
-  return find(kinds, "CQ[!(+]*[1svnfl(S]") or find(kinds, "CQ[(]*w!?=") or find(kinds, "C[1sv(]+Q[1sv(]")
+  return find(kinds, "CQ[!(+]*[1svnfl(S]") or find(kinds, "CQ[(]*w!?=") or find(kinds, "C[1sv(]+Q[1sv(]") or find(kinds, "CQwQ[w1s]")
 end
 
 -- Text that is put together from character codes, to do without quotes.
@@ -169,7 +179,7 @@ end
 function grammar.catalogue(reading)
   local kinds, texts = reading.kinds, reading.words
   for at = 1, #texts do
-    local text = texts[at]
+    local text = match(texts[at], "^[%[`]([^%]`]*)[%]`]$") or texts[at]
     if #text > 4 and find(kinds, "^[wgvl]", at) then
       if words.CATALOGUE[text] then return at, find(text, "[._$]") ~= nil end
       local head = match(text, "^([^.]+)%.")

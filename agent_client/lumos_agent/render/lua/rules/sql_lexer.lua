@@ -40,6 +40,10 @@ local function read_word(text, at)
   end
   if stop - at > WORD_BYTES_MAX then return "w", stop end
   local word = sub(text, at, stop)
+  if word == "top" then
+    local _, number = find(text, "^%s*%(?%d+%)?%s", stop + 1)
+    return "!", number or stop
+  end
   return word_kind(word, find(text, "^%s*%(", stop + 1) ~= nil), stop
 end
 

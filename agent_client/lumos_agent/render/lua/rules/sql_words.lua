@@ -17,7 +17,7 @@ set("H", "having", words.KIND)
 set("L", "limit offset fetch", words.KIND)
 set("I", "into", words.KIND)
 set("&", "and or xor", words.KIND)
-set("!", "not exists any some all distinct distinctrow top binary", words.KIND)
+set("!", "not exists any some all distinct distinctrow binary", words.KIND)
 set("=", "like rlike regexp between in is ilike similar glob match contains soundslike against", words.KIND)
 set("+", "div mod collate escape", words.KIND)
 set("n", "null isnull notnull true false current_user current_date current_timestamp session_user system_user sysdate user_name", words.KIND)
@@ -53,6 +53,8 @@ set(true, "ascii substring substr mid ord hex unhex char chr nchar concat concat
   .. "current_setting current_database current_schema inet_server_addr quote_ident row_to_json array_to_string now "
   .. "curdate curtime sysdate last_insert_id row_count found_rows connection_id polygon multipoint multilinestring "
   .. "multipolygon linestring geometrycollection point uuid from_base64 to_base64 compress aes_encrypt des_encrypt "
+  .. "sin cos tan cot atan degrees radians day month year week hour minute second quarter time date makedate json_valid "
+  .. "lo_get starts_with overlay jsonb_pretty json_array json_object bit_length octet_length insert export_set cast "
   .. "binary_checksum checksum newid getdate dateadd datediff datepart isnumeric max min sum avg raise_error raiserror "
   .. "total printf likelihood zeroblob analyse values bitand rotateleft rawtohex hextoraw translate dump extract", words.FUNCTION)
 
@@ -66,7 +68,7 @@ set(true, "information_schema sysobjects syscolumns sysusers sysdatabases systab
   .. "table_name column_name table_schema schema_name sysprocesses syslogins svv_tables stv_sessions "
   .. "user_constraints all_constraints xp_cmdshell sp_password fn_varbintohexstr nls_session_parameters "
   .. "all_tab_privs user_tab_privs msysqueries msysrelationships database_principals sql_logins syspriv tempdb msdb msysaccessobjects "
-  .. "utl_http utl_inaddr dbms_pipe openrowset xp_regread xp_dirtree schema_name", words.CATALOGUE)
+  .. "utl_http utl_inaddr dbms_pipe openrowset xp_regread xp_dirtree schema_name sp_executesql sp_oacreate", words.CATALOGUE)
 
 -- Server variables of MySQL and SQL Server.
 words.VARIABLE = {}

@@ -93,7 +93,7 @@ local function judge_logic(reading, report, is_left)
     if grammar.condition(flat) and (is_left or find(kinds, "^[1s]")) then note(reading, report, RULES.condition) end
     if grammar.logic_call(kinds) then note(reading, report, RULES.logic) end
   end
-  at = find(kinds, "[OHLWIk]") and grammar.clause(reading, is_left)
+  at = find(kinds, "[OHLWIP]") and grammar.clause(reading, is_left)
   if at then
     local _, is_certain = grammar.clause(reading, is_left)
     note(reading, report, is_certain and RULES.clause or RULES.clause_words, at)
@@ -104,7 +104,7 @@ end
 local function judge_left(text, quote_at, report)
   local reading = lexer.read(text, quote_at + 1, TOKENS_MAX)
   local kinds = reading.kinds
-  if not find(kinds, "^[&=+*),;cUOHLWIF!SPTn]") and not find(kinds, "^%(+[Sfl]") then return end
+  if not find(kinds, "^[&=+*),;cUOHLWIF!SPTn]") and not find(kinds, "^%(+[Sfl]") then return judge_statements(reading, report) end
   local prefix = sub(text, 1, quote_at - 1)
   local is_statement, is_certain = grammar.statement(reading, 1)
   if is_statement then note(reading, report, is_certain and RULES.stacked or RULES.statement_words) end
@@ -124,13 +124,16 @@ end
 local function judge_start(reading, report)
   local kinds, texts = reading.kinds, reading.words
   if find(kinds, "^[(+]*[1s]?%)*&[+!(]*[1vns]%)*;?c") then note(reading, report, RULES.logic) end
-  if find(kinds, "^[1sw]?&!*w=w;?c?$") then
-    local at = find(kinds, "w=w", 1, true)
-    if texts[at] == texts[at + 2] then note(reading, report, RULES.logic, at) end
-  elseif find(kinds, "^&!*w!?=+!*[(+]*[sfl1S]") or find(kinds, "^&[1n]$") then
+  local at = find(kinds, "^[1sw)]*&!*%(*w=w%)*;?c?$") and find(kinds, "w=w", 1, true)
+  if at and texts[at] == texts[at + 2] then
+    note(reading, report, RULES.logic, at)
+  elseif grammar.beginning(kinds) then
     note(reading, report, RULES.condition_bare)
   end
-  if find(kinds, "^[fl]%($") and find(reading.text, "^%s*[%w_]+%s*%(%s*$") then note(reading, report, RULES.open_call) end
+  if find(kinds, "^[(1].*c$") and find(kinds, "[&=f]") and #kinds > 3 and grammar.is_well_formed(kinds) then
+    note(reading, report, RULES.fragment)
+  end
+  if find(kinds, "^[fl]%([1s]?=?$") and find(reading.text, "^%s*[%w_]+%s*%(") then note(reading, report, RULES.open_call) end
 end
 
 local function judge_bare(text, value, report)
@@ -147,19 +150,27 @@ local function judge_bare(text, value, report)
   end
   judge_start(reading, report)
   if find(kinds, "^1%)+;?c$") then note(reading, report, RULES.terminator) end
-  if find(kinds, "[USF&TOW]") and (reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")) then
+  local is_joint = reading.inner > 0 and find(text, "%w/%*[^*/]*%*/%w")
+  if is_joint or find(kinds, "[USF&TOW]") and (reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")) then
     note(reading, report, RULES.comment)
   end
   return reading
+end
+
+-- The quote that leaves a string: two in a row stay inside.
+local function left_at(text, quote)
+  local at = find(text, quote, 1, true)
+  if at and sub(text, at, at + 2) == quote .. quote .. quote then return at + 2 end
+  return at
 end
 
 local function read(text, value, report)
   local cast = find(text, "::", 1, true) and find(text, "['\")]::%s*%l")
   if cast then report(RULES.cast, sub(text, cast, cast + 40)) end
   local bare = judge_bare(text, value, report)
-  local single = find(text, "'", 1, true)
+  local single = left_at(text, "'")
   if single then judge_left(text, single, report) end
-  local double = find(text, '"', 1, true)
+  local double = left_at(text, '"')
   if double then judge_left(text, double, report) end
   return bare
 end
