@@ -2,83 +2,78 @@
 -- and the sequence of token kinds tells code from prose.
 local grammar = require("rules.sql_grammar")
 local lexer = require("rules.sql_lexer")
-local CATALOGUE = require("rules.sql_words").CATALOGUE
+local statements = require("rules.sql_statements")
+local words = require("rules.sql_words")
 
 local TOKENS_MAX = 500
 local ANCHOR_TOKENS = 60
+local MATCHED_TOKENS = 12
 
 local RULES = {
-  union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends an attacker's query to the site's." },
-  union_bare = { id = "sqli-union-words", score = 4, why = "UNION SELECT without a column list probes for an injection." },
-  tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome makes a condition always or never true." },
+  union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends a query of the visitor's." },
+  union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without a column list probes for an injection." },
+  tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome decides a condition." },
   condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
-  condition_bare = { id = "sqli-condition-start", score = 3, why = "The value begins with AND or OR and a comparison." },
-  open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
+  beginning = { id = "sqli-beginning", score = 3, why = "The value is the beginning or middle of an SQL condition." },
+  logic = { id = "sqli-logic", score = 6, why = "A logical or arithmetic operator joins a value with an SQL expression." },
   cast = { id = "sqli-cast", score = 5, why = "Casts a value to a type of PostgreSQL." },
-  logic = { id = "sqli-logic", score = 6, why = "A logical or arithmetic operator joins a value with a database expression." },
-  stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement follows a semicolon." },
+  stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement is appended." },
   statement = { id = "sqli-statement", score = 6, why = "The value is a complete SQL statement." },
   statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the shape of a short SQL statement." },
-  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files, runs programs or leaks data." },
+  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files, runs programs or leaks." },
   call_alone = { id = "sqli-function-alone", score = 5, why = "The value is a call that makes a database wait." },
+  open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
   subselect = { id = "sqli-subselect", score = 6, why = "A parenthesis holds a SELECT." },
   clause = { id = "sqli-clause", score = 6, why = "ORDER BY, HAVING, LIMIT or INTO OUTFILE follows a value." },
-  clause_words = { id = "sqli-clause-words", score = 3, why = "The value is an ORDER BY or LIMIT clause with numbers." },
+  clause_words = { id = "sqli-clause-words", score = 3, why = "The value begins with an ORDER BY or LIMIT clause." },
   case = { id = "sqli-case", score = 6, why = "CASE WHEN asks a database for one bit." },
-  built = { id = "sqli-char", score = 6, why = "A text is built from character codes by SQL functions." },
+  built = { id = "sqli-char", score = 6, why = "SQL functions build a text from character codes." },
   catalogue = { id = "sqli-catalogue", score = 6, why = "Asks the tables in which a database describes itself." },
-  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table or variable in which a database describes itself." },
+  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table in which a database describes itself." },
   terminator = { id = "sqli-terminator", score = 5, why = "Leaves a string and comments the rest of the query away." },
-  comment = { id = "sqli-comment", score = 4, why = "Comments stand between SQL key words instead of spaces." },
-  fragment = { id = "sqli-fragment", score = 5, why = "Behind a left string the value goes on as well-formed SQL." },
+  comment = { id = "sqli-comment", score = 4, why = "Comments stand between words instead of spaces." },
+  fragment = { id = "sqli-fragment", score = 5, why = "Behind a left string or number the value goes on as SQL." },
 }
 
 local find, sub, gsub = string.find, string.sub, string.gsub
 
 local function note(reading, report, rule, at)
-  local first = at or 1
-  report(rule, lexer.slice(reading, first, first + 12))
+  report(rule, lexer.slice(reading, at or 1, (at or 1) + MATCHED_TOKENS))
 end
 
--- Rules that hold wherever the value lands.
+-- Reports `rule` if `at` is a position.
+local function note_if(reading, report, rule, at)
+  if at then note(reading, report, rule, at) end
+end
+
+-- Rules that hold wherever the value lands. `is_anchored`: a UNION would follow a value or a left string.
 local function judge_anywhere(reading, report, is_anchored)
   local kinds = reading.kinds
   if find(kinds, "U", 1, true) then
     local at, is_certain = grammar.union(reading, is_anchored)
-    if at then note(reading, report, is_certain and RULES.union or RULES.union_bare, at) end
+    note_if(reading, report, is_certain and RULES.union or RULES.union_words, at)
   end
-  if find(kinds, "S", 1, true) then
-    local at = grammar.subselect(kinds)
-    if at then note(reading, report, RULES.subselect, at) end
+  if find(kinds, "S", 1, true) then note_if(reading, report, RULES.subselect, grammar.subselect(kinds)) end
+  if find(kinds, "C", 1, true) then note_if(reading, report, RULES.case, grammar.case(kinds)) end
+  if find(kinds, "T", 1, true) then note_if(reading, report, RULES.call, grammar.waitfor(reading)) end
+  if find(kinds, "f(", 1, true) then
+    note_if(reading, report, RULES.logic, grammar.choice(kinds))
+    note_if(reading, report, RULES.built, grammar.built_text(kinds))
   end
-  if find(kinds, "C", 1, true) then
-    local at = grammar.case(kinds)
-    if at then note(reading, report, RULES.case, at) end
-  end
-  if find(kinds, "T", 1, true) then
-    local at = grammar.waitfor(reading)
-    if at then note(reading, report, RULES.call, at) end
-  end
-  if find(kinds, "f%(+[1s]") and grammar.choice(kinds) then note(reading, report, RULES.logic) end
   if find(kinds, "l", 1, true) then
     local at, is_joined = grammar.loud_call(reading)
-    if at then note(reading, report, is_joined and RULES.call or RULES.call_alone, at) end
+    note_if(reading, report, is_joined and RULES.call or RULES.call_alone, at)
   end
-  if find(kinds, "f%(1") then
-    local at = grammar.built_text(kinds)
-    if at then note(reading, report, RULES.built, at) end
-  end
-  local at, is_certain = grammar.catalogue(reading)
-  if at then
-    note(reading, report, is_certain and find(kinds, "[SF&=(]") and RULES.catalogue or RULES.catalogue_name, at)
-  end
+  local at, is_full = grammar.catalogue(reading)
+  note_if(reading, report, is_full and find(kinds, "[SF&=(]") and RULES.catalogue or RULES.catalogue_name, at)
 end
 
-local function judge_statements(reading, report)
+-- Statements behind a semicolon.
+local function judge_stacked(reading, report)
   local kinds = reading.kinds
   local at = find(kinds, ";", 1, true)
   while at do
-    local is_statement, is_certain = grammar.statement(reading, at + 1)
+    local is_statement, is_certain = statements.begins(reading, at + 1)
     if is_statement then return note(reading, report, is_certain and RULES.stacked or RULES.statement_words, at) end
     at = find(kinds, ";", at + 1, true)
   end
@@ -87,73 +82,102 @@ end
 local function judge_logic(reading, report, is_left)
   local kinds = reading.kinds
   local flat = gsub(kinds, "[()]", "")
-  local at = find(kinds, "[&WH]") and grammar.tautology(flat)
-  if at then note(reading, report, RULES.tautology, find(kinds, "[&WH]")) end
+  local joint = find(kinds, "[&WH]")
+  if joint and grammar.tautology(flat) then note(reading, report, RULES.tautology, joint) end
   if find(kinds, "^[+]*[1svnw]?%)*&") and (is_left or grammar.is_well_formed(kinds)) then
-    if grammar.condition(flat) and (is_left or find(kinds, "^[1s]")) then note(reading, report, RULES.condition) end
-    if grammar.logic_call(kinds) then note(reading, report, RULES.logic) end
+    if is_left or find(kinds, "^[1s]") then note_if(reading, report, RULES.condition, grammar.condition(flat)) end
+    note_if(reading, report, RULES.logic, grammar.logic_call(kinds))
   end
-  at = find(kinds, "[OHLWIP]") and grammar.clause(reading, is_left)
-  if at then
-    local _, is_certain = grammar.clause(reading, is_left)
-    note(reading, report, is_certain and RULES.clause or RULES.clause_words, at)
+  if find(kinds, "[OHLWIP]") then
+    local at, is_certain = grammar.clause(reading, is_left)
+    note_if(reading, report, is_certain and RULES.clause or RULES.clause_words, at)
   end
 end
 
--- The value behind its first quote, as it continues a query that opened the string.
-local function judge_left(text, quote_at, report)
-  local reading = lexer.read(text, quote_at + 1, TOKENS_MAX)
+-- What may stand right behind the end of a string.
+local LEFT_STARTS = { "^[&=+*),;cUOHLWIF!SPTn]", "^%(+[Sfl]" }
+-- What makes well-formed tokens behind a left string SQL.
+local FRAGMENTS = { "[&=(]", "^[+&=]w;?c$", "^+w[w;]?c$" }
+
+local function is_any(kinds, patterns)
+  for _, pattern in ipairs(patterns) do
+    if find(kinds, pattern) then return true end
+  end
+  return false
+end
+
+-- Short forms count only without the white space of prose before the quote and in the string that stays open.
+local function judge_short(reading, prefix, report)
   local kinds = reading.kinds
-  if not find(kinds, "^[&=+*),;cUOHLWIF!SPTn]") and not find(kinds, "^%(+[Sfl]") then return judge_statements(reading, report) end
-  local prefix = sub(text, 1, quote_at - 1)
-  local is_statement, is_certain = grammar.statement(reading, 1)
-  if is_statement then note(reading, report, is_certain and RULES.stacked or RULES.statement_words) end
-  judge_anywhere(reading, report, true)
-  judge_statements(reading, report)
-  judge_logic(reading, report, true)
-  if grammar.terminator(reading, prefix) then note(reading, report, RULES.terminator) end
-  local is_tight = not find(prefix, "%s") and (not reading.open or not find(reading.words[#reading.words], "%s%S*%s"))
-  if is_tight and grammar.short_logic(kinds) and not find(kinds, "[1sw][1w]") then note(reading, report, RULES.logic) end
+  local last = reading.words[#reading.words]
+  if find(prefix, "%s") or reading.open and find(last, "%s%S*%s") then return end
+  if grammar.short_logic(kinds) then note(reading, report, RULES.logic) end
   local is_closed = reading.open or find(kinds, "c$")
-  if is_tight and is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and (find(kinds, "[&=(]") or find(kinds, "^[+&=]w;?c$") or find(kinds, "^+w[w;]?c$")) then
+  if is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and is_any(kinds, FRAGMENTS) then
     note(reading, report, RULES.fragment)
   end
 end
 
--- What a value that lands outside quotes begins with.
+-- The value behind a quote, as it continues a query that opened the string.
+local function judge_left(text, quote_at, report)
+  local reading = lexer.read(text, quote_at + 1, TOKENS_MAX)
+  judge_stacked(reading, report)
+  if not is_any(reading.kinds, LEFT_STARTS) then return end
+  local prefix = sub(text, 1, quote_at - 1)
+  local is_statement, is_certain = statements.begins(reading, 1)
+  if is_statement then note(reading, report, is_certain and RULES.stacked or RULES.statement_words) end
+  judge_anywhere(reading, report, true)
+  judge_logic(reading, report, true)
+  if grammar.is_terminator(reading, prefix) then note(reading, report, RULES.terminator) end
+  judge_short(reading, prefix, report)
+end
+
+-- What a value begins with that lands outside quotes.
 local function judge_start(reading, report)
   local kinds, texts = reading.kinds, reading.words
   if find(kinds, "^[(+]*[1s]?%)*&[+!(]*[1vns]%)*;?c") then note(reading, report, RULES.logic) end
+  if find(kinds, "^1%)+;?c$") then note(reading, report, RULES.terminator) end
   local at = find(kinds, "^[1sw)]*&!*%(*w=w%)*;?c?$") and find(kinds, "w=w", 1, true)
   if at and texts[at] == texts[at + 2] then
     note(reading, report, RULES.logic, at)
-  elseif grammar.beginning(kinds) then
-    note(reading, report, RULES.condition_bare)
+  else
+    note_if(reading, report, RULES.beginning, grammar.beginning(kinds))
   end
   if find(kinds, "^[(1].*c$") and find(kinds, "[&=f]") and #kinds > 3 and grammar.is_well_formed(kinds) then
     note(reading, report, RULES.fragment)
   end
-  if find(kinds, "^[fl]%([1s]?=?$") and find(reading.text, "^%s*[%w_]+%s*%(") then note(reading, report, RULES.open_call) end
+  if find(kinds, "^[fl]%([1s]?=?$") and find(reading.text, "^%s*[%w_]+%s*%(") then
+    note(reading, report, RULES.open_call)
+  end
+end
+
+-- A whole statement. Search engines carry those of others in Referer.
+local function judge_statement(reading, value, report)
+  local kinds = reading.kinds
+  if not find(kinds, "^[ST]") or value.name == "referer" then return end
+  local is_statement, is_certain = statements.begins(reading, 1)
+  if not is_statement then return end
+  local has_sense = is_certain and (find(kinds, "^[^S]") or find(kinds, "[flvC;c]") or find(kinds, "^S[^F]*[+&=(]"))
+  note(reading, report, has_sense and RULES.statement or RULES.statement_words)
+end
+
+local function judge_comments(reading, report)
+  if reading.hidden + reading.inner == 0 then return end
+  local text = reading.text
+  local is_dense = reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")
+  if is_dense and find(reading.kinds, "[USF&TOW]") or find(text, "%w/%*[^*/]*%*/%w") then
+    note(reading, report, RULES.comment)
+  end
 end
 
 local function judge_bare(text, value, report)
   local reading = lexer.read(text, 1, TOKENS_MAX)
-  local kinds = reading.kinds
-  local is_anchored = find(kinds, "^[+]*[1svn)]+U") ~= nil or find(kinds, "^U") ~= nil
-  judge_anywhere(reading, report, is_anchored)
-  judge_statements(reading, report)
+  judge_anywhere(reading, report, find(reading.kinds, "^[+]*[1svn)]*U") ~= nil)
+  judge_stacked(reading, report)
   judge_logic(reading, report, false)
-  local is_statement, is_certain = grammar.statement(reading, 1)
-  if is_statement and find(kinds, "^[ST]") and value.name ~= "referer" then
-    local has_sense = is_certain and (find(kinds, "[flvC;c]") or find(kinds, "^[^S]") or find(kinds, "^S[^F]*[+&=(]"))
-    note(reading, report, has_sense and RULES.statement or RULES.statement_words)
-  end
+  judge_statement(reading, value, report)
   judge_start(reading, report)
-  if find(kinds, "^1%)+;?c$") then note(reading, report, RULES.terminator) end
-  local is_joint = reading.inner > 0 and find(text, "%w/%*[^*/]*%*/%w")
-  if is_joint or find(kinds, "[USF&TOW]") and (reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")) then
-    note(reading, report, RULES.comment)
-  end
+  judge_comments(reading, report)
   return reading
 end
 
@@ -164,15 +188,16 @@ local function left_at(text, quote)
   return at
 end
 
+local QUOTES = { "'", '"' }
+
 local function read(text, value, report)
   local cast = find(text, "::", 1, true) and find(text, "['\")]::%s*%l")
   if cast then report(RULES.cast, sub(text, cast, cast + 40)) end
-  local bare = judge_bare(text, value, report)
-  local single = left_at(text, "'")
-  if single then judge_left(text, single, report) end
-  local double = left_at(text, '"')
-  if double then judge_left(text, double, report) end
-  return bare
+  for _, quote in ipairs(QUOTES) do
+    local at = left_at(text, quote)
+    if at then judge_left(text, at, report) end
+  end
+  return judge_bare(text, value, report)
 end
 
 local ANCHORS = { "union", "select", "waitfor", "sleep(", "benchmark(", "' or", "' and", "xp_cmdshell" }
@@ -182,29 +207,32 @@ local function judge_tail(text, from, report)
   for _, anchor in ipairs(ANCHORS) do
     local at = find(text, anchor, from, true)
     if at then
-      local reading = lexer.read(text, at, ANCHOR_TOKENS)
+      local is_left = find(anchor, "'", 1, true) ~= nil
+      local reading = lexer.read(text, is_left and at + 1 or at, ANCHOR_TOKENS)
       judge_anywhere(reading, report, false)
-      if find(anchor, "'", 1, true) then judge_logic(lexer.read(text, at + 1, ANCHOR_TOKENS), report, true) end
+      if is_left then judge_logic(reading, report, true) end
     end
   end
 end
 
 local function gate(value)
   local text = value.text
-  return #text > 2 and find(text, "[^%w_.%-]") ~= nil or CATALOGUE[text] ~= nil
+  return #text > 2 and find(text, "[^%w_.%-]") ~= nil or words.CATALOGUE[text] ~= nil
 end
+
+local IN_PATH = { path = true, segment = true }
 
 local function judge(value, report)
   local text = value.text
-  if find(text, "\xa0", 1, true) then text = gsub(text, "(%f[\xa0][^\x80-\xbf\xc2-\xf4])\xa0", "%1 ") end
+  if find(text, "\xa0", 1, true) then text = gsub(text, "([\0-\x7f])\xa0+", "%1 ") end
   local reading = read(text, value, report)
   if reading.stop <= #text then judge_tail(text, reading.stop, report) end
-  -- Spaces that were encoded once more, or as in a form where none is.
-  if find(text, "%a%+") and not find(text, " ", 1, true) then read((gsub(text, "%+", " ")), value, report) end
-  -- Filters that cut comments out join what they separated.
-  if reading.inner > 0 then
-    read((gsub(text, "/%*[^*]*%*/", "")), value, report)
+  -- Spaces that were encoded once more.
+  if not IN_PATH[value.place] and find(text, "+", 1, true) and not find(text, " ", 1, true) and find(text, "%a%+%a") then
+    read((gsub(text, "%+", " ")), value, report)
   end
+  -- Filters that cut comments out join what they separated.
+  if reading.inner > 0 then read((gsub(text, "/%*[^*]*%*/", "")), value, report) end
 end
 
 return { group = "sqli", rules = RULES, gate = gate, judge = judge }
