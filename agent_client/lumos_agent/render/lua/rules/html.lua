@@ -38,8 +38,8 @@ local function attributes(text, at, unclosed)
   return list
 end
 
--- Calls visit(name, attributes, at, is_closing) for each tag; `at` is the byte of its "<". Returns where reading stopped, if
--- there are too many tags.
+-- Calls visit(name, attributes, at, is_closing) for each tag; `at` is the byte of its "<". Returns where reading
+-- stopped, if there are too many tags.
 function html.each_tag(text, visit)
   local unclosed, count = {}, 0
   local at = find(text, "<", 1, true)
@@ -56,14 +56,17 @@ function html.each_tag(text, visit)
 end
 
 local EVENTS = {}
-for stem in string.gmatch("abort activate afterprint animation auxclick before beforeunload begin blur bounce canplay cellchange "
-  .. "change click close contextmenu controlselect copy cuechange cut data dblclick deactivate drag drop durationchange emptied "
-  .. "end ended error filterchange finish focus formdata fullscreen gesture got hashchange help input invalid key languagechange "
-  .. "layoutcomplete load lose lost media message mouse move offline online open orientationchange outofsync page paste pause play "
-  .. "playing pointer popstate progress property ratechange readystatechange redo rejectionhandled repeat reset resize resume "
-  .. "reverse row scroll search seek seeked seeking securitypolicyviolation select show slotchange stalled start stop storage submit "
-  .. "suspend syncrestored time timeupdate toggle touch trackchange transition undo unhandledrejection unload urlflip volumechange "
-  .. "waiting webkit wheel zoom unhandled device user vr visibilitychange", "%S+") do
+for stem in string.gmatch([[
+  abort activate afterprint animation auxclick before beforeunload begin blur bounce canplay cellchange change
+  click close contextmenu controlselect copy cuechange cut data dblclick deactivate drag drop durationchange
+  emptied end ended error filterchange finish focus formdata fullscreen gesture got hashchange help input
+  invalid key languagechange layoutcomplete load lose lost media message mouse move offline online open
+  orientationchange outofsync page paste pause play playing pointer popstate progress property ratechange
+  readystatechange redo rejectionhandled repeat reset resize resume reverse row scroll search seek seeked
+  seeking securitypolicyviolation select show slotchange stalled start stop storage submit suspend syncrestored
+  time timeupdate toggle touch trackchange transition undo unhandledrejection unload urlflip volumechange
+  waiting webkit wheel zoom unhandled device user vr visibilitychange
+]], "%S+") do
   EVENTS[stem] = true
 end
 
@@ -77,16 +80,27 @@ function html.is_event(name)
   return EVENTS[name] == true
 end
 
-local HANDLERS_MAX = 300
+local EVENT_BYTES_MAX = 50
 
--- Calls visit(event, before, code) for whatever looks like on<event>=<code>, inside or outside of a tag. `before` is the
--- character in front.
+-- Whether an attribute's name is that of an event handler, known or not.
+function html.is_handler(name)
+  local event = match(sub(name, -EVENT_BYTES_MAX), "%f[%a]on(%a+)$")
+  return event ~= nil and #event >= SHORTEST_STEM
+end
+
+local HANDLERS_MAX = 300
+local CODE_BYTES = 120
+
+-- Calls visit(event, before, code) for whatever looks like on<event>=<code>, inside or outside of a tag. `before` is
+-- the character in front.
 function html.each_handler(text, visit)
   local count = 0
   for at, event, after in string.gmatch(text, "()%f[%a]on(%a+)[%s%c/]*=()") do
     count = count + 1
     if count > HANDLERS_MAX then return end
-    if html.is_event(event) then visit(event, at > 1 and sub(text, at - 1, at - 1) or "", sub(text, after, after + 120)) end
+    if html.is_event(event) then
+      visit(event, at > 1 and sub(text, at - 1, at - 1) or "", sub(text, after, after + CODE_BYTES))
+    end
   end
 end
 

@@ -4,14 +4,17 @@ local script = {}
 local find, gsub, match, sub = string.find, string.gsub, string.match, string.sub
 
 -- Addresses that scripts put into links to make them do nothing, and browser buttons.
-local HARMLESS = { "", ";", ";;", "void(0)", "void(0);", "void0", "void0;", "void(null)", "void(null);", "void()", "void();", "#", "//",
-  "false", "false;", "returnfalse", "returnfalse;", "history.back()", "history.back();", "history.go(-1)", "history.go(-1);",
-  "window.print()", "window.print();", "null", "undefined", "0" }
-local IS_HARMLESS = {}
-for _, code in ipairs(HARMLESS) do IS_HARMLESS[code] = true end
+local IS_HARMLESS = { [""] = true }
+for code in string.gmatch([[
+  ; ;; void(0) void(0); void0 void0; void(null) void(null); void() void(); # // false false; returnfalse
+  returnfalse; history.back() history.back(); history.go(-1) history.go(-1); window.print() window.print(); null
+  undefined 0
+]], "%S+") do IS_HARMLESS[code] = true end
 
-local DATA_TYPES = { "^data:text/html", "^data:text/xml", "^data:image/svg", "^data:application/x", "^data:text/javascript",
-  "^data:application/javascript", "^data:[;,]", "^data:text/css", "^data:,", "^data:%a+/%a*html" }
+local DATA_TYPES = {
+  "^data:text/html", "^data:text/xml", "^data:image/svg", "^data:application/x", "^data:text/javascript",
+  "^data:application/javascript", "^data:[;,]", "^data:text/css", "^data:,", "^data:%a+/%a*html",
+}
 
 -- Whether an address runs code. White space and control characters within the scheme count for nothing.
 function script.is_code_url(url)
@@ -62,7 +65,7 @@ local SHAPES = {
     { "%f[%w]function%s*[(`]%s*['\"`/]", "evaluate" },
   } },
   { "import", {
-    { "%f[%w]import%s*%(%s*['\"`/]", "evaluate" }, { "importscripts%s*%(", "document" },
+    { "%f[%w]import%s*%(%s*['\"`/]", "evaluate" }, { "importscripts%s*%(", "dom" },
   } },
   { "fromcharcode", {
     { "fromcharcode", "hidden" },
@@ -88,35 +91,35 @@ local SHAPES = {
     { "[%]'\")}]%.constructor", "constructor" },
   } },
   { "document", {
-    { "document%s*%.%s*cookie", "document" }, { "document%s*%.%s*write", "document" },
-    { "document%s*%.%s*domain", "document" }, { "document%s*%.%s*location", "document" },
-    { "document%[%s*['\"`]", "document" }, { "document%s*%.%s*createelement%s*%(", "document" },
-    { "document%.body%.", "document" }, { "document%.getelement", "document" }, { "with%s*%(+document", "document" },
+    { "document%s*%.%s*cookie", "dom" }, { "document%s*%.%s*write", "dom" },
+    { "document%s*%.%s*domain", "dom" }, { "document%s*%.%s*location", "dom" },
+    { "document%[%s*['\"`]", "dom" }, { "document%s*%.%s*createelement%s*%(", "dom" },
+    { "document%.body%.", "dom" }, { "document%.getelement", "dom" }, { "with%s*%(+document", "dom" },
   } },
   { "innerhtml", {
-    { "innerhtml%s*=", "document" },
+    { "innerhtml%s*=", "dom" },
   } },
   { "outerhtml", {
-    { "outerhtml%s*=", "document" },
+    { "outerhtml%s*=", "dom" },
   } },
   { "localstorage", {
-    { "localstorage[%.%[]", "document" },
+    { "localstorage[%.%[]", "dom" },
   } },
   { "location", {
-    { "location%s*=%s*['\"`]%s*[jh/]", "document" }, { "location%s*=%s*[nalw][atoi][mocn][eabhd]", "document" },
-    { "location%.[hra][reas][efps][fhli%(]", "document" },
+    { "location%s*=%s*['\"`]%s*[jh/]", "dom" }, { "location%s*=%s*[nalw][atoi][mocn][eabhd]", "dom" },
+    { "location%.[hra][reas][efps][fhli%(]", "dom" },
   } },
   { "navigation", {
-    { "navigation%.navigate", "document" },
+    { "navigation%.navigate", "dom" },
   } },
   { "window", {
-    { "window%.[noe][apv][mea][enl]", "document" },
+    { "window%.[noe][apv][mea][enl]", "dom" },
   } },
   { "xmlhttprequest", {
-    { "new%s+xmlhttprequest", "document" },
+    { "new%s+xmlhttprequest", "dom" },
   } },
   { "fetch", {
-    { "%f[%w]fetch%s*[(`]%s*['\"`]", "document" },
+    { "%f[%w]fetch%s*[(`]%s*['\"`]", "dom" },
   } },
   { "reflect", {
     { "%f[%w]reflect%.%a+[%.(`]", "hidden" },
@@ -138,6 +141,7 @@ local function without_comments(text)
   return (gsub(text, "/%*[^*]*%*/", ""))
 end
 
+local EXCERPT_BYTES = 60
 local OCCURRENCES_MAX = 30
 local WINDOW = 160
 
@@ -162,13 +166,14 @@ local function computed_call(text)
       local from, stop = find(window, "^.?%f[%w]" .. name .. "%s*%??%.?%s*%[")
       if not from then return nil end
       local is_called = find(window, "][%s)]*%??%.?[(`]", stop)
-      if is_called or find(window, "^%s*['\"`][^'\"`]*['\"`]%s*[+%]]%s*['\"`=]", stop + 1) then return sub(window, 1, 60) end
-      return nil
+      local is_joined = find(window, "^%s*['\"`][^'\"`]*['\"`]%s*[+%]]%s*['\"`=]", stop + 1)
+      return (is_called or is_joined) and sub(window, 1, EXCERPT_BYTES) or nil
     end)
     if found then return found end
   end
   return around(text, "[]", 0, function(window)
-    return match(window, "^%[%]%s*%[['\"(!+][^%]]*%]") or match(window, "^%[%]%.%a+%.%a+`?") or match(window, "^%[%]%.%a+%(%a+")
+    return match(window, "^%[%]%s*%[['\"(!+][^%]]*%]") or match(window, "^%[%]%.%a+%.%a+`?")
+      or match(window, "^%[%]%.%a+%(%a+")
   end)
 end
 
@@ -176,7 +181,7 @@ end
 local function punctuation_code(text)
   if not find(text, "![]", 1, true) then return nil end
   local _, count = gsub(sub(text, 1, 2000), "[!+%s%[(]%[%]", "")
-  return count >= 4 and sub(text, 1, 60) or nil
+  return count >= 4 and sub(text, 1, EXCERPT_BYTES) or nil
 end
 
 -- A quote that closes a string, an operator, then a call: '-alert(1)-', ");go()//.
@@ -188,7 +193,7 @@ local function left_string(text)
       if not find(rest, LEFT_CALL) then return nil end
       local is_closed = find(rest, "[-+*/%^&|;,<>=]%s*[%[({]*['\"`][%s%w]*$") or find(rest, "//[%s%w'\"]*$")
         or find(rest, "<!%-%-") or find(rest, "^['\"`][-+*/^;]%a+[(`]%s*['\"%d`)]")
-      return is_closed and sub(rest, 1, 60)
+      return is_closed and sub(rest, 1, EXCERPT_BYTES)
     end)
     if found then return found end
   end
@@ -202,7 +207,7 @@ local function judge_shape(text, trigger, shapes, visit)
       local from = not seen[index] and find(window, shape[1])
       if from then
         seen[index] = true
-        visit(shape[2], sub(window, from, from + 60))
+        visit(shape[2], sub(window, from, from + EXCERPT_BYTES))
       end
     end
   end)
@@ -227,7 +232,7 @@ function script.embedded_url(text)
   for _, scheme in ipairs({ "javascript", "vbscript" }) do
     local found = around(text, scheme, 2, function(window)
       local url = match(window, "^%w?[='\"(,:%s]%s?(%a+script%s*:[^'\"]*)")
-      return url and script.is_code_url(url) and find(url, "[(`=]") and sub(url, 1, 60)
+      return url and script.is_code_url(url) and find(url, "[(`=]") and sub(url, 1, EXCERPT_BYTES)
     end)
     if found then return found end
   end

@@ -1,5 +1,5 @@
--- What a reading of SQL tokens says: each function answers with the position of the decisive token, or nil. The kinds of
--- tokens are listed in sql_lexer.lua; "flat" is the string of kinds without parentheses.
+-- What a reading of SQL tokens says: each function answers with the position of the decisive token, or nil. The kinds
+-- of tokens are listed in sql_lexer.lua; "flat" is the string of kinds without parentheses.
 local words = require("rules.sql_words")
 
 local grammar = {}

@@ -1,9 +1,10 @@
--- Cuts text into tokens of SQL, tolerant of every dialect. A reading is {text, kinds, words, starts, open, hidden, inner}:
--- `kinds` has one character per token, so that judgement is a search in a short string.
---   1 number  s string  v variable  n constant  w word  g unknown call  f function of SQL  l function used by attacks only
---   U union  S select  T statement verb  F from  W where  H having  L limit  I into  O order/group by  C case  Q when/then/…  P procedure
---   & logical  = comparison  + arithmetic  ! not/exists/all  k other key word  c comment up to the end  ? anything else
---   * ( ) , ; . { } are themselves
+-- Cuts text into tokens of SQL, tolerant of every dialect. A reading is {text, kinds, words, starts, open, hidden,
+-- inner, stop}: `kinds` has one character per token, so that judgement is a search in a short string; `open` says that
+-- the last string has no end, `hidden` and `inner` count the comments that MySQL runs and the others.
+--   1 number  s string  v variable  n constant  w word  g unknown call  f function of SQL  l function only attacks use
+--   U union  S select  T statement verb  F from  W where  H having  L limit  I into  O order/group  B by  C case
+--   Q when/then/else/end  P procedure  & logical  = comparison  + arithmetic  ! not/exists/all  k other key word
+--   c comment up to the end  ? anything else  * ( ) , ; . { } are themselves
 local words = require("rules.sql_words")
 
 local lexer = {}

@@ -44,12 +44,12 @@ end
 -- verb -> function(reading, position of the verb) -> whether it is a statement
 local SHAPES = {
   exec = is_execution, execute = is_execution, copy = is_copy,
-  ["if"] = function(reading, at) return find(reading.kinds, "^%(+[1sS]", at + 1) or find(reading.kinds, "^1=", at + 1) end,
+  ["if"] = function(reading, at) return any(reading.kinds, { "^%(+[1sS]", "^1=" }, at + 1) end,
   iif = function(reading, at) return find(reading.kinds, "^%(+[1sS]", at + 1) end,
   set = function(reading, at) return find(reading.kinds, "^v", at + 1) end,
-  declare = function(reading, at) return find(reading.kinds, "^v", at + 1) or find(reading.kinds, "^ww?[;(]", at + 1) end,
+  declare = function(reading, at) return any(reading.kinds, { "^v", "^ww?[;(]" }, at + 1) end,
   shutdown = function(reading, at)
-    return at > 1 and (find(reading.kinds, "^[c;]", at + 1) or find(reading.kinds, "^kw", at + 1) or #reading.kinds == at)
+    return at > 1 and any(reading.kinds, { "^[c;]", "^kw", "^$" }, at + 1)
   end,
   update = function(reading, at) return find(reading.kinds, "^w", at + 1) and reading.words[at + 2] == "set" end,
   call = function(reading, at) return find(reading.kinds, "^[flg]%(", at + 1) end,

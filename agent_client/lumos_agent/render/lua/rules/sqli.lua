@@ -11,16 +11,16 @@ local MATCHED_TOKENS = 12
 
 local RULES = {
   union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends a query of the visitor's." },
-  union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without a column list probes for an injection." },
+  union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without columns probes for an injection." },
   tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome decides a condition." },
   condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
   beginning = { id = "sqli-beginning", score = 3, why = "The value is the beginning or middle of an SQL condition." },
-  logic = { id = "sqli-logic", score = 6, why = "A logical or arithmetic operator joins a value with an SQL expression." },
+  logic = { id = "sqli-logic", score = 6, why = "An operator joins a value with an SQL expression." },
   cast = { id = "sqli-cast", score = 5, why = "Casts a value to a type of PostgreSQL." },
   stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement is appended." },
   statement = { id = "sqli-statement", score = 6, why = "The value is a complete SQL statement." },
-  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the shape of a short SQL statement." },
-  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files, runs programs or leaks." },
+  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the form of a short SQL statement." },
+  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files or runs programs." },
   call_alone = { id = "sqli-function-alone", score = 5, why = "The value is a call that makes a database wait." },
   open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
   subselect = { id = "sqli-subselect", score = 6, why = "A parenthesis holds a SELECT." },
@@ -29,7 +29,7 @@ local RULES = {
   case = { id = "sqli-case", score = 6, why = "CASE WHEN asks a database for one bit." },
   built = { id = "sqli-char", score = 6, why = "SQL functions build a text from character codes." },
   catalogue = { id = "sqli-catalogue", score = 6, why = "Asks the tables in which a database describes itself." },
-  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table in which a database describes itself." },
+  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table that describes a database." },
   terminator = { id = "sqli-terminator", score = 5, why = "Leaves a string and comments the rest of the query away." },
   comment = { id = "sqli-comment", score = 4, why = "Comments stand between words instead of spaces." },
   fragment = { id = "sqli-fragment", score = 5, why = "Behind a left string or number the value goes on as SQL." },
@@ -228,7 +228,8 @@ local function judge(value, report)
   local reading = read(text, value, report)
   if reading.stop <= #text then judge_tail(text, reading.stop, report) end
   -- Spaces that were encoded once more.
-  if not IN_PATH[value.place] and find(text, "+", 1, true) and not find(text, " ", 1, true) and find(text, "%a%+%a") then
+  local has_plus = not IN_PATH[value.place] and find(text, "+", 1, true) and find(text, "%a%+%a")
+  if has_plus and not find(text, " ", 1, true) then
     read((gsub(text, "%+", " ")), value, report)
   end
   -- Filters that cut comments out join what they separated.
