@@ -104,7 +104,7 @@ local function base64_bytes(text, first, last)
   local parts = {}
   for at = first, last - 1, 4 do
     local a, b, c, d = byte(text, at, at + 3)
-    local bits = (SEXTETS[a] << 18) | (SEXTETS[b or 65] << 12) | (SEXTETS[c or 65] << 6) | SEXTETS[d or 65]
+    local bits = ((SEXTETS[a] or 0) << 18) | ((SEXTETS[b] or 0) << 12) | ((SEXTETS[c] or 0) << 6) | (SEXTETS[d] or 0)
     parts[#parts + 1] = char(bits >> 16, bits >> 8 & 255, bits & 255)
   end
   return (gsub(table.concat(parts), "%z+$", ""))
