@@ -59,7 +59,7 @@ local function is_broken_media(name, attributes)
 end
 
 local function is_conditional(name)
-  return find(name, "^!%-%-%[if") or find(name, "^!%[") or name == "xi:include" or name == "?import"
+  return find(name, "^!%-%-%[if") or find(name, "^!%[if") or name == "xi:include" or name == "?import"
     or name == "?xml-stylesheet"
 end
 

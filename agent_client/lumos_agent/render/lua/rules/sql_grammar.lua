@@ -39,7 +39,8 @@ end
 
 -- OR/AND/WHERE/HAVING with a comparison of values, calls or subselects, whose outcome is known beforehand.
 local TAUTOLOGIES = {
-  "[&WH]!*[+]*[1svn]!?=+[!+]*[1svnflgSCw]", "[&WH]!*[+]*[1svn][+]+[1svnflg]!?=", "[&WH]!*[+]*[1svn]!?=[&1c]",
+  "[&WH]!*[+]*[1svn]!?=+[!+]*[flgSCw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn][^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn]$",
+  "[&WH]!*[+]*[1svn][+]+[1svnflg]!?=", "[&WH]!*[+]*[1svn]!?=[&1c]",
   "^[1sw]?&!*[1s]=$", "[&WH]!*[+]*[fl][1svnw,+]*[1svnw]?!?=+!*[+]*[1svnfl]",
 }
 function grammar.tautology(flat)

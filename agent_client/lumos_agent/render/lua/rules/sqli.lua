@@ -13,14 +13,15 @@ local RULES = {
   union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends a query of the visitor's." },
   union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without columns probes for an injection." },
   tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome decides a condition." },
+  tautology_words = { id = "sqli-tautology-words", score = 2, why = "A comparison with a known outcome, among prose." },
   condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
   beginning = { id = "sqli-beginning", score = 3, why = "The value is the beginning or middle of an SQL condition." },
   logic = { id = "sqli-logic", score = 6, why = "An operator joins a value with an SQL expression." },
   cast = { id = "sqli-cast", score = 5, why = "Casts a value to a type of PostgreSQL." },
   stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement is appended." },
   statement = { id = "sqli-statement", score = 6, why = "The value is a complete SQL statement." },
-  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the form of a short SQL statement." },
-  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads files or runs programs." },
+  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the form of an SQL statement." },
+  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads or runs programs." },
   call_alone = { id = "sqli-function-alone", score = 5, why = "The value is a call that makes a database wait." },
   open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
   subselect = { id = "sqli-subselect", score = 6, why = "A parenthesis holds a SELECT." },
@@ -83,7 +84,11 @@ local function judge_logic(reading, report, is_left)
   local kinds = reading.kinds
   local flat = gsub(kinds, "[()]", "")
   local joint = find(kinds, "[&WH]")
-  if joint and grammar.tautology(flat) then note(reading, report, RULES.tautology, joint) end
+  local tautology = joint and grammar.tautology(flat)
+  if tautology then
+    local is_in_prose = not is_left and find(sub(flat, 1, tautology), "ww")
+    note(reading, report, is_in_prose and RULES.tautology_words or RULES.tautology, joint)
+  end
   if find(kinds, "^[+]*[1svnw]?%)*&") and (is_left or grammar.is_well_formed(kinds)) then
     if is_left or find(kinds, "^[1s]") then note_if(reading, report, RULES.condition, grammar.condition(flat)) end
     note_if(reading, report, RULES.logic, grammar.logic_call(kinds))
