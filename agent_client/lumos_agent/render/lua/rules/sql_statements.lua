@@ -6,7 +6,7 @@ local find, sub = string.find, string.sub
 -- What may stand behind SELECT, besides prose.
 local SELECT_LISTS = {
   "^!*[*+(]*[1svnflg]%)*[F,(WUL;c&=+)I]", "^!*%*[Fc]", "^!*%**[Fc]", "^!*[(+]*[flv]", "^!*[(]*[1sv]%)*$",
-  "^!*w[,w()fgl1s*.]*Fw", "^!*[CS]", "^!*%(+S",
+  "^!*wFw[c;W]?$", "^!*wFwW", "^!*w[,(.*+][^S;]*Fw", "^!*[CS]", "^!*%(+S",
 }
 -- SELECT lists that people write in prose too: "select a from b", "select 2 of", "select (one or two)".
 local PROSE_LISTS = { "^wFw*$", "^[1s]w", "^%(*ww" }
@@ -51,7 +51,7 @@ local SHAPES = {
   shutdown = function(reading, at)
     return at > 1 and any(reading.kinds, { "^[c;]", "^kw", "^$" }, at + 1)
   end,
-  update = function(reading, at) return find(reading.kinds, "^w", at + 1) and reading.words[at + 2] == "set" end,
+  update = function(reading, at) return find(reading.kinds, "^wkw=", at + 1) and reading.words[at + 2] == "set" end,
   call = function(reading, at) return find(reading.kinds, "^[flg]%(", at + 1) end,
   ["do"] = function(reading, at) return find(reading.kinds, "^[fl]%(", at + 1) end,
   begin = function(reading, at) return find(reading.kinds, "^[TlS]", at + 1) and find(reading.kinds, ";", at, true) end,
@@ -66,8 +66,8 @@ local SHAPES = {
 local function names_object(reading, at)
   local kinds, verb = reading.kinds, reading.words[at]
   if not OBJECT_OF[verb] or not is_among(OBJECT_OF[verb], reading.words[at + 1] or "") then return false, false end
-  local is_certain = verb == "backup" or verb == "restore" or any(kinds, { "^[wg][(c;WkFTL]", "^w$" }, at + 2)
-  return find(kinds, "^[wlsgk]", at + 2) ~= nil, is_certain
+  local is_named = verb == "backup" or verb == "restore" or any(kinds, { "^[wg][(c;WLSf]", "^[wk]$", "^[sl]" }, at + 2)
+  return is_named or find(reading.words[at + 2] or "", "^`") ~= nil, is_named
 end
 
 -- Returns whether a statement begins at token `at`, and whether prose cannot be taken for it.

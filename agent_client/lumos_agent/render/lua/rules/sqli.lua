@@ -116,7 +116,8 @@ local function judge_short(reading, prefix, report)
   local kinds = reading.kinds
   local last = reading.words[#reading.words]
   if find(prefix, "%s") or reading.open and find(last, "%s%S*%s") then return end
-  if grammar.short_logic(kinds) then note(reading, report, RULES.logic) end
+  local is_joined = find(kinds, "^%)*[=+*]+s$") and #last == 1 and prefix ~= ""
+  if is_joined or grammar.short_logic(kinds) then note(reading, report, RULES.logic) end
   local is_closed = reading.open or find(kinds, "c$")
   if is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and is_any(kinds, FRAGMENTS) then
     note(reading, report, RULES.fragment)
@@ -156,13 +157,16 @@ local function judge_start(reading, report)
   end
 end
 
+-- What people who write about SQL leave out.
+local SENSE = { "[flvC;c]", "^S[^F]*[+&=(]", "W[(]*1=" }
+
 -- A whole statement. Search engines carry those of others in Referer.
 local function judge_statement(reading, value, report)
   local kinds = reading.kinds
   if not find(kinds, "^[ST]") or value.name == "referer" then return end
   local is_statement, is_certain = statements.begins(reading, 1)
   if not is_statement then return end
-  local has_sense = is_certain and (find(kinds, "^[^S]") or find(kinds, "[flvC;c]") or find(kinds, "^S[^F]*[+&=(]"))
+  local has_sense = is_certain and (find(kinds, "^[^S]") or is_any(kinds, SENSE))
   note(reading, report, has_sense and RULES.statement or RULES.statement_words)
 end
 
