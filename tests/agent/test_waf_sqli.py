@@ -78,7 +78,12 @@ ATTACKS = {
     ],
     "sqli-function-alone": ["sleep(4)"],
     "sqli-open-call": ["concat (", "substring("],
-    "sqli-subselect": ["7 + (select name from members)", "(select 1)", "(select count(*) from t)", "(select @@version)"],
+    "sqli-subselect": [
+        "7 + (select name from members)",
+        "(select 1)",
+        "(select count(*) from t)",
+        "(select @@version)",
+    ],
     "sqli-clause": [
         "7 order by 4--",
         "x' order by 4#",
@@ -134,7 +139,7 @@ HONEST = [
     "name='x'",
     "he said 'or' and she said 'and'",
     "6'2\" tall",
-    "12\" vinyl and 7\" single",
+    '12" vinyl and 7" single',
     "d'or -- l'or du temps",
     "l'union fait la force",
     "'tis the season -- or is it?",
@@ -226,6 +231,8 @@ def test_hostile_values_cost_little(tmp_path: Path) -> None:
 
 def test_random_tokens_raise_nothing(tmp_path: Path) -> None:
     chance = random.Random(8)
-    tokens = [word for values in ATTACKS.values() for text in values for word in text.split()] + list("'\"()/*-#;,=\0\\`[]{}@$")
+    tokens = [word for values in ATTACKS.values() for text in values for word in text.split()] + list(
+        "'\"()/*-#;,=\0\\`[]{}@$"
+    )
     texts = [chance.choice(("", " ")).join(chance.choices(tokens, k=chance.randint(1, 30))) for _ in range(3000)]
     assert len(judge(tmp_path, "sqli", texts).found) == len(texts)

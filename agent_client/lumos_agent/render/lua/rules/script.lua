@@ -38,15 +38,15 @@ local CALL_ARGUMENT = "%s*%(?%s*[%d'\"`/%[{)!+$~-]"
 -- For each plain text that must occur, what may stand there and which rule that proves.
 local SHAPES = {
   { "alert", {
-    { "alert%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "alert%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "alert%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "alert%s?%(+%s*%a*[%.(%['\"`]", "sink" },
     { "[=(,{;:]%s*alert%s*[;,)}]", "sink" }, { "alert%.[cab][api][lpn]", "sink" },
   } },
   { "confirm", {
-    { "confirm%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "confirm%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "confirm%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "confirm%s?%(+%s*%a*[%.(%['\"`]", "sink" },
     { "confirm%.[cab][api][lpn]", "sink" },
   } },
   { "prompt", {
-    { "prompt%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "prompt%s?%(+%s*%a+[%.(%[]", "sink" },
+    { "prompt%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "prompt%s?%(+%s*%a*[%.(%['\"`]", "sink" },
     { "prompt%.[cab][api][lpn]", "sink" },
   } },
   { "eval", {
@@ -62,7 +62,7 @@ local SHAPES = {
     { "setinterval%s*[(`]%s*['\"`%[]", "evaluate" },
   } },
   { "function", {
-    { "%f[%w]function%s*[(`]%s*['\"`/]", "evaluate" },
+    { "%f[%w]function%s*%(%s*['\"`/]", "evaluate" }, { "%f[%w]function`[^`%s]+`", "evaluate" },
   } },
   { "import", {
     { "%f[%w]import%s*%(%s*['\"`/]", "evaluate" }, { "importscripts%s*%(", "dom" },
@@ -75,9 +75,6 @@ local SHAPES = {
   } },
   { ".source", {
     { "/[%.%[]['\"]?source", "hidden" },
-  } },
-  { "\\u{", {
-    { "\\u{%x+}", "hidden" },
   } },
   { "unescape", {
     { "unescape%s*%(%s*['\"`%%%a]", "hidden" },

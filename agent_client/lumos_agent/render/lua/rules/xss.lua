@@ -105,7 +105,8 @@ end
 
 local function judge_address(text, report)
   local start = match(text, "^[%s%c'\"`(<>=]*(.*)$")
-  if script.is_code_url(start) and not find(start, "^data:image/svg") then
+  local runs = script.is_code_url(start) and find(start, "[(`=%[,\\%%]") and not find(start, "^data:image/svg")
+  if runs then
     report(RULES.address_alone, sub(start, 1, EXCERPT_BYTES))
   else
     local embedded = script.embedded_url(text)
@@ -143,7 +144,7 @@ local function judge(value, report)
   if find(text, "<", 1, true) then judge_tags(text, report) end
   if find(text, "=", 1, true) and find(text, "on", 1, true) then judge_handlers(text, report) end
   if find(text, ":", 1, true) then judge_address(text, report) end
-  if find(text, ">", 1, true) and find(text, "^[^<>]*['\"`][%s/]*>%s*[<%w]") then
+  if find(text, ">", 1, true) and find(text, "^[^<>]*['\"`]/?>[<%w]") then
     report(RULES.breakout, sub(text, 1, EXCERPT_BYTES))
   end
   if is_utf7(value.raw) and find(value.raw, "AD4-", 1, true) then
