@@ -202,6 +202,16 @@ HONEST = [
     "@@CAMPAIGN@@",
     "user@example.com",
     "select",
+    # documentation
+    "`x' having a value of `3' and `y'",
+    '"--verbose"',
+    '"<your name>")',
+    "run sleep.conf(5) first",
+    "bigtable describe TABLE_NAME",
+    'when "git add" (and "git rm") is run inside',
+    'ranges where "begin" is the first of them',
+    "'::Latin-ASCII'",
+    "Call read_in() once",
 ]
 
 

@@ -161,6 +161,12 @@ HONEST = [
     "style: none",
     'he said "x" > y',
     "a 'b' > c",
+    # documentation
+    "#include <math.h>",
+    "usage: tool [options] <input files>",
+    "copy --location=LOCATION --name=NAME",
+    "levels: crit, alert, emerg",
+    "lang.reflect.FieldUtils.read(x)",
 ]
 
 

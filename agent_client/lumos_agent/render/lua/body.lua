@@ -6,7 +6,7 @@ local xml = require("xml")
 
 local body = {}
 
-local find, lower, match, sub = string.find, string.lower, string.match, string.sub
+local find, gsub, lower, sub = string.find, string.gsub, string.lower, string.sub
 
 local PARTS_MAX = 200
 local TEXTS_MAX = 2000
@@ -20,6 +20,12 @@ end
 -- Whether the beginning has control characters that no text has.
 local function is_binary(text)
   return find(sub(text, 1, SNIFF_BYTES), "[%z\1-\8\14-\31]") ~= nil
+end
+
+-- UTF-16 whose characters are ASCII, as XML parsers accept it.
+local function narrowed(text)
+  if not find(text, "^[\xFE\xFF]?[\xFE\xFF]?%z?<%z?[%a?!]") then return text end
+  return (gsub(gsub(text, "^[\xFE\xFF]+", ""), "%z", ""))
 end
 
 local read_text
@@ -71,6 +77,7 @@ local function add_multipart(list, text, content_type)
 end
 
 function read_text(list, text)
+  text = narrowed(text)
   if is_binary(text) then return end
   if find(text, "^%s*[{%[]") then
     add_json(list, text)
@@ -90,6 +97,7 @@ function body.add(list, text, content_type, encoding, add_form)
   elseif find(kind, "multipart/", 1, true) then
     add_multipart(list, text, content_type)
   elseif find(kind, "xml", 1, true) then
+    text = narrowed(text)
     if not is_binary(text) then add_xml(list, text) end
   elseif find(kind, "x-www-form-urlencoded", 1, true) or kind == "" and find(text, "^[%w_.%[%]%%-]+=") then
     add_form(list, text, is_binary(text))

@@ -35,6 +35,8 @@ end
 local function fold_unicode(text)
   if not find(text, "[\xC0\xC1\xE0\xEF]") then return text end
   text = gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
+    -- C1 AF is a slash to some decoders: rules/path_view.lua reads it.
+    if first == "\xC1" and second == "\xAF" then return nil end
     return char((byte(first) - 0xC0) * 64 + byte(second) - 0x80)
   end)
   text = gsub(text, "\xE0([\x80-\x81])([\x80-\xBF])", function(second, third)

@@ -9,6 +9,7 @@ local CLASSES = {
   require("rules.sqli"),
   require("rules.traversal"),
   require("rules.xss"),
+  require("rules.xxe"),
 }
 
 -- Score at which a policy's level objects.

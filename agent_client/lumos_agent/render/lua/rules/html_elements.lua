@@ -37,6 +37,13 @@ local function value_of(attributes, wanted)
   return nil
 end
 
+local function has_value(attributes)
+  for _, attribute in ipairs(attributes) do
+    if attribute.value then return true end
+  end
+  return false
+end
+
 local function judge_frame(name, attributes, visit)
   local address = value_of(attributes, "src") or value_of(attributes, "data") or value_of(attributes, "code")
   if address and find(address, "^%s*https?://[%w.-]+") then
@@ -70,11 +77,11 @@ function elements.judge(name, attributes, visit)
   if changes_document(name, attributes) then visit("document", name) end
   if VECTORS[name] or find(name, "^svg:") then visit("vector", name) end
   if ANIMATIONS[name] and value_of(attributes, "attributename") then visit("animation", name) end
-  if LEGACY[name] and #attributes > 0 or name == "xss" then visit("legacy", name) end
+  if LEGACY[name] and has_value(attributes) or name == "xss" then visit("legacy", name) end
   if name == "style" then visit("style_open", name) end
   if PAGE[name] or find(name, "^xsl:") or find(name, "^xss:") then visit("page", name) end
-  if name == "form" and #attributes > 0 then visit("form", name) end
-  if FIELDS[name] and #attributes > 0 then visit("input", name) end
+  if name == "form" and has_value(attributes) then visit("form", name) end
+  if FIELDS[name] and has_value(attributes) then visit("input", name) end
   if is_broken_media(name, attributes) then visit("image", name) end
   if is_conditional(name) then visit("conditional", name) end
 end

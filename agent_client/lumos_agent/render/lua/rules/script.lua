@@ -39,7 +39,7 @@ local CALL_ARGUMENT = "%s*%(?%s*[%d'\"`/%[{)!+$~-]"
 local SHAPES = {
   { "alert", {
     { "alert%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "alert%s?%(+%s*%a*[%.(%['\"`]", "sink" },
-    { "[=(,{;:]%s*alert%s*[;,)}]", "sink" }, { "alert%.[cab][api][lpn]", "sink" },
+    { "[=(,{;:]alert[;,)}]", "sink" }, { "alert%.[cab][api][lpn]", "sink" },
   } },
   { "confirm", {
     { "confirm%)?[(`]" .. CALL_ARGUMENT, "sink" }, { "confirm%s?%(+%s*%a*[%.(%['\"`]", "sink" },
@@ -103,7 +103,8 @@ local SHAPES = {
     { "localstorage[%.%[]", "dom" },
   } },
   { "location", {
-    { "location%s*=%s*['\"`]%s*[jh/]", "dom" }, { "location%s*=%s*[nalw][atoi][mocn][eabhd]", "dom" },
+    { "location%s*=%s*['\"`]%s*[jh/]", "dom" }, { "location%s*=%s*atob", "dom" },
+    { "location%s*=%s*window%.", "dom" }, { "location%s*=%s*location%.%a", "dom" }, { "location=name[;)}]", "dom" },
     { "location%.[hra][reas][efps][fhli%(]", "dom" },
   } },
   { "navigation", {
@@ -119,7 +120,7 @@ local SHAPES = {
     { "%f[%w]fetch%s*[(`]%s*['\"`]", "dom" },
   } },
   { "reflect", {
-    { "%f[%w]reflect%.%a+[%.(`]", "hidden" },
+    { "%f[%w]reflect%.[acgsd][peo][pntf][ls]?[yti]?%a*[%.(`]", "hidden" },
   } },
   { "throw", {
     { "throw%s*['\"%d/`{o]", "throw" },

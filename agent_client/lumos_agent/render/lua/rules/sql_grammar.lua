@@ -39,7 +39,8 @@ end
 
 -- OR/AND/WHERE/HAVING with a comparison of values, calls or subselects, whose outcome is known beforehand.
 local TAUTOLOGIES = {
-  "[&WH]!*[+]*[1svn]!?=+[!+]*[flgSCw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn][^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn]$",
+  "[&WH]!*[+]*[1svn]!?=+[!+]*[flgSC]",
+  "[&WH]!*[+]*[1svn]!?=+[!+]*w[^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*w$", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn][^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn]$",
   "[&WH]!*[+]*[1svn][+]+[1svnflg]!?=", "[&WH]!*[+]*[1svn]!?=[&1c]",
   "^[1sw]?&!*[1s]=$", "[&WH]!*[+]*[fl][1svnw,+]*[1svnw]?!?=+!*[+]*[1svnfl]",
 }
@@ -138,7 +139,7 @@ local CLAUSES = {
   "^[1sv]?%)*H!*[(+]*[1svnflw]+!?=", "^[1sv]?%)*L1[,L]1[c;U]?", "^[1sv]?%)+L1",
 }
 -- The same behind a left string, where less is needed.
-local LEFT_CLAUSES = { "^%)*OB[w1]*[c,)(]", "^%)*L1", "^%)*W[1svw(fl]+!?=", "^%)*H[w1sfl]" }
+local LEFT_CLAUSES = { "^%)*OB[w1]*[c,)(]", "^%)*L1", "^%)*W[1svw(fl]+!?=", "^%)*H[!(]*[w1sfl]+!?=", "^%)*H[w1]c" }
 
 -- The second value says whether prose cannot be taken for it.
 function grammar.clause(reading, is_left)
@@ -186,7 +187,8 @@ end
 local PREFIX_BYTES_MAX = 40
 function grammar.is_terminator(reading, prefix)
   if not find(reading.kinds, "^%)*n?;*c$") or #prefix > PREFIX_BYTES_MAX or find(prefix, "%s") then return false end
-  return find(reading.words[#reading.words], "^[-#/*\0]+%s*[%w'\"]*[-#/*%s]*$") ~= nil
+  local comment = reading.words[#reading.words]
+  return find(comment, prefix == "" and "^[-#/*\0]+%s*$" or "^[-#/*\0]+%s*[%w'\"]*[-#/*%s]*$") ~= nil
 end
 
 return grammar

@@ -12,8 +12,8 @@ local lexer = {}
 local ESCAPES_MAX = 500
 local WORD_BYTES_MAX = 100
 
-local byte, find, sub = string.byte, string.find, string.sub
-local KIND, LOUD, FUNCTION = words.KIND, words.LOUD, words.FUNCTION
+local byte, find, match, sub = string.byte, string.find, string.match, string.sub
+local KIND, LOUD, PACKAGE, FUNCTION = words.KIND, words.LOUD, words.PACKAGE, words.FUNCTION
 
 local function word_kind(word, is_call)
   if is_call then
@@ -21,10 +21,8 @@ local function word_kind(word, is_call)
     local kind = KIND[word]
     if FUNCTION[word] then return "f" end
     if kind then return kind end
-    for part in string.gmatch(word, "[^.]+") do
-      if LOUD[part] then return "l" end
-    end
-    return "g"
+    local head, tail = match(word, "^([^.]+)%."), match(word, "%.([^.]+)$")
+    return (PACKAGE[head or ""] or LOUD[tail or ""]) and "l" or "g"
   end
   if KIND[word] then return KIND[word] end
   local prefix = sub(word, 1, 3)

@@ -52,7 +52,7 @@ local SHAPES = {
     return at > 1 and any(reading.kinds, { "^[c;]", "^kw", "^$" }, at + 1)
   end,
   update = function(reading, at) return find(reading.kinds, "^wkw=", at + 1) and reading.words[at + 2] == "set" end,
-  call = function(reading, at) return find(reading.kinds, "^[flg]%(", at + 1) end,
+  call = function(reading, at) return at > 1 and find(reading.kinds, "^[flg]%(", at + 1) end,
   ["do"] = function(reading, at) return find(reading.kinds, "^[fl]%(", at + 1) end,
   begin = function(reading, at) return find(reading.kinds, "^[TlS]", at + 1) and find(reading.kinds, ";", at, true) end,
   handler = function(reading, at) return reading.words[at + 2] == "open" or reading.words[at + 2] == "read" end,

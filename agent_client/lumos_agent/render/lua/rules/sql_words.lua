@@ -48,10 +48,16 @@ set(true, [[
   name_const get_host_address get_host_name receive_message drithsx xmltype httpuritype dblink dblink_connect
   lo_import lo_export pg_read_file pg_ls_dir pg_stat_file pg_read_binary_file query_to_xml database_to_xml
   table_to_xml make_set gtid_subset gtid_subtract st_latfromgeohash st_longfromgeohash st_pointfromgeohash
-  fn_varbintohexstr fn_trace_gettable regexp_substring is_srvrolemember getmappingxpath utl_inaddr utl_http
-  utl_file utl_smtp dbms_pipe dbms_lock dbms_xmlgen dbms_ldap dbms_java dbms_export_extension dbms_utility
-  dbms_assert ctxsys ordsys sys_eval sys_exec sqlite_version sys_context fn_xe_file_target_read_file
+  fn_varbintohexstr fn_trace_gettable regexp_substring is_srvrolemember getmappingxpath sys_eval sys_exec
+  sqlite_version sys_context fn_xe_file_target_read_file
 ]], words.LOUD)
+
+-- Oracle's packages of such functions.
+words.PACKAGE = {}
+set(true, [[
+  utl_inaddr utl_http utl_file utl_smtp dbms_pipe dbms_lock dbms_xmlgen dbms_ldap dbms_java dbms_export_extension
+  dbms_utility dbms_assert ctxsys ordsys
+]], words.PACKAGE)
 
 -- Functions of everyday SQL that injections compare or concatenate; they count inside an expression only.
 words.FUNCTION = {}
@@ -81,11 +87,15 @@ set(true, [[
   user_tables user_tab_columns all_tab_columns all_users dba_users dba_tables v$version v$instance v$session
   user_objects all_objects sysibm syscat sysdummy1 sysmaster msysobjects msysaces rdb$fields rdb$relations
   user_role_privs dba_role_privs master..sysdatabases mysql.user proc_priv innodb_table_stats innodb_index_stats
-  table_name column_name table_schema schema_name sysprocesses syslogins svv_tables stv_sessions
+  table_schema sysprocesses syslogins svv_tables stv_sessions
   user_constraints all_constraints xp_cmdshell sp_password fn_varbintohexstr nls_session_parameters
   all_tab_privs user_tab_privs msysqueries msysrelationships database_principals sql_logins syspriv tempdb msdb
   msysaccessobjects utl_http utl_inaddr dbms_pipe openrowset xp_regread xp_dirtree sp_executesql sp_oacreate
 ]], words.CATALOGUE)
+
+-- Types to which PostgreSQL's injections cast.
+words.TYPE = {}
+set(true, "int integer bigint numeric text varchar char json jsonb xml date bool boolean bytea regclass", words.TYPE)
 
 -- Server variables of MySQL and SQL Server.
 words.VARIABLE = {}

@@ -86,7 +86,7 @@ local function judge_logic(reading, report, is_left)
   local joint = find(kinds, "[&WH]")
   local tautology = joint and grammar.tautology(flat)
   if tautology then
-    local is_in_prose = not is_left and find(sub(flat, 1, tautology), "ww")
+    local is_in_prose = not is_left and find(sub(flat, 1, tautology), "[1svnw][svw]")
     note(reading, report, is_in_prose and RULES.tautology_words or RULES.tautology, joint)
   end
   if find(kinds, "^[+]*[1svnw]?%)*&") and (is_left or grammar.is_well_formed(kinds)) then
@@ -119,7 +119,8 @@ local function judge_short(reading, prefix, report)
   local is_joined = find(kinds, "^%)*[=+*]+s$") and #last == 1 and prefix ~= ""
   if is_joined or grammar.short_logic(kinds) then note(reading, report, RULES.logic) end
   local is_closed = reading.open or find(kinds, "c$")
-  if is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and is_any(kinds, FRAGMENTS) then
+  if is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and is_any(kinds, FRAGMENTS)
+    and not find(reading.text, "^<%a", reading.starts[1]) then
     note(reading, report, RULES.fragment)
   end
 end
@@ -200,8 +201,8 @@ end
 local QUOTES = { "'", '"' }
 
 local function read(text, value, report)
-  local cast = find(text, "::", 1, true) and find(text, "['\")]::%s*%l")
-  if cast then report(RULES.cast, sub(text, cast, cast + 40)) end
+  local cast, _, target = find(text, "['\")]::%s*(%l+)", find(text, "::", 1, true) and 1 or #text)
+  if cast and words.TYPE[target] then report(RULES.cast, sub(text, cast, cast + 40)) end
   for _, quote in ipairs(QUOTES) do
     local at = left_at(text, quote)
     if at then judge_left(text, at, report) end
