@@ -45,7 +45,7 @@ function html.each_tag(text, visit)
   local at = find(text, "<", 1, true)
   while at and count < TAGS_MAX do
     count = count + 1
-    local slash, name, after = match(text, "^<[%s%c]*(/?)[%s%c/]*([%a?!][%w:_.%-?!%[]*)()", at)
+    local slash, name, after = match(text, "^<[%s%c]*(/?)[%s%c/]*([%a?!][%w:_.%-?!%[\"']*)()", at)
     if name then
       local is_closing = slash == "/"
       visit(name, is_closing and {} or attributes(text, after, unclosed), at, is_closing)

@@ -13,7 +13,7 @@ local RULES = {
   union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends a query of the visitor's." },
   union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without columns probes for an injection." },
   tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome decides a condition." },
-  tautology_words = { id = "sqli-tautology-words", score = 2, why = "A comparison with a known outcome, among prose." },
+  tautology_words = { id = "sqli-tautology-words", score = 2, why = "A comparison or statement among prose." },
   condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
   beginning = { id = "sqli-beginning", score = 3, why = "The value is the beginning or middle of an SQL condition." },
   logic = { id = "sqli-logic", score = 6, why = "An operator joins a value with an SQL expression." },
@@ -161,10 +161,9 @@ end
 -- What people who write about SQL leave out.
 local SENSE = { "[flvC;c]", "^S[^F]*[+&=(]", "W[(]*1=" }
 
--- A whole statement. Search engines carry those of others in Referer.
-local function judge_statement(reading, value, report)
+local function judge_statement(reading, report)
   local kinds = reading.kinds
-  if not find(kinds, "^[ST]") or value.name == "referer" then return end
+  if not find(kinds, "^[ST]") then return end
   local is_statement, is_certain = statements.begins(reading, 1)
   if not is_statement then return end
   local has_sense = is_certain and (find(kinds, "^[^S]") or is_any(kinds, SENSE))
@@ -180,12 +179,12 @@ local function judge_comments(reading, report)
   end
 end
 
-local function judge_bare(text, value, report)
+local function judge_bare(text, report)
   local reading = lexer.read(text, 1, TOKENS_MAX)
   judge_anywhere(reading, report, find(reading.kinds, "^[+]*[1svn)]*U") ~= nil)
   judge_stacked(reading, report)
   judge_logic(reading, report, false)
-  judge_statement(reading, value, report)
+  judge_statement(reading, report)
   judge_start(reading, report)
   judge_comments(reading, report)
   return reading
@@ -200,14 +199,14 @@ end
 
 local QUOTES = { "'", '"' }
 
-local function read(text, value, report)
+local function read(text, report)
   local cast, _, target = find(text, "['\")]::%s*(%l+)", find(text, "::", 1, true) and 1 or #text)
   if cast and words.TYPE[target] then report(RULES.cast, sub(text, cast, cast + 40)) end
   for _, quote in ipairs(QUOTES) do
     local at = left_at(text, quote)
     if at then judge_left(text, at, report) end
   end
-  return judge_bare(text, value, report)
+  return judge_bare(text, report)
 end
 
 local ANCHORS = { "union", "select", "waitfor", "sleep(", "benchmark(", "' or", "' and", "xp_cmdshell" }
@@ -230,20 +229,30 @@ local function gate(value)
   return #text > 2 and find(text, "[^%w_.%-]") ~= nil or words.CATALOGUE[text] ~= nil
 end
 
+-- Referer holds what people asked of another site's search engine: about SQL, too.
+local IN_REFERER = {
+  [RULES.tautology] = RULES.tautology_words, [RULES.statement] = RULES.tautology_words,
+  [RULES.statement_words] = RULES.tautology_words,
+}
+
 local IN_PATH = { path = true, segment = true }
 
 local function judge(value, report)
   local text = value.text
+  if value.name == "referer" then
+    local strict = report
+    report = function(rule, matched) strict(IN_REFERER[rule] or rule, matched) end
+  end
   if find(text, "\xa0", 1, true) then text = gsub(text, "([\0-\x7f])\xa0+", "%1 ") end
-  local reading = read(text, value, report)
+  local reading = read(text, report)
   if reading.stop <= #text then judge_tail(text, reading.stop, report) end
   -- Spaces that were encoded once more.
   local has_plus = not IN_PATH[value.place] and find(text, "+", 1, true) and find(text, "%a%+%a")
   if has_plus and not find(text, " ", 1, true) then
-    read((gsub(text, "%+", " ")), value, report)
+    read((gsub(text, "%+", " ")), report)
   end
   -- Filters that cut comments out join what they separated.
-  if reading.inner > 0 then read((gsub(text, "/%*[^*]*%*/", "")), value, report) end
+  if reading.inner > 0 then read((gsub(text, "/%*[^*]*%*/", "")), report) end
 end
 
 return { group = "sqli", rules = RULES, gate = gate, judge = judge }
