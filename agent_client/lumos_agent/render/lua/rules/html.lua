@@ -73,7 +73,7 @@ end
 local LONGEST_STEM, SHORTEST_STEM = 23, 3
 
 -- Whether `name` (without "on") is an event of browsers; families such as mouse* and key* are known by their stem.
-function html.is_event(name)
+local function is_event(name)
   for length = SHORTEST_STEM, math.min(#name, LONGEST_STEM) do
     if EVENTS[sub(name, 1, length)] then return true end
   end
@@ -98,7 +98,7 @@ function html.each_handler(text, visit)
   for at, event, after in string.gmatch(text, "()%f[%a]on(%a+)[%s%c/]*=()") do
     count = count + 1
     if count > HANDLERS_MAX then return end
-    if html.is_event(event) then
+    if is_event(event) then
       visit(event, at > 1 and sub(text, at - 1, at - 1) or "", sub(text, after, after + CODE_BYTES))
     end
   end

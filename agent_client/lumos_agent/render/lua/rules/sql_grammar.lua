@@ -39,10 +39,10 @@ end
 
 -- OR/AND/WHERE/HAVING with a comparison of values, calls or subselects, whose outcome is known beforehand.
 local TAUTOLOGIES = {
-  "[&WH]!*[+]*[1svn]!?=+[!+]*[flgSC]",
-  "[&WH]!*[+]*[1svn]!?=+[!+]*w[^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*w$", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn][^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn]$",
-  "[&WH]!*[+]*[1svn][+]+[1svnflg]!?=", "[&WH]!*[+]*[1svn]!?=[&1c]",
-  "^[1sw]?&!*[1s]=$", "[&WH]!*[+]*[fl][1svnw,+]*[1svnw]?!?=+!*[+]*[1svnfl]",
+  "[&WH]!*[+]*[1svn]!?=+[!+]*[flgSC]", "[&WH]!*[+]*[1svn]!?=+[!+]*w[^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*w$",
+  "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn][^1sw]", "[&WH]!*[+]*[1svn]!?=+[!+]*[1svn]$",
+  "[&WH]!*[+]*[1svn][+]+[1svnflg]!?=", "[&WH]!*[+]*[1svn]!?=[&1c]", "^[1sw]?&!*[1s]=$",
+  "[&WH]!*[+]*[fl][1svnw,+]*[1svnw]?!?=+!*[+]*[1svnfl]",
 }
 function grammar.tautology(flat)
   return first(flat, TAUTOLOGIES)
@@ -73,7 +73,7 @@ end
 
 -- The parts of conditions and lists with which a value begins that was cut out of a statement.
 local BEGINNINGS = {
-  "^&!*w!?=+!*[(+]*[sfl1S]", "^&!*w!?=%(?$", "^&[1n]$", "^1&n$", "^=%(1,1", "^[kf]%(s,[s1]", "^,[fl]%(", "^&s%?+s",
+  "^&!*w!?=+!*[(+]*[sfl1S]", "^&!*w!?=%(?$", "^&[1n]$", "^1&!*n$", "^=%(1,1", "^[kf]%(s,[s1]", "^,[fl]%(", "^&s%?+s",
   "^[)w]k[ws]F$",
 }
 function grammar.beginning(kinds)
