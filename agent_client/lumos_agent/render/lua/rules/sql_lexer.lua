@@ -31,7 +31,7 @@ local function word_kind(word, is_call)
 end
 
 local function read_word(text, at)
-  local _, stop = find(text, "^[%w_$\x80-\xff]+", at)
+  local _, stop = find(text, "^[%w\x80-\xff_$]+", at)
   while stop - at <= WORD_BYTES_MAX do
     local _, dotted = find(text, "^%.+[%a_`\x80-\xff][%w_$`\x80-\xff]*", stop + 1)
     if not dotted then break end
