@@ -8,6 +8,7 @@ local engine = {}
 local CLASSES = {
   require("rules.sqli"),
   require("rules.traversal"),
+  require("rules.xss"),
   require("rules.xxe"),
 }
 

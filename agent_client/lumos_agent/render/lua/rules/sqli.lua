@@ -1,225 +1,258 @@
--- SQL injection by structure: a small lexer reads a value as SQL where it would land (bare, inside ' or inside "), and
--- the sequence of token kinds tells code from prose.
-local sqli = { group = "sqli" }
+-- SQL injection by structure: a value is read as SQL in each place where it could land (bare, inside ' and inside "),
+-- and the sequence of token kinds tells code from prose.
+local grammar = require("rules.sql_grammar")
+local lexer = require("rules.sql_lexer")
+local statements = require("rules.sql_statements")
+local words = require("rules.sql_words")
 
-local TOKENS_MAX = 200
+local TOKENS_MAX = 500
+local ANCHOR_TOKENS = 60
+local MATCHED_TOKENS = 12
 
 local RULES = {
-  union = { id = "sqli-union", score = 10 },            -- UNION SELECT with a column list
-  tautology = { id = "sqli-tautology", score = 8 },     -- OR/AND with a comparison of literals
-  terminator = { id = "sqli-terminator", score = 5 },   -- leaves a string and comments the rest away
-  stacked = { id = "sqli-stacked", score = 10 },        -- a second statement
-  call = { id = "sqli-function", score = 8 },           -- calls a function that waits, reads files or leaks by errors
-  subselect = { id = "sqli-subselect", score = 6 },     -- (SELECT … FROM table)
-  clause = { id = "sqli-clause", score = 5 },           -- ORDER BY 3, HAVING 1=1, LIMIT … behind a left string or number
-  catalogue = { id = "sqli-catalogue", score = 6 },     -- names of system tables
+  union = { id = "sqli-union", score = 10, why = "UNION SELECT with a column list appends a query of the visitor's." },
+  union_words = { id = "sqli-union-words", score = 4, why = "UNION SELECT without columns probes for an injection." },
+  tautology = { id = "sqli-tautology", score = 8, why = "A comparison with a known outcome decides a condition." },
+  tautology_words = { id = "sqli-tautology-words", score = 2, why = "A comparison or statement among prose." },
+  condition = { id = "sqli-condition", score = 6, why = "A condition on a column is appended to a value." },
+  beginning = { id = "sqli-beginning", score = 3, why = "The value is the beginning or middle of an SQL condition." },
+  logic = { id = "sqli-logic", score = 6, why = "An operator joins a value with an SQL expression." },
+  cast = { id = "sqli-cast", score = 5, why = "Casts a value to a type of PostgreSQL." },
+  stacked = { id = "sqli-stacked", score = 10, why = "A second SQL statement is appended." },
+  statement = { id = "sqli-statement", score = 6, why = "The value is a complete SQL statement." },
+  statement_words = { id = "sqli-statement-words", score = 3, why = "The value has the form of an SQL statement." },
+  call = { id = "sqli-function", score = 8, why = "Calls a database function that waits, reads or runs programs." },
+  call_alone = { id = "sqli-function-alone", score = 5, why = "The value is a call that makes a database wait." },
+  open_call = { id = "sqli-open-call", score = 3, why = "The value is the beginning of a call of an SQL function." },
+  subselect = { id = "sqli-subselect", score = 6, why = "A parenthesis holds a SELECT." },
+  clause = { id = "sqli-clause", score = 6, why = "ORDER BY, HAVING, LIMIT or INTO OUTFILE follows a value." },
+  clause_words = { id = "sqli-clause-words", score = 3, why = "The value begins with an ORDER BY or LIMIT clause." },
+  case = { id = "sqli-case", score = 6, why = "CASE WHEN asks a database for one bit." },
+  built = { id = "sqli-char", score = 6, why = "SQL functions build a text from character codes." },
+  catalogue = { id = "sqli-catalogue", score = 6, why = "Asks the tables in which a database describes itself." },
+  catalogue_name = { id = "sqli-catalogue-name", score = 3, why = "Names a table that describes a database." },
+  terminator = { id = "sqli-terminator", score = 5, why = "Leaves a string and comments the rest of the query away." },
+  comment = { id = "sqli-comment", score = 4, why = "Comments stand between words instead of spaces." },
+  fragment = { id = "sqli-fragment", score = 5, why = "Behind a left string or number the value goes on as SQL." },
 }
 
--- Kinds: U union, S select, T statement verb, K clause word, L and/or, O comparison, A arithmetic, N number, Q string,
--- B true/false/null, F dangerous function, W other word, C comment, * ( ) , ; . are themselves.
-local WORDS = {
-  union = "U", select = "S", ["and"] = "L", ["or"] = "L", xor = "L", ["not"] = "!", like = "O", rlike = "O", regexp = "O",
-  between = "O", ["in"] = "i", is = "O", ["true"] = "B", ["false"] = "B", null = "B", insert = "T", update = "T",
-  delete = "T", drop = "T", alter = "T", create = "T", truncate = "T", exec = "T", execute = "T", declare = "T",
-  shutdown = "T", waitfor = "T", from = "K", where = "K", having = "K", order = "K", group = "K", by = "K", limit = "K",
-  into = "K", table = "K", database = "K", set = "K", values = "K", delay = "K", outfile = "K", dumpfile = "K",
-  procedure = "K", all = "a", distinct = "a",
-}
-local FUNCTIONS = {
-  sleep = true, benchmark = true, pg_sleep = true, extractvalue = true, updatexml = true, load_file = true, xp_cmdshell = true,
-  randomblob = true, dbms_pipe = true, utl_http = true, exp = true, group_concat = true, ascii = true, substring = true,
-  substr = true, mid = true, ord = true, hex = true, unhex = true, char = true, chr = true, concat = true, concat_ws = true,
-  version = true, database = true, user = true, current_user = true, convert = true, cast = true, count = true, length = true,
-  if_ = true, ["if"] = true, iif = true, row = true, make_set = true, elt = true, floor = true, rand = true, name_const = true,
-}
-local LOUD = {
-  sleep = true, benchmark = true, pg_sleep = true, extractvalue = true, updatexml = true, load_file = true, xp_cmdshell = true,
-  randomblob = true,
-}
-local CATALOGUE = {
-  information_schema = true, sysobjects = true, syscolumns = true, pg_catalog = true, sqlite_master = true, xp_cmdshell = true,
-  all_tables = true, user_tables = true, pg_shadow = true,
-}
+local find, sub, gsub = string.find, string.sub, string.gsub
 
-local find, sub, byte = string.find, string.sub, string.byte
-
--- Reads one token at `at`; returns its kind, its text and where the next one begins.
-local function token(text, at)
-  local head = sub(text, at, at)
-  local _, stop = find(text, "^[%a_@\x80-\xff][%w_@$\x80-\xff]*", at)
-  if stop then
-    local word = sub(text, at, stop)
-    if find(text, "^%s*%(", stop + 1) and FUNCTIONS[word] then return "F", word, stop + 1 end
-    if sub(word, 1, 2) == "@@" or CATALOGUE[word] then return "G", word, stop + 1 end
-    return WORDS[word] or "W", word, stop + 1
-  end
-  _, stop = find(text, "^0x%x+", at)
-  if not stop then _, stop = find(text, "^%d+%.?%d*", at) end
-  if stop then return "N", sub(text, at, stop), stop + 1 end
-  if head == "'" or head == '"' or head == "`" then
-    local close = find(text, head, at + 1, true)
-    return "Q", sub(text, at, close), (close or #text) + 1
-  end
-  if find(text, "^%-%-[%s%-]", at) or sub(text, at) == "--" or head == "#" then
-    local line = find(text, "\n", at, true)
-    return "C", sub(text, at, line), (line or #text) + 1
-  end
-  if sub(text, at, at + 1) == "/*" then
-    local _, close = find(text, "*/", at + 2, true)
-    return "C", sub(text, at, close), (close or #text) + 1
-  end
-  _, stop = find(text, "^[=<>!:]+", at)
-  if stop then return "O", sub(text, at, stop), stop + 1 end
-  if find(text, "^||", at) or find(text, "^&&", at) then return "L", sub(text, at, at + 1), at + 2 end
-  if find(head, "[-+/%%^|&~]") then return "A", head, at + 1 end
-  if find(head, "[*(),;.]") then return head, head, at + 1 end
-  return "?", head, at + 1
+local function note(reading, report, rule, at)
+  report(rule, lexer.slice(reading, at or 1, (at or 1) + MATCHED_TOKENS))
 end
 
--- Returns the kinds as one string and the texts; comments between words are white space, as databases read them.
-local function lex(text, at)
-  local kinds, texts = {}, {}
-  while at <= #text and #kinds < TOKENS_MAX do
-    local blank = find(text, "[^%s]", at)
-    if not blank then break end
-    local kind, value, after = token(text, blank)
-    local is_inner_comment = kind == "C" and after <= #text and sub(value, 1, 2) == "/*"
-    if not is_inner_comment then
-      kinds[#kinds + 1], texts[#texts + 1] = kind, value
-    end
-    at = after
+-- Reports `rule` if `at` is a position.
+local function note_if(reading, report, rule, at)
+  if at then note(reading, report, rule, at) end
+end
+
+-- Rules that hold wherever the value lands. `is_anchored`: a UNION would follow a value or a left string.
+local function judge_anywhere(reading, report, is_anchored)
+  local kinds = reading.kinds
+  if find(kinds, "U", 1, true) then
+    local at, is_certain = grammar.union(reading, is_anchored)
+    note_if(reading, report, is_certain and RULES.union or RULES.union_words, at)
   end
-  return table.concat(kinds), texts
-end
-
-local function words_at(texts, at, ...)
-  for offset, wanted in ipairs({ ... }) do
-    if texts[at + offset - 1] ~= wanted then return false end
+  if find(kinds, "S", 1, true) then note_if(reading, report, RULES.subselect, grammar.subselect(kinds)) end
+  if find(kinds, "C", 1, true) then note_if(reading, report, RULES.case, grammar.case(kinds)) end
+  if find(kinds, "T", 1, true) then note_if(reading, report, RULES.call, grammar.waitfor(reading)) end
+  if find(kinds, "f(", 1, true) then
+    note_if(reading, report, RULES.logic, grammar.choice(kinds))
+    note_if(reading, report, RULES.built, grammar.built_text(kinds))
   end
-  return true
+  if find(kinds, "l", 1, true) then
+    local at, is_joined = grammar.loud_call(reading)
+    note_if(reading, report, is_joined and RULES.call or RULES.call_alone, at)
+  end
+  local at, is_full = grammar.catalogue(reading)
+  note_if(reading, report, is_full and find(kinds, "[SF&=(]") and RULES.catalogue or RULES.catalogue_name, at)
 end
 
-local function is_union(kinds)
-  local at = find(kinds, "U[a(]*S")
-  if not at then return false end
-  local rest = string.match(kinds, "U[a(]*S(.*)$")
-  return find(rest, "^a?[*NQBFG(]") ~= nil or find(rest, "^a?W[,.C]") ~= nil or find(rest, "^a?WK") ~= nil
-    or find(rest, "^a?W?$") and find(kinds, "^[NQ)A]") ~= nil
-end
-
-local STACKED = {
-  drop = { "table", "database", "user", "view", "procedure", "index" }, delete = { "from" }, insert = { "into" },
-  truncate = { "table" }, alter = { "table", "user", "database" }, create = { "table", "user", "database", "function" },
-  waitfor = { "delay", "time" },
-}
-
-local function is_stacked(kinds, texts)
-  local at = 1
-  while true do
-    at = find(kinds, ";[TS]", at)
-    if not at then return false end
-    local verb, follows = texts[at + 1], texts[at + 2]
-    if verb == "shutdown" and (not follows or find(kinds, "^[C;]", at + 2)) then return true end
-    if (verb == "exec" or verb == "execute") and follows and find(follows, "^x?[sp]*p_") then return true end
-    if verb == "declare" and follows and sub(follows, 1, 1) == "@" then return true end
-    if verb == "select" and find(kinds, "^[*NQBFG(]", at + 2) then return true end
-    if verb == "update" and find(kinds, "^WK", at + 2) and texts[at + 3] == "set" then return true end
-    for _, object in ipairs(STACKED[verb] or {}) do
-      if follows == object then return true end
-    end
-    at = at + 1
+-- Statements behind a semicolon.
+local function judge_stacked(reading, report)
+  local kinds = reading.kinds
+  local at = find(kinds, ";", 1, true)
+  while at do
+    local is_statement, is_certain = statements.begins(reading, at + 1)
+    if is_statement then return note(reading, report, is_certain and RULES.stacked or RULES.statement_words, at) end
+    at = find(kinds, ";", at + 1, true)
   end
 end
 
--- `kinds` without parentheses, so that "1) or (1=1" reads like "1 or 1=1".
-local function is_tautology(kinds, flat, is_left)
-  if find(flat, "L!*[NQB]O+[NQB]") or find(flat, "L!*A?N[OA]+A?N") or find(flat, "L!*Q[OA]+Q") then return true end
-  if not is_left then
-    return find(flat, "^[NQ]L!*[NB]C") ~= nil or find(flat, "^A?N[L|A]+F") ~= nil
+local function judge_logic(reading, report, is_left)
+  local kinds = reading.kinds
+  local flat = gsub(kinds, "[()]", "")
+  local joint = find(kinds, "[&WH]")
+  local tautology = joint and grammar.tautology(flat)
+  if tautology then
+    local is_in_prose = not is_left and find(sub(flat, 1, tautology), "[1svnw][svw]")
+    note(reading, report, is_in_prose and RULES.tautology_words or RULES.tautology, joint)
   end
-  return find(flat, "^[NB]?L!*[NQBW]O+[NQBWF]") ~= nil or find(flat, "^L!*[NB]C?$") ~= nil or find(flat, "^L!*Q$") ~= nil
-    or find(flat, "^O+[NQ]C?$") ~= nil or find(flat, "^[LA]+[FS]") ~= nil or find(kinds, "^%)*L!*%(*[NQB]") ~= nil
+  if find(kinds, "^[+]*[1svnw]?%)*&") and (is_left or grammar.is_well_formed(kinds)) then
+    if is_left or find(kinds, "^[1s]") then note_if(reading, report, RULES.condition, grammar.condition(flat)) end
+    note_if(reading, report, RULES.logic, grammar.logic_call(kinds))
+  end
+  if find(kinds, "[OHLWIP]") then
+    local at, is_certain = grammar.clause(reading, is_left)
+    note_if(reading, report, is_certain and RULES.clause or RULES.clause_words, at)
+  end
 end
 
-local function has_call(kinds, texts, is_left)
-  for at = 1, #texts do
-    if sub(kinds, at, at) == "F" then
-      if LOUD[texts[at]] and not (at == 1 and not is_left)
-        and (find(kinds, "^%([NQG][),]", at + 1) or find(kinds, "^%([FSA(]", at + 1)) then
-        return true
-      end
-      if at > 1 and find(sub(kinds, at - 1, at - 1), "[LO]") and find(kinds, "^%([NQGFSWB(]", at + 1)
-        and find(kinds, "[LO]F%(.-%)[OA]+[NQF]") then
-        return true
-      end
-    elseif words_at(texts, at, "waitfor", "delay") and sub(kinds, at + 2, at + 2) == "Q" then
-      return true
-    end
+-- What may stand right behind the end of a string.
+local LEFT_STARTS = { "^[&=+*),;cUOHLWIF!SPTn]", "^%(+[Sfl]" }
+-- What makes well-formed tokens behind a left string SQL.
+local FRAGMENTS = { "[&=(]", "^[+&=]w;?c$", "^+w[w;]?c$" }
+
+local function is_any(kinds, patterns)
+  for _, pattern in ipairs(patterns) do
+    if find(kinds, pattern) then return true end
   end
   return false
 end
 
-local function is_subselect(kinds)
-  return find(kinds, "%(S[aW*NQF(),.GB]*K[WG%.Q]+%)") ~= nil or find(kinds, "%(S[aW*NQF(),.GB]*K[WG][%.W]*[KC]") ~= nil
-    or find(kinds, "%(S[FG]") ~= nil
-end
-
-local function is_clause(kinds, texts, is_left)
-  if not is_left and not find(kinds, "^A?[NQ]%)*K") then return false end
-  for at = 1, #texts do
-    local from_start = find(kinds, "^[NQA)]*K") and true or false
-    if from_start and (words_at(texts, at, "order", "by") or words_at(texts, at, "group", "by"))
-      and find(kinds, "^[NF(]", at + 2) then
-      return true
-    end
-    if texts[at] == "having" and find(kinds, "^[NQ]O", at + 1) then return true end
-    if texts[at] == "into" and (texts[at + 1] == "outfile" or texts[at + 1] == "dumpfile") then return true end
-    if texts[at] == "procedure" and texts[at + 1] == "analyse" then return true end
+-- Short forms count only without the white space of prose before the quote and in the string that stays open.
+local function judge_short(reading, prefix, report)
+  local kinds = reading.kinds
+  local last = reading.words[#reading.words]
+  if find(prefix, "%s") or reading.open and find(last, "%s%S*%s") then return end
+  local is_joined = find(kinds, "^%)*[=+*]+s$") and #last == 1 and prefix ~= ""
+  if is_joined or grammar.short_logic(kinds) then note(reading, report, RULES.logic) end
+  local is_closed = reading.open or find(kinds, "c$")
+  if is_closed and #kinds >= 3 and grammar.is_well_formed(kinds) and is_any(kinds, FRAGMENTS)
+    and not find(reading.text, "^<%a", reading.starts[1]) then
+    note(reading, report, RULES.fragment)
   end
-  return false
 end
 
--- Judges one reading. `is_left`: the reading began by leaving a string, at byte `start`.
-local function judge(text, start, is_left, found)
-  local kinds, texts = lex(text, start)
-  if #kinds < 2 and not (is_left and kinds == "C") then return end
-  local function note(rule) found[rule.id] = rule end
-  local flat = string.gsub(kinds, "[()]", "")
-  if find(kinds, "U", 1, true) and is_union(kinds) then note(RULES.union) end
-  if find(kinds, "[LO]") and is_tautology(kinds, flat, is_left) then note(RULES.tautology) end
-  if find(kinds, ";", 1, true) and is_stacked(kinds, texts) then note(RULES.stacked) end
-  if find(kinds, "[FT]") and has_call(kinds, texts, is_left) then note(RULES.call) end
-  if find(kinds, "S", 1, true) and is_subselect(kinds) then note(RULES.subselect) end
-  if find(kinds, "K", 1, true) and is_clause(kinds, texts, is_left) then note(RULES.clause) end
-  if find(kinds, "G", 1, true) and find(kinds, "[SKF(LO]") then note(RULES.catalogue) end
-  if is_left and find(kinds, "^%)*;?C$") and not find(sub(text, 1, start - 2), "%s") then note(RULES.terminator) end
+-- The value behind a quote, as it continues a query that opened the string.
+local function judge_left(text, quote_at, report)
+  local reading = lexer.read(text, quote_at + 1, TOKENS_MAX)
+  judge_stacked(reading, report)
+  if not is_any(reading.kinds, LEFT_STARTS) then return end
+  local prefix = sub(text, 1, quote_at - 1)
+  local is_statement, is_certain = statements.begins(reading, 1)
+  if is_statement then note(reading, report, is_certain and RULES.stacked or RULES.statement_words) end
+  judge_anywhere(reading, report, true)
+  judge_logic(reading, report, true)
+  if grammar.is_terminator(reading, prefix) then note(reading, report, RULES.terminator) end
+  judge_short(reading, prefix, report)
 end
 
-sqli.rules = RULES
+-- What a value begins with that lands outside quotes.
+local function judge_start(reading, report)
+  local kinds, texts = reading.kinds, reading.words
+  if find(kinds, "^[(+]*[1s]?%)*&[+!(]*[1vns]%)*;?c") then note(reading, report, RULES.logic) end
+  if find(kinds, "^1%)+;?c$") then note(reading, report, RULES.terminator) end
+  local at = find(kinds, "^[1sw)]*&!*%(*w=w%)*;?c?$") and find(kinds, "w=w", 1, true)
+  if at and texts[at] == texts[at + 2] then
+    note(reading, report, RULES.logic, at)
+  else
+    note_if(reading, report, RULES.beginning, grammar.beginning(kinds))
+  end
+  if find(kinds, "^[(1].*c$") and find(kinds, "[&=f]") and #kinds > 3 and grammar.is_well_formed(kinds) then
+    note(reading, report, RULES.fragment)
+  end
+  if find(kinds, "^[fl]%([1s]?=?$") and find(reading.text, "^%s*[%w_]+%s*%(") then
+    note(reading, report, RULES.open_call)
+  end
+end
+
+-- What people who write about SQL leave out.
+local SENSE = { "[flvC;c]", "^S[^F]*[+&=(]", "W[(]*1=" }
+
+local function judge_statement(reading, report)
+  local kinds = reading.kinds
+  if not find(kinds, "^[ST]") then return end
+  local is_statement, is_certain = statements.begins(reading, 1)
+  if not is_statement then return end
+  local has_sense = is_certain and (find(kinds, "^[^S]") or is_any(kinds, SENSE))
+  note(reading, report, has_sense and RULES.statement or RULES.statement_words)
+end
+
+local function judge_comments(reading, report)
+  if reading.hidden + reading.inner == 0 then return end
+  local text = reading.text
+  local is_dense = reading.hidden > 0 or reading.inner > 1 and not find(text, "%s")
+  if is_dense and find(reading.kinds, "[USF&TOW]") or find(text, "%w/%*[^*/]*%*/%w") then
+    note(reading, report, RULES.comment)
+  end
+end
+
+local function judge_bare(text, report)
+  local reading = lexer.read(text, 1, TOKENS_MAX)
+  judge_anywhere(reading, report, find(reading.kinds, "^[+]*[1svn)]*U") ~= nil)
+  judge_stacked(reading, report)
+  judge_logic(reading, report, false)
+  judge_statement(reading, report)
+  judge_start(reading, report)
+  judge_comments(reading, report)
+  return reading
+end
+
+-- The quote that leaves a string: two in a row stay inside.
+local function left_at(text, quote)
+  local at = find(text, quote, 1, true)
+  if at and sub(text, at, at + 2) == quote .. quote .. quote then return at + 2 end
+  return at
+end
 
 local QUOTES = { "'", '"' }
 
-local function read(text, found)
-  judge(text, 1, false, found)
+local function read(text, report)
+  local cast, _, target = find(text, "['\")]::%s*(%l+)", find(text, "::", 1, true) and 1 or #text)
+  if cast and words.TYPE[target] then report(RULES.cast, sub(text, cast, cast + 40)) end
   for _, quote in ipairs(QUOTES) do
-    local at = find(text, quote, 1, true)
-    if at then judge(text, at + 1, true, found) end
+    local at = left_at(text, quote)
+    if at then judge_left(text, at, report) end
+  end
+  return judge_bare(text, report)
+end
+
+local ANCHORS = { "union", "select", "waitfor", "sleep(", "benchmark(", "' or", "' and", "xp_cmdshell" }
+
+-- Attacks behind more tokens than are read from the start.
+local function judge_tail(text, from, report)
+  for _, anchor in ipairs(ANCHORS) do
+    local at = find(text, anchor, from, true)
+    if at then
+      local is_left = find(anchor, "'", 1, true) ~= nil
+      local reading = lexer.read(text, is_left and at + 1 or at, ANCHOR_TOKENS)
+      judge_anywhere(reading, report, false)
+      if is_left then judge_logic(reading, report, true) end
+    end
   end
 end
 
-function sqli.gate(value)
-  return #value.text >= 3 and find(value.text, "[%s'\"(;/=|&*-]") ~= nil
+local function gate(value)
+  local text = value.text
+  return #text > 2 and find(text, "[^%w_.%-]") ~= nil or words.CATALOGUE[text] ~= nil
 end
 
-function sqli.judge(value, report)
-  local text, found = value.text, {}
-  read(text, found)
-  -- MySQL runs what stands in /*! */, and filters that only cut comments out join what they separated.
-  if find(text, "/*", 1, true) then
-    read((string.gsub(text, "/%*!%d*(.-)%*/", " %1 ")), found)
-    read((string.gsub(text, "/%*.-%*/", "")), found)
+-- Referer holds what people asked of another site's search engine: about SQL, too.
+local IN_REFERER = {
+  [RULES.tautology] = RULES.tautology_words, [RULES.statement] = RULES.tautology_words,
+  [RULES.statement_words] = RULES.tautology_words,
+}
+
+local IN_PATH = { path = true, segment = true }
+
+local function judge(value, report)
+  local text = value.text
+  if value.name == "referer" then
+    local strict = report
+    report = function(rule, matched) strict(IN_REFERER[rule] or rule, matched) end
   end
-  for _, rule in pairs(found) do report(rule, text) end
+  if find(text, "\xa0", 1, true) then text = gsub(text, "([\0-\x7f])\xa0+", "%1 ") end
+  local reading = read(text, report)
+  if reading.stop <= #text then judge_tail(text, reading.stop, report) end
+  -- Spaces that were encoded once more.
+  local has_plus = not IN_PATH[value.place] and find(text, "+", 1, true) and find(text, "%a%+%a")
+  if has_plus and not find(text, " ", 1, true) then
+    read((gsub(text, "%+", " ")), report)
+  end
+  -- Filters that cut comments out join what they separated.
+  if reading.inner > 0 then read((gsub(text, "/%*[^*]*%*/", "")), report) end
 end
 
-return sqli
+return { group = "sqli", rules = RULES, gate = gate, judge = judge }
