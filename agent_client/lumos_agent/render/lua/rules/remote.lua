@@ -111,6 +111,7 @@ local function judge_include(value, rest, is_address, report)
   if is_file and (stop or find(rest, "%.txt$") or find(rest, "%.php%d?$") or find(name, "mosconfig", 1, true)) then
     return report(RULES.include, snippet(text, 1))
   end
+  if is_address and find(rest, "%.php%d?$") then return report(RULES.include, snippet(text, 1)) end
   if is_address and is_file then report(RULES.address, snippet(text, 1)) end
 end
 
@@ -121,6 +122,8 @@ local function judge(value, report)
   local begin, stop, scheme = find(text, "^%s*([%l][%l%d+.%-_]+):/*")
   if scheme == "url" or scheme == "uri" then begin, stop, scheme = find(text, "^%s*ur[li]:([%l][%l%d+._-]*):/*") end
   if not scheme then
+    local at = value.place == "query" and find(text, "https?://[^%s?]+%.txt%?+$")
+    if at then return report(RULES.cut, snippet(text, at)) end
     local host = match(text, "^%s*([%w.%-]+)/") or match(text, "^%s*([%w.%-]+):%d+$")
     local rule = host and not OUTSIDE[value.place] and (HOSTS[host] and RULES.loopback or METADATA_HOSTS[host] and find(host, ".", 1, true) and RULES.metadata)
     if rule then report(rule, snippet(text, 1)) end
@@ -132,6 +135,8 @@ local function judge(value, report)
     end
     return
   end
+  local at = find(text, "https?://[^%s?]+%.%l%l%l?%?%?")
+  if at and not OUTSIDE[value.place] then return report(RULES.cut, snippet(text, at)) end
   local slashes = match(sub(text, begin, stop), "(/*)$")
   if SCHEMES[scheme] and #slashes >= 2 and value.place ~= "cookie" then
     if scheme ~= "file" or value.place ~= "header" then report(RULES.scheme, snippet(text, begin)) end
@@ -149,7 +154,7 @@ end
 local function gate(value)
   local text = value.text
   local at = find(text, ":", 1, true)
-  if at and at <= 24 then return true end
+  if at and (at <= 24 or value.place == "query" and find(text, ".txt?", at, true)) then return true end
   return find(text, "/", 1, true) ~= nil and not OUTSIDE[value.place] and find(text, "^[%w.%-]+/") ~= nil and #text <= 64
 end
 
