@@ -1,56 +1,75 @@
--- Decodes as attackers encode: repeated URL encoding, %u, overlong UTF-8, full-width forms, HTML entities.
+-- Decodes as attackers encode: repeated URL encoding, %u, overlong UTF-8, full-width forms, HTML entities, JS escapes.
 local decode = {}
 
-local ROUNDS_MAX = 4
-local BYTES_MAX = 8192
+local find, gsub, sub, byte, char = string.find, string.gsub, string.sub, string.byte, string.char
+local ROUNDS_MAX = 5
+local BASE64_BYTES_MIN, BASE64_BYTES_MAX = 16, 8192
 
-local function from_hex(hex)
-  return string.char(tonumber(hex, 16))
+-- Both digits in either case -> character.
+local HEX = {}
+for code = 0, 255 do
+  local lower = string.format("%02x", code)
+  local first, second = sub(lower, 1, 1), sub(lower, 2, 2)
+  for _, one in ipairs({ first, string.upper(first) }) do
+    for _, two in ipairs({ second, string.upper(second) }) do HEX[one .. two] = char(code) end
+  end
 end
 
 local function from_code(code)
-  if code < 0x80 then return string.char(code) end
-  if code >= 0xFF01 and code <= 0xFF5E then return string.char(code - 0xFEE0) end
+  if code < 0x80 then return char(code) end
+  if code >= 0xFF01 and code <= 0xFF5E then return char(code - 0xFEE0) end
   if code > 0x10FFFF then return "?" end
   return utf8.char(code)
 end
 
+local function from_hex(hex)
+  return from_code(tonumber(hex, 16))
+end
+
 local function url_once(text)
-  text = string.gsub(text, "%%[uU](%x%x%x%x)", function(hex) return from_code(tonumber(hex, 16)) end)
-  return (string.gsub(text, "%%(%x%x)", from_hex))
+  if find(text, "%%[uU]%x") then text = gsub(text, "%%[uU](%x%x%x%x)", from_hex) end
+  return (gsub(text, "%%(%x%x)", HEX))
 end
 
 -- Two- and three-byte forms of ASCII characters (RFC 3629 forbids them) and full-width letters.
 local function fold_unicode(text)
-  if not string.find(text, "[\xC0\xC1\xE0\xEF]") then return text end
-  text = string.gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
-    return string.char((string.byte(first) - 0xC0) * 64 + string.byte(second) - 0x80)
+  if not find(text, "[\xC0\xC1\xE0\xEF]") then return text end
+  text = gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
+    return char((byte(first) - 0xC0) * 64 + byte(second) - 0x80)
   end)
-  text = string.gsub(text, "\xE0([\x80-\x81])([\x80-\xBF])", function(second, third)
-    return string.char((string.byte(second) - 0x80) * 64 + string.byte(third) - 0x80)
+  text = gsub(text, "\xE0([\x80-\x81])([\x80-\xBF])", function(second, third)
+    return char((byte(second) - 0x80) * 64 + byte(third) - 0x80)
   end)
-  return (string.gsub(text, "\xEF([\xBC\xBD])([\x80-\xBF])", function(second, third)
-    local code = 0xF000 + (string.byte(second) - 0x80) * 64 + string.byte(third) - 0x80
-    return (code >= 0xFF01 and code <= 0xFF5E) and string.char(code - 0xFEE0) or nil
+  return (gsub(text, "\xEF([\xBC\xBD])([\x80-\xBF])", function(second, third)
+    local code = 0xF000 + (byte(second) - 0x80) * 64 + byte(third) - 0x80
+    return (code >= 0xFF01 and code <= 0xFF5E) and char(code - 0xFEE0) or nil
   end))
 end
 
-local NAMED = { quot = '"', apos = "'", lt = "<", gt = ">", amp = "&", nbsp = " ", colon = ":", lpar = "(", rpar = ")" }
+local NAMED = {
+  quot = '"', apos = "'", lt = "<", gt = ">", amp = "&", nbsp = " ", colon = ":", lpar = "(", rpar = ")", tab = "\t",
+  newline = "\n", sol = "/", bsol = "\\", semi = ";", period = ".", comma = ",", equals = "=", dollar = "$", grave = "`",
+  lbrace = "{", lcub = "{", rbrace = "}", rcub = "}", lsqb = "[", rsqb = "]", num = "#", percnt = "%", vert = "|", excl = "!",
+}
 
 local function entities(text)
-  if not string.find(text, "&", 1, true) then return text end
-  text = string.gsub(text, "&#[xX](%x+);?", function(hex)
-    return #hex <= 6 and from_code(tonumber(hex, 16)) or nil
-  end)
-  text = string.gsub(text, "&#(%d+);?", function(digits)
-    return #digits <= 7 and from_code(tonumber(digits)) or nil
-  end)
-  return (string.gsub(text, "&(%a+);", NAMED))
+  if not find(text, "&[#%a]") then return text end
+  text = gsub(text, "&#[xX](%x+);?", function(hex) return #hex <= 7 and from_hex(hex) or nil end)
+  text = gsub(text, "&#(%d+);?", function(digits) return #digits <= 8 and from_code(tonumber(digits)) or nil end)
+  return (gsub(text, "&(%a+);", function(name) return NAMED[name] or NAMED[string.lower(name)] end))
 end
 
+local function js_escapes(text)
+  if not find(text, "\\[xu]") then return text end
+  text = gsub(text, "\\x(%x%x)", HEX)
+  text = gsub(text, "\\u(%x%x%x%x)", from_hex)
+  return (gsub(text, "\\u{0*(%x+)}", function(hex) return #hex <= 6 and from_hex(hex) or nil end))
+end
+
+-- Returns the decoded text and how many rounds of URL decoding changed it.
 local function rounds(text)
   local count = 0
-  while count < ROUNDS_MAX and string.find(text, "%", 1, true) do
+  while count < ROUNDS_MAX and find(text, "%%[%xuU]") do
     local decoded = url_once(text)
     if decoded == text then break end
     text, count = decoded, count + 1
@@ -58,16 +77,48 @@ local function rounds(text)
   return fold_unicode(text), count
 end
 
--- A query's name or value: "+" is a space. Lower case.
-function decode.value(raw)
-  local text = string.gsub(string.sub(raw, 1, BYTES_MAX), "+", " ")
-  return string.lower(entities((rounds(text))))
+-- A path, or text in which "+" is itself: decoded text and rounds of URL decoding.
+function decode.path(raw)
+  return rounds(raw)
 end
 
--- A path; also returns how many rounds of URL decoding it took.
-function decode.path(raw)
-  local text, count = rounds(string.sub(raw, 1, BYTES_MAX))
-  return string.lower(text), count
+-- Text of any place but the path; `is_form`: "+" is a space. Returns decoded text and rounds of URL decoding.
+function decode.text(raw, is_form)
+  local text = raw
+  if is_form and find(text, "+", 1, true) then text = gsub(text, "+", " ") end
+  local count
+  text, count = rounds(text)
+  if not find(text, "[&\\]") then return text, count end
+  local plain = js_escapes(entities(text))
+  if plain ~= text and find(plain, "%%%x") then return js_escapes(entities((rounds(plain)))), count end
+  return plain, count
+end
+
+local SEXTETS = {}
+for index = 0, 63 do
+  SEXTETS[byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", index + 1)] = index
+end
+SEXTETS[byte("-")], SEXTETS[byte("_")] = 62, 63
+
+local function base64_bytes(text, first, last)
+  local parts = {}
+  for at = first, last - 1, 4 do
+    local a, b, c, d = byte(text, at, at + 3)
+    local bits = (SEXTETS[a] << 18) | (SEXTETS[b or 65] << 12) | (SEXTETS[c or 65] << 6) | SEXTETS[d or 65]
+    parts[#parts + 1] = char(bits >> 16, bits >> 8 & 255, bits & 255)
+  end
+  return (gsub(table.concat(parts), "%z+$", ""))
+end
+
+-- Returns what a value in base64 stands for if that is text, else nil.
+function decode.base64(text)
+  if #text < BASE64_BYTES_MIN or #text > BASE64_BYTES_MAX or not find(text, "^[%w+/_-]+=?=?$") then return nil end
+  local length = find(text, "=", 1, true)
+  length = length and length - 1 or #text
+  if length % 4 == 1 then return nil end
+  if find(base64_bytes(text, 1, BASE64_BYTES_MIN), "[^%g%s]") then return nil end
+  local plain = base64_bytes(text, 1, length)
+  return not find(plain, "[^%g%s\x80-\xff]") and plain or nil
 end
 
 return decode

@@ -13,17 +13,28 @@ local function report(message)
   end
 end
 
+-- HAProxy numbers the values of a header from 0.
+local function headers_of(txn)
+  local list = {}
+  for name, all in pairs(txn.http:req_get_headers()) do
+    for index = 0, #all do list[#list + 1] = { name, all[index] } end
+  end
+  return list
+end
+
 local function inspect(txn)
   local mode, level = string.match(txn:get_var("txn.policy") or "", "^(%a+) (%a+)$")
   if not mode then return end
-  local ok, verdict = pcall(engine.judge, { path = txn.sf:path(), query = txn.sf:query() }, level)
+  local request = { method = txn.sf:method(), path = txn.sf:path(), query = txn.sf:query(), headers = headers_of(txn) }
+  local ok, verdict = pcall(engine.judge, request, { mode = mode, level = level })
   if not ok then
     report(verdict)
   elseif verdict then
-    txn:set_var("txn.waf_action", mode)
+    txn:set_var("txn.waf_action", verdict.action)
     txn:set_var("txn.waf_rules", verdict.rules)
     txn:set_var("txn.waf_score", tostring(verdict.score))
     txn:set_var("txn.waf_matched", verdict.matched)
+    txn:set_var("txn.waf_place", verdict.place)
   end
 end
 

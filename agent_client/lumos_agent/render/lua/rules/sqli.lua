@@ -1,6 +1,6 @@
 -- SQL injection by structure: a small lexer reads a value as SQL where it would land (bare, inside ' or inside "), and
 -- the sequence of token kinds tells code from prose.
-local sqli = {}
+local sqli = { group = "sqli" }
 
 local TOKENS_MAX = 200
 
@@ -195,6 +195,8 @@ local function judge(text, start, is_left, found)
   if is_left and find(kinds, "^%)*;?C$") and not find(sub(text, 1, start - 2), "%s") then note(RULES.terminator) end
 end
 
+sqli.rules = RULES
+
 local QUOTES = { "'", '"' }
 
 local function read(text, found)
@@ -205,19 +207,19 @@ local function read(text, found)
   end
 end
 
--- Returns the rules that object to a decoded, lower-case value.
-function sqli.value(text)
-  local found, result = {}, {}
-  if not find(text, "[%s'\"(;/=|&*-]") or #text < 3 then return result end
+function sqli.gate(value)
+  return #value.text >= 3 and find(value.text, "[%s'\"(;/=|&*-]") ~= nil
+end
+
+function sqli.judge(value, report)
+  local text, found = value.text, {}
   read(text, found)
   -- MySQL runs what stands in /*! */, and filters that only cut comments out join what they separated.
   if find(text, "/*", 1, true) then
     read((string.gsub(text, "/%*!%d*(.-)%*/", " %1 ")), found)
     read((string.gsub(text, "/%*.-%*/", "")), found)
   end
-  for _, rule in pairs(found) do result[#result + 1] = rule end
-  table.sort(result, function(a, b) return a.id < b.id end)
-  return result
+  for _, rule in pairs(found) do report(rule, text) end
 end
 
 return sqli

@@ -1,0 +1,86 @@
+-- Request -> values, in the order in which they are judged.
+local params = require("params")
+local values = require("values")
+
+local collect = {}
+
+local find, gmatch, lower, sub = string.find, string.gmatch, string.lower, string.sub
+
+-- More parameters than this are judged as one text.
+local PARAMETERS_MAX = 512
+local COOKIES_MAX = 128
+local HEADERS_MAX = 100
+
+-- Headers with a fixed form, or that say nothing that an origin would use as a value.
+local FIXED = {}
+for name in gmatch("host connection content-length accept accept-encoding upgrade-insecure-requests dnt te trailer "
+  .. "transfer-encoding cache-control pragma cookie sec-fetch-site sec-fetch-mode sec-fetch-user sec-fetch-dest sec-gpc "
+  .. "upgrade expect keep-alive proxy-connection", "%S+") do
+  FIXED[name] = true
+end
+
+-- Names are judged when they hold more than names do.
+local function add_name(list, name)
+  if find(name, "[^%w_.-]") or find(name, "__", 1, true) then list[#list + 1] = values.sent("name", "", name) end
+end
+
+local function add_pairs(list, place, text)
+  local earlier = {}
+  local rest = params.each(text, PARAMETERS_MAX, function(name, value)
+    add_name(list, name)
+    if value ~= "" then
+      list[#list + 1] = values.sent(place, name, value)
+      -- Some servers join values of one name with commas: attacks are split over them.
+      local before = earlier[name]
+      if before and name ~= "" then list[#list + 1] = values.sent(place, name, before .. "," .. value) end
+      earlier[name] = before and name ~= "" and #before < 2048 and before .. "," .. value or value
+    end
+  end)
+  if rest then list[#list + 1] = values.sent(place, "", sub(text, rest)) end
+end
+
+local function add_path(list, path)
+  local whole = values.of_path("path", path)
+  list[#list + 1] = whole
+  if not find(whole.cased, "[^%w/._-]") then return end
+  local count = 0
+  for segment in gmatch(whole.cased, "[^/]+") do
+    count = count + 1
+    if count > PARAMETERS_MAX then break end
+    if find(segment, "[^%w._-]") then list[#list + 1] = values.of_path("segment", segment) end
+  end
+end
+
+local function add_cookies(list, header)
+  local count = 0
+  for name, value in gmatch(header, "%s*([^=;]*)=?([^;]*)") do
+    count = count + 1
+    if count > COOKIES_MAX then return end
+    if value ~= "" then list[#list + 1] = values.sent("cookie", name, value) end
+    add_name(list, name)
+  end
+end
+
+local function add_headers(list, headers)
+  for index, header in ipairs(headers) do
+    if index > HEADERS_MAX then return end
+    local name = lower(header[1])
+    if name == "cookie" then
+      add_cookies(list, header[2])
+    elseif not FIXED[name] and header[2] ~= "" then
+      list[#list + 1] = values.sent("header", name, header[2])
+    end
+  end
+end
+
+-- `request`: {method, path, query, headers = {{name, value}, …}, body}.
+function collect.values(request)
+  local list = {}
+  if request.path then add_path(list, request.path) end
+  if request.query and request.query ~= "" then add_pairs(list, "query", request.query) end
+  add_headers(list, request.headers or {})
+  if request.body and request.body ~= "" then add_pairs(list, "form", request.body) end
+  return list
+end
+
+return collect

@@ -1,0 +1,46 @@
+-- What rules judge: one decoded value with where it came from.
+local decode = require("decode")
+
+local values = {}
+
+local lower, gmatch = string.lower, string.gmatch
+
+local Value = {}
+Value.__index = Value
+
+-- The set of lower-case words in the value.
+function Value:words()
+  local set = self.word_set
+  if not set then
+    set = {}
+    for word in gmatch(self.text, "[%w_]+") do set[word] = true end
+    self.word_set = set
+  end
+  return set
+end
+
+local function new(place, name, raw, cased, rounds)
+  return setmetatable({
+    place = place, name = lower(name), raw = raw, cased = cased, text = lower(cased), rounds = rounds,
+  }, Value)
+end
+
+local FORM_PLACES = { query = true, form = true, name = true }
+
+-- A value as it was sent.
+function values.sent(place, name, raw)
+  return new(place, name, raw, decode.text(raw, FORM_PLACES[place]))
+end
+
+-- A path or a segment of one.
+function values.of_path(place, raw)
+  return new(place, "", raw, decode.path(raw))
+end
+
+-- The value that `value` carries in base64, or nil.
+function values.unwrapped(value)
+  local plain = decode.base64(value.cased)
+  return plain and new(value.place, value.name, value.raw, decode.text(plain, false)) or nil
+end
+
+return values
