@@ -8,6 +8,16 @@ local engine = {}
 local CLASSES = {
   require("rules.sqli"),
   require("rules.traversal"),
+  require("rules.shell"),
+  require("rules.php"),
+  require("rules.java"),
+  require("rules.template"),
+  require("rules.script"),
+  require("rules.query"),
+  require("rules.remote"),
+  require("rules.upload"),
+  require("rules.header"),
+  require("rules.scanner"),
 }
 
 -- Score at which a policy's level objects.

@@ -10,6 +10,7 @@ local RULES = {
   cookie = { id = "header-cookie", score = 6, why = "The value sets a cookie: Set-Cookie:, document.cookie or a meta tag." },
   mail = { id = "header-mail", score = 7, why = "A line break and a command or header of a mail protocol." },
   command = { id = "header-mail-command", score = 5, why = "The value is nothing but a command of a mail protocol on a line of its own." },
+  session = { id = "header-session", score = 3, why = "A framework's session cookie arrives as a parameter, which lets a link fix the session." },
   name = { id = "header-name", score = 5, why = "A line break in a parameter's name, or a second parameter behind it." },
 }
 
@@ -25,9 +26,14 @@ x-xss-protection access-control-allow-origin x-forwarded-for x-forwarded-host ho
 remote-addr status link content-security-policy
 ]])
 local MAIL = set("bcc cc to subject from reply-to mime-version x-mailer")
+-- Cookies of well-known frameworks: no page sends them as parameters.
+local SESSIONS = set([[
+phpsessid jsessionid jservsession jwsession aspsessionid asp.net_sessionid aspxauth connect.sid rack.session koa.sess koa.sess.sig _rails_session
+laravel_session ci_session cakephp play_session zend_session_id sails.sid symfony django_session weblogicsession session-id
+]])
 local METHODS = set("get post put delete head options patch trace connect")
 -- Single-line places: a line break has no business there.
-local SINGLE = { query = true, header = true, cookie = true, name = true, segment = true, ["whole-path"] = true, filename = true }
+local SINGLE = { query = true, header = true, cookie = true, name = true, segment = true, path = true, filename = true }
 
 local COMMANDS = {
   "^rcpt%s+to:", "^mail%s+from:", "^ehlo%s+[%w.%[]", "^helo%s+[%w.%[]", "^vrfy%s+%S", "^expn%s+%S", "^auth%s+%S+%s+%S+$", "^starttls%s*$",
@@ -41,7 +47,7 @@ local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
 
-local LINES_MAX = 200
+local LINES_MAX = 1000
 
 local function judge_line(value, at, line, report)
   local is_single = SINGLE[value.place]
@@ -90,8 +96,15 @@ local function judge_breaks(value, report)
   end
 end
 
+local function is_session(value)
+  local name, place = value.name, value.place
+  if place ~= "query" and place ~= "form" and place ~= "json" then return false end
+  return SESSIONS[name] or find(name, "^__secure%-") ~= nil or find(name, "^__host%-") ~= nil
+end
+
 local function judge(value, report)
   local text = value.text
+  if is_session(value) then report(RULES.session, snippet(value.name, 1)) end
   if find(text, "[\r\n]") then
     judge_breaks(value, report)
     if value.place == "name" and find(text, "^[%w_.]+[\r\n]") or value.place == "query" and find(text, "^[%w_]+[\r\n]+[%w_]+=[%w_]+$") then
@@ -101,14 +114,14 @@ local function judge(value, report)
   local at = find(text, "set-cookie2?:%s*[%w_%-]+=")
   if at and not find(text, "[\r\n]") then report(RULES.cookie, snippet(text, at)) end
   at = find(text, "document%.cookie%s*=[^=]") or find(text, "http%-equiv%s*=?[\"'%s]*set%-cookie") or find(text, "%.cookie%s*=%s*[\"'][%w_%-]+=")
-    or find(text, "%.cookie%s*;?%s*[\"']?%s*;%s*expires") or find(text, "\xE5\x98[\x8A\x8D]%s*[%a%-]+:")
+    or find(text, "%.cookie[;\"' ]*expires") or find(text, "\xE5\x98[\x8A\x8D]%s*[%a%-]+:")
   if at then report(RULES.cookie, snippet(text, at)) end
-  if find(text, "^%u*%s*%l+ https?://%S+ http/%d") and METHODS[match(text, "^%s*(%l+)") or ""] then report(RULES.split, snippet(text, 1)) end
+  if find(text, "^%s*%l+ https?://%S+ http/%d") and METHODS[match(text, "^%s*(%l+)") or ""] then report(RULES.split, snippet(text, 1)) end
 end
 
 local function gate(value)
   local text = value.text
-  if find(text, "[\r\n]") then return true end
+  if find(text, "[\r\n]") or is_session(value) then return true end
   return find(text, "cookie", 1, true) ~= nil or find(text, "\xE5\x98", 1, true) ~= nil or find(text, " http/", 1, true) ~= nil
 end
 

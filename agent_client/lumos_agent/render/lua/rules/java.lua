@@ -81,19 +81,34 @@ local function resolve(text)
   return text, hidden
 end
 
+local LOOKUPS_MAX, LOOKUP_BYTES = 400, 512
+
+local function judge_lookup_at(text, at, report)
+  local piece = sub(text, at, at + LOOKUP_BYTES - 1)
+  local plain = resolve(gsub(piece, "\\u00(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+  if find(plain, "jndi%s*:") or find(plain, "${jndi", 1, true) then
+    report(RULES.lookup, snippet(text, at))
+    return true
+  end
+  if find(piece, "${${", 1, true) or find(piece, "${lower:", 1, true) or find(piece, "${upper:", 1, true) or find(piece, "${::-", 1, true)
+    or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${") or find(piece, "%${%a+:[%w_.]*:%-")
+    or at == 1 and (find(piece, "^%${env:[%w_]+}") or find(piece, "^%${sys:[%w_.]+}")) then
+    report(RULES.nested, snippet(text, at))
+    return true
+  end
+end
+
 local function judge_lookup(value, report)
   local text = value.text
   local at = find(text, "jndi:%s*%a+:/")
   if at then return report(RULES.lookup, snippet(text, math.max(at - 8, 1))) end
   at = find(text, "${", 1, true)
   if not at then return end
-  local piece = sub(text, at, at + 2047)
-  local plain = resolve(gsub(piece, "\\u00(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
-  if find(plain, "jndi%s*:") or find(plain, "${jndi", 1, true) then return report(RULES.lookup, snippet(text, at)) end
-  if find(text, "${${", at, true) or find(text, "${[%w:_.-]-${[%w_.-]*:") or find(text, "%${[^{}]*:%-[^{}]*}[^{}]*%${", at)
-    or find(text, "${lower:", at, true) or find(text, "${upper:", at, true) or find(text, "${::-", at, true)
-    or find(text, "%${%a+:[%w_.]*:%-", at) or find(text, "^%${env:[%w_]+}", at) or find(text, "^%${sys:[%w_.]+}", at) then
-    report(RULES.nested, snippet(text, at))
+  if not find(text, ":", at, true) and not find(text, "jndi", 1, true) then return end
+  for _ = 1, LOOKUPS_MAX do
+    if judge_lookup_at(text, at, report) then return end
+    at = find(text, "${", at + LOOKUP_BYTES // 2, true)
+    if not at then return end
   end
 end
 
@@ -102,17 +117,15 @@ local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder",
 
 local function judge_expression(value, report)
   local text = value.text
-  local at = find(text, "t%(%s*[%a.]*%.?[%w.]+%s*%)%s*[.(]")
-  if at and find(text, "^t%(%s*[%a]+%.[%w.]+", at) and (at == 1 or find(text, "^[^%w]", at - 1)) then
-    return report(RULES.expression, snippet(text, at))
-  end
+  local at = find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
+  if at then return report(RULES.expression, snippet(text, at)) end
   for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext", "#application",
     "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
-  at = find(text, "[%%$#]{[^}]*%f[%w]new%s+[%a]+%.[%w.]+%s*%(") or find(text, "[%%$#]{[^}]-%.class%.%a") or find(text, "'%s*+%s*{%d+%s*%*%s*%d+}")
-    or find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
+  at = find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
+    or find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{") or find(text, "%.class%.%a") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
   if at then report(RULES.expression, snippet(text, at)) end
 end
 
@@ -154,6 +167,25 @@ local function judge_names(value, report)
   end
 end
 
+local HEAD_BYTES = 5
+local HEADS = {}
+for _, word in ipairs(HIDDEN) do HEADS[sub(word, 1, HEAD_BYTES)] = true end
+
+-- Where a hidden name stands. A short text is read once by the names' first letters; in a long one each name is sought.
+local function hidden_at(text)
+  local is_possible = #text > 160
+  for at = 1, is_possible and 0 or #text - 8 do
+    if HEADS[sub(text, at, at + HEAD_BYTES - 1)] then
+      is_possible = true
+      break
+    end
+  end
+  for _, word in ipairs(is_possible and HIDDEN or {}) do
+    local at = find(text, word, 1, true)
+    if at then return at end
+  end
+end
+
 local function judge_gadgets(value, report)
   for _, text in ipairs({ value.text, value.name }) do
     for _, word in ipairs(GADGETS) do
@@ -168,10 +200,8 @@ local function judge_gadgets(value, report)
       return report(RULES.gadget, snippet(text, 1))
     end
     if #text >= 9 and #text <= 16384 and find(text, "%w%w%w%w%w%w%w%w%w") then
-      for _, word in ipairs(HIDDEN) do
-        local at = find(text, word, 1, true)
-        if at then return report(RULES.hidden, snippet(text, at)) end
-      end
+      local hidden = hidden_at(text)
+      if hidden then return report(RULES.hidden, snippet(text, hidden)) end
       for _, word in ipairs(HIDDEN_WHOLE) do
         local at = #text <= #word + 4 and find(text, word, 1, true)
         if at then return report(RULES.hidden, snippet(text, at)) end

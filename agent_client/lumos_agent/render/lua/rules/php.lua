@@ -84,7 +84,7 @@ local function judge_tags(value, report)
   end
   at = find(text, "[%[{][/\\]?php[%]}]")
   if at then return report(RULES.open, snippet(text, at)) end
-  at = find(text, "<script[^>]-language%s*=%s*[\"']?php")
+  at = find(text, "<script%s+language%s*=%s*[\"']?php")
   if at then report(RULES.tag, snippet(text, at)) end
 end
 
@@ -140,8 +140,8 @@ local function judge_calls(value, report)
   for _ = 1, CALLS_MAX do
     local open = find(text, "(", at, true)
     if not open then return end
-    local tail = sub(text, math.max(1, open - 72), open - 1)
-    local before, name = match(tail, "([^%w_]?)([%a_][%w_]*)[%s+]*$")
+    local tail = sub(text, math.max(1, open - 40), open - 1)
+    local before, name = match(tail, "([^%w_]?)%f[%w_]([%a_][%w_]*)[%s+]*$")
     if name and before ~= "." and (before ~= ">" or not find(tail, "%->" .. name)) then
       if INFO[name] and (find(text, "^%(%s*%)", open) or is_argument(text, open)) then
         return report(RULES.info, snippet(text, open - math.min(#tail, #name)))
@@ -198,6 +198,7 @@ end
 -- "system"("id"), [system][0]("id"), (string)system("id")
 local function judge_strings(value, report)
   local text = value.text
+  if #text > 512 then return end
   local at = find(text, "^[%s(@]*[\"'][%a_]+[\"']%s*%)?%s*%([^)]*%)[;%s]*$") and 1
     or find(text, "[%[{]%s*[\"']?[%a_]+[\"']?%s*[%]}]%s*[%[{]%s*[%d/*%a%s]-%d*%s*[%]}]%s*%(") or find(text, "%(%s*string%s*%)%s*[%a{\"']")
   if #text <= 120 then
@@ -219,9 +220,9 @@ end
 
 local function judge_settings(value, report)
   local text = value.text
-  local at, stop, name, option = find(text, "%f[%w_]([%a_%d]+)%.?([%a_]*)%s*[=]%s*[%w/\"'.]")
-  if not at or #text > 200 then return end
-  if SETTINGS[name] and (find(name, "_", 1, true) or option ~= "") or SETTING_GROUPS[name] and find(option, "_", 1, true) then
+  local at, stop, name, option
+  if #text <= 200 then at, stop, name, option = find(text, "%f[%w_]([%a_%d]+)%.?([%a_]*)%s*=%s*[%w/\"'.]") end
+  if at and SETTINGS[name] and (find(name, "_", 1, true) or option ~= "") or at and SETTING_GROUPS[name] and find(option, "_", 1, true) then
     return report(RULES.setting, sub(text, at, math.min(stop + 40, at + 100)))
   end
   at = find(text, "php_admin_value", 1, true) or find(text, "php_value", 1, true)

@@ -53,7 +53,7 @@ local function judge_ldap(value, report)
   if at and not find(text, "[{;]") then return report(RULES.filter, snippet(text, math.max(1, at - 16))) end
   at = find(text, "%)%s*%([|&]%s*%)?%s*$") or find(text, "%*%)%s*%([|&!(]") or find(text, "%)%s*%([|&]%s*%(") or find(text, "%*%s*%([|&]%s*%(")
     or find(text, "^%s*%([&|!]%s*%(%s*%a[%w%-]*[~<>]?=") or find(text, "%(objectclass=") or find(text, "%*%(%)[|&]")
-    or find(text, "%)%(+[|&]%(?%a+=")
+    or find(text, "%)%(+[|&]%(?%a+=") or find(text, "%w%)[|&!]%(%a+=") or find(text, "%*%)!%(%a+=") or find(text, "%)%([|&]%)")
   if at then report(RULES.open, snippet(text, at)) end
 end
 
@@ -72,12 +72,12 @@ local function judge(value, report)
   local text = value.text
   if find(value.name, "$", 1, true) or value.place == "name" then judge_name(value, report) end
   if find(text, "$", 1, true) and find(text, "[:%[]") then judge_text(value, report) end
-  if find(text, ")(", 1, true) or find(text, "*(", 1, true) or find(text, "[)*]%s*%(") or find(text, "^%s*%([&|!]") or find(text, "(objectclass", 1, true) then
+  if find(text, ")(", 1, true) or find(text, "%*%(") or find(text, "%)[|&!]%(") or find(text, "[)*]%s*%(") or find(text, "^%s*%([&|!]") or find(text, "(objectclass", 1, true) then
     judge_ldap(value, report)
   end
   local at = find(text, "%a:[%d%.]*%d%.%d+:=") or find(text, "^%a+:dn:=")
   if at then report(RULES.rule, snippet(text, at)) end
-  if #text <= 4096 and (find(text, "::", 1, true) or find(text, "name(", 1, true) or find(text, "count", 1, true) or find(text, "position()", 1, true)
+  if #text <= 1000 and (find(text, "::", 1, true) or find(text, "name(", 1, true) or find(text, "count", 1, true) or find(text, "position()", 1, true)
     or find(text, "string-length", 1, true) or find(text, "|", 1, true) and find(text, "//", 1, true) or find(text, "/text()", 1, true)
     or find(text, "doc", 1, true)) then
     judge_xpath(value, report)

@@ -67,6 +67,7 @@ local function ipv4(host)
 end
 
 local function judge_host(host)
+  if #host > 255 then return nil end
   host = match(host, "^(.-)%.?$")
   if METADATA_HOSTS[host] then return RULES.metadata end
   if HOSTS[host] then return RULES.loopback end
@@ -105,8 +106,9 @@ end
 
 local function judge_include(value, rest, is_address, report)
   local text, name = value.text, value.name
-  local stop = match(text, "%?+()%z*%s*$")
-  if stop and find(text, "%.%a%a%a?%a?%d?%?+%z*%s*$") then return report(RULES.cut, snippet(text, 1)) end
+  if #text > 2048 then return end
+  local stop = match(text, "%?+()\0*%s*$")
+  if stop and find(text, "%.%a%a%a?%a?%d?%?+\0*%s*$") then return report(RULES.cut, snippet(text, 1)) end
   local is_file = is_file_name(name)
   if is_file and (stop or find(rest, "%.txt$") or find(rest, "%.php%d?$") or find(name, "mosconfig", 1, true)) then
     return report(RULES.include, snippet(text, 1))
@@ -115,14 +117,14 @@ local function judge_include(value, rest, is_address, report)
   if is_address and is_file then report(RULES.address, snippet(text, 1)) end
 end
 
-local OUTSIDE = { header = true, cookie = true, ["whole-path"] = true, segment = true, body = true }
+local OUTSIDE = { header = true, cookie = true, path = true, segment = true, body = true }
 
 local function judge(value, report)
   local text = value.text
   local begin, stop, scheme = find(text, "^%s*([%l][%l%d+.%-_]+):/*")
   if scheme == "url" or scheme == "uri" then begin, stop, scheme = find(text, "^%s*ur[li]:([%l][%l%d+._-]*):/*") end
   if not scheme then
-    local at = value.place == "query" and find(text, "https?://[^%s?]+%.txt%?+$")
+    local at = value.place == "query" and #text <= 2048 and find(text, "https?://[^%s?]+%.txt%?+$")
     if at then return report(RULES.cut, snippet(text, at)) end
     local host = match(text, "^%s*([%w.%-]+)/") or match(text, "^%s*([%w.%-]+):%d+$")
     local rule = host and not OUTSIDE[value.place] and (HOSTS[host] and RULES.loopback or METADATA_HOSTS[host] and find(host, ".", 1, true) and RULES.metadata)
@@ -135,7 +137,7 @@ local function judge(value, report)
     end
     return
   end
-  local at = find(text, "https?://[^%s?]+%.%l%l%l?%?%?")
+  local at = #text <= 2048 and find(text, "https?://[^%s?]+%.%l%l%l?%?%?")
   if at and not OUTSIDE[value.place] then return report(RULES.cut, snippet(text, at)) end
   local slashes = match(sub(text, begin, stop), "(/*)$")
   if SCHEMES[scheme] and #slashes >= 2 and value.place ~= "cookie" then

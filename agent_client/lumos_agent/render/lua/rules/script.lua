@@ -97,8 +97,8 @@ local function judge_short(value, report)
 end
 
 local function judge_leave(value, report)
-  local text = value.text
-  local at, stop = find(text, "['\")}%]]*;%s*%l+[%s=({]")
+  local text = sub(value.text, 1, 400)
+  local at, stop = find(text, "%f['\")}%];]['\")}%]]*;%s*%l+[%s=({]")
   if at and (at == 1 or find(text, "^[%w%s]*['\")}]*;")) and at <= 24 then
     local rest = sub(text, at, stop + 160)
     if find(rest, "^['\")}%]]*;%s*return[%s(]*['\"%w]") and find(rest, "[=;(]", 9) or find(rest, "^['\")}%]]*;%s*sleep%(%d+%)%s*;")
@@ -112,6 +112,7 @@ end
 
 local function judge_lookup(value, report)
   local name = value.name
+  if #name > 128 then return end
   local lookup = match(name, "^[%w_]-%l__[%w_]-%l__(%l[%l_]*)$")
   while lookup and find(lookup, "__", 1, true) do lookup = match(lookup, "__(.*)$") end
   if lookup and LOOKUPS[lookup] then report(RULES.lookup, snippet(name, 1)) end
@@ -126,7 +127,8 @@ local function judge(value, report)
   if at then report(RULES.flight, snippet(text, at)) end
   if find(text, "[(%[]") or find(text, "process", 1, true) or find(text, "constructor", 1, true) then judge_node(value, report) end
   if find(text, ".", 1, true) or find(text, "__", 1, true) then judge_languages(value, report) end
-  at = find(text, "@%s*{%s*%[%s*[%w&$%(@+\"'\\][^\n]*%]%s*}")
+  at = find(text, "@%s*{%s*%[%s*[%w&$%(@+\"'\\]")
+  if at and not find(sub(text, at, at + 300), "%]%s*}") then at = nil end
   if at then report(RULES.perl, snippet(text, at)) end
   if #text <= 96 then judge_short(value, report) end
   if find(text, ";", 1, true) or find(text, "this.", 1, true) then judge_leave(value, report) end

@@ -5,7 +5,9 @@ local names = require("rules.shell_names")
 
 local find, sub, match, byte = string.find, string.sub, string.match, string.byte
 
-local STARTS_MAX = 6000
+-- How many separators are looked at, and behind how many of them a command is read.
+local STARTS_MAX = 3000
+local TRIES_MAX = 300
 local MATCHED_BYTES = 128
 
 local RULES = {
@@ -131,10 +133,10 @@ local function try(value, at, opener, report)
       end
     elseif argument == "number" and (program == "sleep" or program == "timeout") then
       rule = RULES.command
-    elseif (argument == "end" or argument == "separator") and SHORT[program]
+    elseif (argument == "end" or argument == "separator") and SHORT[program] and #text <= 4096
       and (find(text, "^[\"' ]*[;|&\\]") or find(text, "[;|&][\"' ]*$") or find(text, "^[\"' ]*\n%a+[\"' ]*$")) then
       rule = RULES.lone
-    elseif program == "echo" and argument ~= "end" and (opener == "&&" or opener == "||" or find(text, "[;|&>`]", at)) then
+    elseif program == "echo" and argument ~= "end" and (opener == "&&" or opener == "||" or find(sub(text, at, at + 200), "[;|&>`]")) then
       rule = RULES.command
     elseif (argument == "quoted" or argument == "file") and (opener == "&&" or opener == "||" or opener == "|") then
       rule = RULES.command
@@ -142,7 +144,8 @@ local function try(value, at, opener, report)
   end
   if not rule then return false end
   if (opener == "`" or opener == "$(") and (rule == RULES.command or rule == RULES.lone) then
-    local is_markdown = opener == "`" and find(text, "[%w,.:] `[^`]+`") ~= nil and not find(text, "[=;|&]`")
+    local around = sub(text, math.max(1, at - 3), at + 80)
+    local is_markdown = opener == "`" and find(around, "^[%w,.:] `[^`]+`") ~= nil
     if is_markdown then return false end
     rule = RULES.substitution
   end
@@ -164,10 +167,10 @@ end
 
 -- Where commands start: behind a separator or inside a substitution. A run of separators counts once.
 local function starts(value, report)
-  local text, at = value.text, 1
+  local text, at, tries = value.text, 1, 0
   for _ = 1, STARTS_MAX do
     local first, last = find(text, "[;|&`\n\r(]+", at)
-    if not first then return end
+    if not first or tries == TRIES_MAX then return end
     local opener = sub(text, first, last)
     at = last + 1
     local head = byte(opener, -1)
@@ -184,7 +187,10 @@ local function starts(value, report)
         begin = find(text, "[^ \t\"']", begin)
       end
       if not begin then return end
-      if begin - at <= 16 and may_be_command(text, begin) and try(value, begin, opener, report) then return end
+      if begin - at <= 16 and may_be_command(text, begin) then
+        tries = tries + 1
+        if try(value, begin, opener, report) then return end
+      end
     end
   end
 end
@@ -205,10 +211,14 @@ end
 local function judge_globs(value, report)
   local text, at = value.text, 1
   for _ = 1, 40 do
-    local first, stop = find(text, "/[%w?*%[%]!/%-]*[?%[][%w?*%[%]!/%-]*", at)
-    if not first then return end
+    local wild, stop = find(text, "[?%[][%w?*%[%]!/%-]*", at)
+    if not wild then return end
+    local head = match(sub(text, math.max(1, wild - 32), wild - 1), "/[%w?*%[%]!/%-]*$")
+    local first = head and wild - #head or 0
     local path = sub(text, first, math.min(stop, first + 60))
-    if (first == 1 or find(text, "^[%s\"'=;|&`,<>(]", first - 1))
+    if not head then
+      path = ""
+    elseif (first == 1 or find(text, "^[%s\"'=;|&`,<>(]", first - 1))
       and (lexer.is_hidden_path(path, names.folders) or first > 1 and find(text, "^[;|&`]/[%w/]*bin/", first - 1)) then
       return report(RULES.glob, path)
     end
@@ -243,7 +253,7 @@ local function judge_marks(value, report)
       or find(text, "^%s*%(%)%s*{%s*[:_%d]?%s*;?%s*}") then
       return report(RULES.shellshock, snippet(text, at))
     end
-    local name, body = match(text, "([%w_:.]+)%(%)%s*{%s*([%w_:.]+)")
+    local name, body = match(sub(text, math.max(1, at - 24), at + 64), "([%w_:.]+)%(%)%s*{%s*([%w_:.]+)")
     if name and name == body and find(text, "[|&]%s*" .. string.gsub(name, "[.]", "%%."), at) then return report(RULES.bomb, snippet(text, at)) end
   end
   at = find(text, "$ifs", 1, true) or find(text, "${ifs", 1, true)
@@ -270,7 +280,7 @@ end
 local function judge_variables(value, report)
   local text, at = value.text, 1
   for _ = 1, 16 do
-    local first, stop, name = find(text, "[;&|]%s*%$([%w_]+)", at)
+    local first, stop, name = find(text, "%f[;&|][;&|]+%s*%$([%w_]+)", at)
     if not first then return end
     local set = find(text, "%f[%w_$]" .. name .. "=")
     if set and set < first and first - set < 200 then return report(RULES.variable, snippet(text, first)) end

@@ -2,8 +2,9 @@
 local find, sub, match = string.find, string.sub, string.match
 
 local MATCHED_BYTES = 128
-local EXPRESSIONS_MAX = 64
-local INNER_BYTES = 512
+-- How many openings are looked at, and how many of them hold more than a plain name.
+local OPENINGS_MAX, EXPRESSIONS_MAX = 1000, 40
+local INNER_BYTES = 240
 
 local RULES = {
   arithmetic = { id = "template-arithmetic", score = 8, why = "Template brackets with arithmetic on literals, to see whether a server evaluates them." },
@@ -79,8 +80,9 @@ end
 
 local function judge_at(text, at, opener, report)
   local from = at + 2
-  local stop = find(text, CLOSERS[opener], from, true)
-  local inner = sub(text, from, math.min(stop and stop - 1 or #text, from + INNER_BYTES))
+  local inner = sub(text, from, from + INNER_BYTES)
+  local stop = find(inner, CLOSERS[opener], 1, true)
+  if stop then inner = sub(inner, 1, stop - 1) end
   local rule
   if opener == "<%" then
     rule = is_code(inner) and RULES.tag
@@ -105,13 +107,22 @@ local function judge_at(text, at, opener, report)
   return rule
 end
 
+-- Whether nothing but an honest name stands there: {{user.name}}.
+local function is_placeholder(text, at)
+  local name = match(text, "^%s*(%a[%w_.]*)%s*[}%]%%)]", at)
+  return name ~= nil and not find(name, "__", 1, true) and not OBJECTS[match(name, "^[%w_]+")]
+end
+
 local function judge(value, report)
-  local text, at = value.text, 1
-  for _ = 1, EXPRESSIONS_MAX do
+  local text, at, count = value.text, 1, 0
+  for _ = 1, OPENINGS_MAX do
     at = find(text, "[{$#*@<%[~][{%%($=%[@#]", at)
-    if not at then break end
+    if not at or count == EXPRESSIONS_MAX then break end
     local opener = sub(text, at, at + 1)
-    if CLOSERS[opener] and judge_at(text, at, opener, report) then return end
+    if CLOSERS[opener] and not is_placeholder(text, at + 2) then
+      count = count + 1
+      if judge_at(text, at, opener, report) then return end
+    end
     at = at + 1
   end
   if find(text, "#set%s*%(%s*%$%w+%s*=") or find(text, "#foreach%s*%(%s*%$") or find(text, "[<%[]#assign%s+%w+%s*=") or find(text, "<#list%s")

@@ -28,19 +28,20 @@ local function ending(name)
 end
 
 local function judge(value, report)
-  local name = match(value.text, "([^/\\]*)$")
+  if #value.text > 4096 then return end
+  local name = match(value.text, "^.*[/\\](.*)$") or value.text
   local shown = sub(value.text, 1, MATCHED_BYTES)
   if name == "" or #name > 255 then return end
   if CONTROL[name] then return report(RULES.control, shown) end
   if SECRETS[name] then return report(RULES.secret, shown) end
-  local trimmed = gsub(gsub(name, "::%$%w+$", ""), "[%s.%z]+$", "")
+  local trimmed = gsub(gsub(name, "::%$%w+$", ""), "[%s.\0]+$", "")
   local last = ending(trimmed)
   if last and PROGRAMS[match(last, "^(php)%d+$") or last] then
-    local is_odd = trimmed ~= name or find(trimmed, "%.%s+%w+$") or find(trimmed, "%z")
+    local is_odd = trimmed ~= name or find(trimmed, "%.%s+%w+$") or find(trimmed, "\0", 1, true)
     return report(is_odd and RULES.disguised or RULES.program, shown)
   end
   for inner, after in string.gmatch(name, "%.%s*(%w+)()") do
-    if PROGRAMS[inner] and find(name, "^[%s%z;:/]", after) then return report(RULES.disguised, shown) end
+    if PROGRAMS[inner] and find(name, "^[%s\0;:/]", after) then return report(RULES.disguised, shown) end
     if PROGRAMS[inner] and inner ~= "cgi" and inner ~= "war" and find(name, "^%.(%w+)$", after) then
       local final = match(name, "^%.(%w+)$", after)
       if find(final, "^gif$") or find(final, "^jpe?g$") or final == "png" or final == "txt" or final == "pdf" then
