@@ -43,11 +43,15 @@ local COMMANDS = {
   "^%w+%s+create%s+\"?inbox",
 }
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
 
-local LINES_MAX = 1000
+local LINES_MAX = 400
 
 local function judge_line(value, at, line, report)
   local is_single = SINGLE[value.place]
@@ -111,10 +115,11 @@ local function judge(value, report)
       report(RULES.name, snippet(text, 1))
     end
   end
-  local at = find(text, "set-cookie2?:%s*[%w_%-]+=")
+  if not has(text, "cookie") and not has(text, "\xE5\x98") and not has(text, " http/") then return end
+  local at = find(text, "set%-cookie2?:%s*[%w_%-]+=")
   if at and not find(text, "[\r\n]") then report(RULES.cookie, snippet(text, at)) end
-  at = find(text, "document%.cookie%s*=[^=]") or find(text, "http%-equiv%s*=?[\"'%s]*set%-cookie") or find(text, "%.cookie%s*=%s*[\"'][%w_%-]+=")
-    or find(text, "%.cookie[;\"' ]*expires") or find(text, "\xE5\x98[\x8A\x8D]%s*[%a%-]+:")
+  at = has(text, "cookie") and (find(text, "document%.cookie%s*=[^=]") or find(text, "http%-equiv%s*=?[\"'%s]*set%-cookie") or find(text, "%.cookie%s*=%s*[\"'][%w_%-]+=")
+    or find(text, "%.cookie[;\"' ]*expires")) or has(text, "\xE5\x98") and find(text, "\xE5\x98[\x8A\x8D]%s*[%a%-]+:")
   if at then report(RULES.cookie, snippet(text, at)) end
   if find(text, "^%s*%l+ https?://%S+ http/%d") and METHODS[match(text, "^%s*(%l+)") or ""] then report(RULES.split, snippet(text, 1)) end
 end

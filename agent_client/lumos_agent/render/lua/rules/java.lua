@@ -60,6 +60,10 @@ for _, word in ipairs(HIDDEN_WORDS) do
   for skip = 0, 2 do HIDDEN_WHOLE[#HIDDEN_WHOLE + 1] = lower(base64_core(word, skip)) end
 end
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
@@ -100,7 +104,7 @@ end
 
 local function judge_lookup(value, report)
   local text = value.text
-  local at = find(text, "jndi:%s*%a+:/")
+  local at = has(text, "jndi:") and find(text, "jndi:%s*%a+:/")
   if at then return report(RULES.lookup, snippet(text, math.max(at - 8, 1))) end
   at = find(text, "${", 1, true)
   if not at then return end
@@ -117,15 +121,15 @@ local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder",
 
 local function judge_expression(value, report)
   local text = value.text
-  local at = find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
+  local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
   for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext", "#application",
     "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
-  at = find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
-    or find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{") or find(text, "%.class%.%a") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
+  at = has(text, "'") and find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or has(text, "#") and find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
+    or has(text, "new ") and find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{") or has(text, ".class.") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
   if at then report(RULES.expression, snippet(text, at)) end
 end
 
@@ -238,7 +242,7 @@ end
 local function judge(value, report)
   local text = value.text
   judge_lookup(value, report)
-  if find(text, "[%({#@]") then judge_expression(value, report) end
+  if has(text, "(") or has(text, "{") or has(text, "#") or has(text, "@") then judge_expression(value, report) end
   if find(text, ".", 1, true) or find(text, "processbuilder", 1, true) then judge_runtime(value, report) end
   judge_names(value, report)
   judge_gadgets(value, report)
@@ -247,6 +251,7 @@ end
 
 local function gate(value)
   local text = value.text
+  if #text > 512 then return true end
   if #text <= 64 and (find(value.cased, "^rO0AB") or find(value.cased, "^.?.?[KC][zs][t7][AQ]A[UF]")) then return true end
   if find(value.name, "^ro0abq") or find(value.name, "kztaau", 1, true) or find(value.name, "cs7qaf", 1, true) then return true end
   if #value.name >= 9 and find(value.name, "%w%w%w%w%w%w%w%w%w") or find(value.name, ".", 1, true) then return true end

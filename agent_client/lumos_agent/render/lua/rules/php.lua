@@ -66,13 +66,17 @@ local SUPERGLOBALS = { "$_get", "$_post", "$_request", "$_cookie", "$_server", "
 local WRAPPERS = { "php://", "phar://", "expect://", "glob://", "ogg://", "rar://", "ssh2.", "zip://", "compress.zlib://",
   "compress.bzip2://", "zlib://", "bzip2://" }
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
 
 local function judge_tags(value, report)
   local text = value.text
-  local at = find(text, "<%?")
+  local at = find(text, "<?", 1, true)
   local tries = 0
   while at and tries < 16 do
     if find(text, "^<%?php%f[^%w]%s*[^%s]", at) or find(text, "^<%?=%s*[%w$\"'`(\\][%w%s$\"'`(;_,.-]*[;(?]", at)
@@ -80,11 +84,11 @@ local function judge_tags(value, report)
       return report(RULES.tag, snippet(text, at))
     end
     if #text <= 64 and (find(text, "^<%?%s*$", at) or find(text, "^<%?php%s*$", at)) then return report(RULES.open, snippet(text, at)) end
-    at, tries = find(text, "<%?", at + 2), tries + 1
+    at, tries = find(text, "<?", at + 2, true), tries + 1
   end
-  at = find(text, "[%[{][/\\]?php[%]}]")
+  at = has(text, "php") and find(text, "[%[{][/\\]?php[%]}]")
   if at then return report(RULES.open, snippet(text, at)) end
-  at = find(text, "<script%s+language%s*=%s*[\"']?php")
+  at = has(text, "<script") and find(text, "<script%s+language%s*=%s*[\"']?php")
   if at then report(RULES.tag, snippet(text, at)) end
 end
 
@@ -212,9 +216,9 @@ end
 
 local function judge_objects(value, report)
   local text = value.text
-  local at = find(text, "[^%w]?[oc]:%+?%d+:\"[%w_\\]+\":%+?%d+:{")
+  local at = has(text, ":\"") and find(text, "[^%w]?[oc]:%+?%d+:\"[%w_\\]+\":%+?%d+:{")
   if at then return report(RULES.object, snippet(text, at)) end
-  at = find(text, "a:%d+:{[is]:%d+[:;]")
+  at = has(text, ":{") and find(text, "a:%d+:{[is]:%d+[:;]")
   if at and find(text, "[oc]:%d+:\"", at) then report(RULES.object, snippet(text, at)) end
 end
 
@@ -238,7 +242,7 @@ local function judge(value, report)
   judge_wrappers(value, report)
   if find(text, "$", 1, true) then
     judge_globals(value, report)
-    if find(text, "(", 1, true) then judge_variables(value, report) end
+    judge_variables(value, report)
   end
   if find(text, "(", 1, true) then
     judge_calls(value, report)

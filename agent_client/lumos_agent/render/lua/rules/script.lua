@@ -33,6 +33,10 @@ local SERIALIZED = { "_$$nd_func$$_", "!!python/object", "cos\nsystem\n", "cposi
 local LOOKUPS = { startswith = true, istartswith = true, endswith = true, iendswith = true, contains = true, icontains = true, regex = true,
   iregex = true, has_key = true, has_keys = true, has_any_keys = true, gt = true, gte = true, lt = true, lte = true, exact = true, iexact = true }
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
@@ -106,7 +110,7 @@ local function judge_leave(value, report)
       return report(RULES.leave, snippet(text, at))
     end
   end
-  at = find(text, "['\"]%s*[&|][&|]%s*this%.%w+")
+  at = has(value.text, "this.") and find(value.text, "['\"]%s*[&|][&|]%s*this%.%w+")
   if at then report(RULES.leave, snippet(text, at)) end
 end
 
@@ -123,11 +127,12 @@ local function judge(value, report)
   local at = first_of(text, SERIALIZED)
   if at then report(RULES.serialized, snippet(text, at)) end
   judge_prototype(value, report)
-  at = find(text, "%$%w+:[%w_:]*prototype") or find(text, "%$%w+:[%w_:]*constructor") or find(text, "%$%w+:__proto__")
+  at = has(text, "$") and (has(text, ":prototype") and find(text, "%$%w+:[%w_:]*prototype") or has(text, ":constructor")
+    and find(text, "%$%w+:[%w_:]*constructor") or has(text, ":__proto__") and find(text, "%$%w+:__proto__"))
   if at then report(RULES.flight, snippet(text, at)) end
-  if find(text, "[(%[]") or find(text, "process", 1, true) or find(text, "constructor", 1, true) then judge_node(value, report) end
+  if has(text, "(") or has(text, "[") or find(text, "process", 1, true) or find(text, "constructor", 1, true) then judge_node(value, report) end
   if find(text, ".", 1, true) or find(text, "__", 1, true) then judge_languages(value, report) end
-  at = find(text, "@%s*{%s*%[%s*[%w&$%(@+\"'\\]")
+  at = has(text, "@") and find(text, "@%s*{%s*%[%s*[%w&$%(@+\"'\\]")
   if at and not find(sub(text, at, at + 300), "%]%s*}") then at = nil end
   if at then report(RULES.perl, snippet(text, at)) end
   if #text <= 96 then judge_short(value, report) end
@@ -137,6 +142,7 @@ end
 
 local function gate(value)
   local text = value.text
+  if #text > 512 then return true end
   return find(text, "[({%[]") ~= nil or find(text, "__", 1, true) ~= nil or find(value.name, "__", 1, true) ~= nil
     or find(text, "!!", 1, true) ~= nil or find(text, "\nsystem\n", 1, true) ~= nil or find(value.name, "prototype", 1, true) ~= nil
     or find(text, "constructor", 1, true) ~= nil or find(text, "process.", 1, true) ~= nil or find(text, "_$$", 1, true) ~= nil

@@ -39,6 +39,10 @@ local OPENING = { url = true, quoted = true, switch = true }
 
 local SYSTEM = { "/etc", "/bin", "/proc", "/dev/", "/tmp/", "/var/", "/usr/", "/root", "/home/", "c:\\", "c:/", "%systemroot%" }
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
@@ -210,6 +214,7 @@ end
 
 local function judge_globs(value, report)
   local text, at = value.text, 1
+  if not has(text, "?") and not has(text, "[") then return end
   for _ = 1, 40 do
     local wild, stop = find(text, "[?%[][%w?*%[%]!/%-]*", at)
     if not wild then return end
@@ -228,10 +233,11 @@ end
 
 local function judge_batch(value, report)
   local text = value.text
-  local at = find(text, "%f[%w]for%s+[/%%]")
+  local at = has(text, "for") and has(text, "%") and find(text, "%f[%w]for%s+[/%%]")
   if at and find(sub(text, at, at + 160), "^for%s+[^%%]*%%%%?%S+%s+in%s*%(") then
     return report(RULES.loop, snippet(text, at))
   end
+  if not has(text, "if") then return end
   at = find(text, "^%s*if[%s/]") and 1 or find(text, "[&|;%(]%s*if[%s/]")
   if not at then return end
   local rest = match(sub(text, at, at + 120), "^[&|;(%s]*if%s*(.*)$") or ""
@@ -258,15 +264,15 @@ local function judge_marks(value, report)
   end
   at = find(text, "$ifs", 1, true) or find(text, "${ifs", 1, true)
   if at then report(RULES.blank, snippet(text, at)) end
-  at = find(text, "/dev/tcp/", 1, true) or find(text, "/dev/udp/", 1, true) or find(text, "| *[/%w]*sh%f[%W][^%w]*$")
+  at = find(text, "/dev/tcp/", 1, true) or find(text, "/dev/udp/", 1, true) or has(text, "sh") and find(sub(text, -160), "| *[/%w]*sh%f[%W][^%w]*$")
   if at then report(RULES.socket, snippet(text, at)) end
-  at = find(text, "/bin%$%w+/") or find(text, "/etc%$%w+/")
+  at = has(text, "/bin$") and find(text, "/bin%$%w+/") or has(text, "/etc$") and find(text, "/etc%$%w+/")
   if at then report(RULES.evasion, snippet(text, at)) end
   at = find(text, "$((", 1, true)
   if at and find(text, "^%$%(%([%s%w%+%-%*/%%]+%)%)", at) and (find(text, "%$%([^(]") or find(text, "[;|&`]")) then
     report(RULES.arithmetic, snippet(text, at))
   end
-  at = find(text, "{[%w/]+,[%-/h\"'$]")
+  at = has(text, "{") and has(text, ",") and find(text, "{[%w/]+,[%-/h\"'$]")
   if at then
     local word = match(text, "^{([%w/]+),", at)
     local program = lexer.program(word)
@@ -308,7 +314,7 @@ local function judge_words(value, report)
   local text = value.text
   if find(text, "=", 1, true) and find(text, "$", 1, true) then judge_variables(value, report) end
   if find(text, ",", 1, true) and find(text, "{", 1, true) then judge_lists(value, report) end
-  local at = find(text, "%f[%w]alias%s+%-?[%w.'\"+]")
+  local at = has(text, "alias") and find(text, "%f[%w]alias%s+%-?[%w.'\"+]")
   if at and find(text, "^alias%s+[%-+]?%a?%s*[%w.'\"]+=", at) then report(RULES.alias, snippet(text, at)) end
   for _, option in ipairs(OPTIONS) do
     at = find(text, option, 1, true)

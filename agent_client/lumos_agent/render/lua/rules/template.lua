@@ -33,6 +33,10 @@ local OBJECTS = {
   process = true, global = true, debug = true,
 }
 
+local function has(text, mark)
+  return find(text, mark, 1, true) ~= nil
+end
+
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
 end
@@ -125,12 +129,12 @@ local function judge(value, report)
     end
     at = at + 1
   end
-  if find(text, "#set%s*%(%s*%$%w+%s*=") or find(text, "#foreach%s*%(%s*%$") or find(text, "[<%[]#assign%s+%w+%s*=") or find(text, "<#list%s")
-    or find(text, "#include%s*%(") or find(text, "#evaluate%s*%(") or find(text, "{{#with%s") or find(text, "<#import%s") then
+  if (has(text, "#") or has(text, "{{")) and (find(text, "#set%s*%(%s*%$%w+%s*=") or find(text, "#foreach%s*%(%s*%$") or find(text, "[<%[]#assign%s+%w+%s*=") or find(text, "<#list%s")
+    or find(text, "#include%s*%(") or find(text, "#evaluate%s*%(") or find(text, "{{#with%s") or find(text, "<#import%s")) then
     at = find(text, "[#<%[{]", 1)
     report(RULES.statement, snippet(text, at))
   end
-  if find(text, "[(.]") then
+  if has(text, "(") or has(text, ".") then
     for _, gadget in ipairs(GADGETS) do
       at = find(text, gadget, 1, true)
       if at then return report(RULES.gadget, snippet(text, at)) end
@@ -144,6 +148,7 @@ end
 
 local function gate(value)
   local text = value.text
+  if #text > 512 then return true end
   return find(text, "[{<%[@][{%%($=%[@#]") ~= nil or find(text, "[#$*~]{", 1) ~= nil or find(text, "__", 1, true) ~= nil
     or find(text, "#%a+%s*%(") ~= nil or find(text, "%a%.%a+%.%a+") ~= nil and find(text, "[?(]") ~= nil or find(text, "_self", 1, true) ~= nil
 end
