@@ -4,34 +4,44 @@ local find, sub, match, gsub, lower = string.find, string.sub, string.match, str
 local MATCHED_BYTES = 128
 
 local RULES = {
-  lookup = { id = "java-jndi", score = 10, why = "A Log4j lookup ${jndi:…} asks the server to load a class from elsewhere." },
-  nested = { id = "java-lookup", score = 8, why = "Nested lookups ${${lower:…}} hide a word, as only Log4j attacks do." },
-  expression = { id = "java-expression", score = 9, why = "An expression language reaches the Java runtime (SpEL T(…), OGNL #context, %{…})." },
+  lookup = { id = "java-jndi", score = 10,
+    why = "A Log4j lookup ${jndi:…} asks the server to load a class from elsewhere." },
+  nested = { id = "java-lookup", score = 8,
+    why = "Nested lookups ${${lower:…}} hide a word, as only Log4j attacks do." },
+  expression = { id = "java-expression", score = 9,
+    why = "An expression language reaches the Java runtime (SpEL T(…), OGNL #context, %{…})." },
   runtime = { id = "java-runtime", score = 9, why = "Starts a program through Runtime.exec or ProcessBuilder." },
-  loader = { id = "java-class-loader", score = 9, why = "A parameter's name reaches the class loader (class.module.classLoader)." },
+  loader = { id = "java-class-loader", score = 9,
+    why = "A parameter's name reaches the class loader (class.module.classLoader)." },
   serialized = { id = "java-serialized", score = 9, why = "A serialized Java object." },
   gadget = { id = "java-gadget", score = 7, why = "Names a class that is known to run code when it is deserialized." },
   hidden = { id = "java-hidden-gadget", score = 6, why = "The name of such a class in Base64." },
-  class = { id = "java-class", score = 5, why = "The value or the parameter's name is the full name of a class of Java's library." },
-  bean = { id = "java-bean", score = 8, why = "XML or JSON that makes a deserializer build Java objects that run code." },
+  class = { id = "java-class", score = 5,
+    why = "The value or the parameter's name is the full name of a class of Java's library." },
+  bean = { id = "java-bean", score = 8,
+    why = "XML or JSON that makes a deserializer build Java objects that run code." },
 }
 
 local GADGETS = {
-  "invokertransformer", "instantiatetransformer", "instantiatefactory", "clonetransformer", "constanttransformer", "chainedtransformer",
+  "invokertransformer", "instantiatetransformer", "instantiatefactory", "clonetransformer", "constanttransformer",
+  "chainedtransformer",
   "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "transformedmap", "lazymap",
   "templatesimpl", "jdbcrowsetimpl", "badattributevalueexpexception", "wrapperconnectionpooldatasource",
-  "propertypathfactorybean", "unicastref", "annotationinvocationhandler", "methodclosure", "beancomparator", "jndirefforwardingdatasource",
+  "propertypathfactorybean", "unicastref", "annotationinvocationhandler", "methodclosure", "beancomparator",
+  "jndirefforwardingdatasource",
   "scriptenginemanager", "processbuilder", "jndiloginmodule", "jndilookup",
 }
 -- Too common as plain words, yet nobody has a reason to write them in Base64 alone.
 local HIDDEN_WORDS = { "runtime", "processbuilder" }
 
-local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.", "com.sun.", "com.bea.", "sun.misc.",
+local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.",
+  "com.sun.", "com.bea.", "sun.misc.",
   "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
--- The letters that `word` yields in Base64 when `skip` bytes precede it; only those that do not depend on its neighbours.
+-- The letters that `word` yields in Base64 when `skip` bytes precede it; only those that do not depend on its
+-- neighbours.
 local function base64_core(word, skip)
 
   local result, bits, count = {}, 0, 0
@@ -94,8 +104,10 @@ local function judge_lookup_at(text, at, report)
     report(RULES.lookup, snippet(text, at))
     return true
   end
-  if find(piece, "${${", 1, true) or find(piece, "${lower:", 1, true) or find(piece, "${upper:", 1, true) or find(piece, "${::-", 1, true)
-    or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${") or find(piece, "%${%a+:[%w_.]*:%-")
+  if find(piece, "${${", 1, true) or find(piece, "${lower:", 1, true) or find(piece, "${upper:", 1, true)
+    or find(piece, "${::-", 1, true)
+    or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${")
+    or find(piece, "%${%a+:[%w_.]*:%-")
     or at == 1 and (find(piece, "^%${env:[%w_]+}") or find(piece, "^%${sys:[%w_.]+}")) then
     report(RULES.nested, snippet(text, at))
     return true
@@ -116,20 +128,25 @@ local function judge_lookup(value, report)
   end
 end
 
-local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder", "processbuilder(", "javax.script.scriptenginemanager",
-  "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass", "java.lang.system" }
+local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder", "processbuilder(",
+  "javax.script.scriptenginemanager",
+  "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
+  "java.lang.system" }
 
 local function judge_expression(value, report)
   local text = value.text
   local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
-  for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext", "#application",
+  for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext",
+    "#application",
     "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
-  at = has(text, "'") and find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or has(text, "#") and find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
-    or has(text, "new ") and find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{") or has(text, ".class.") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
+  at = has(text, "'") and find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or has(text, "#")
+    and find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
+    or has(text, "new ") and find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{")
+    or has(text, ".class.") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
   if at then report(RULES.expression, snippet(text, at)) end
 end
 
@@ -142,7 +159,8 @@ local function judge_runtime(value, report)
     if at then hits, first = hits + 1, first or at end
   end
   if hits == 0 then return end
-  if find(text, "%.exec%s*%(", first) or find(text, "%.start%s*%(", first) or find(text, "%.eval%s*%(", first) or hits >= 2
+  if find(text, "%.exec%s*%(", first) or find(text, "%.start%s*%(", first) or find(text, "%.eval%s*%(", first)
+    or hits >= 2
     or find(text, "getruntime%s*%(") or find(text, "^.?forname%s*%(%s*[\"']", first) then
     return report(RULES.runtime, snippet(text, first))
   end
@@ -165,7 +183,8 @@ local function judge_names(value, report)
     report(RULES.class, name)
   end
   local target = value.place == "name" and text or name
-  if find(target, "class.module", 1, true) or find(target, "class.classloader", 1, true) or find(target, "^class%[?['\"]?%.?module")
+  if find(target, "class.module", 1, true) or find(target, "class.classloader", 1, true)
+    or find(target, "^class%[?['\"]?%.?module")
     or find(text, "class.module.classloader", 1, true) or find(text, "class['classloader']", 1, true) then
     report(RULES.loader, snippet(target ~= "" and target or text, 1))
   end
@@ -200,7 +219,8 @@ local function judge_gadgets(value, report)
       end
     end
     local dotted = match(text, "^runtime%.(%a+)")
-    if dotted and find(text, "exec", 1, true) and #text < 80 or #text < 80 and find(text, "^java%.[%a.]*%.?runtime$") then
+    if dotted and find(text, "exec", 1, true) and #text < 80 or #text < 80
+      and find(text, "^java%.[%a.]*%.?runtime$") then
       return report(RULES.gadget, snippet(text, 1))
     end
     if #text >= 9 and #text <= 16384 and find(text, "%w%w%w%w%w%w%w%w%w") then
@@ -214,8 +234,10 @@ local function judge_gadgets(value, report)
   end
 end
 
-local BEANS = { "<java.util.", "<void class=", "<object class=\"java", "<java version=", "java.beans.xmldecoder", "<sorted-set>",
-  "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script", "java.beans.eventhandler" }
+local BEANS = { "<java.util.", "<void class=", "<object class=\"java", "<java version=", "java.beans.xmldecoder",
+  "<sorted-set>",
+  "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script",
+  "java.beans.eventhandler" }
 
 local function judge_data(value, report)
   local cased, text, name = value.cased, value.text, value.name
@@ -226,14 +248,16 @@ local function judge_data(value, report)
   if at and (at == 1 or find(cased, "^[^%w+/]", at - 1)) then return report(RULES.serialized, snippet(cased, at)) end
   at = find(text, "\xAC\xED\0\5", 1, true) or find(text, "aced0005", 1, true) == 1 and 1
   if at then return report(RULES.serialized, snippet(text, at)) end
-  if value.name == "@type" and find(text, "^[%l]+%.[%w_.$]+%.[%w_$]+$") then return report(RULES.bean, snippet(text, 1)) end
+  if value.name == "@type" and find(text, "^[%l]+%.[%w_.$]+%.[%w_$]+$") then return report(RULES.bean, snippet(text,
+    1)) end
   if not find(text, "<", 1, true) and not find(text, "@type", 1, true) and not find(text, "!!", 1, true) then return end
   local hits, first = 0, nil
   for _, mark in ipairs(BEANS) do
     at = find(text, mark, 1, true)
     if at then hits, first = hits + 1, first or at end
   end
-  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true) or find(text, "^\"@type\":%s*\"%l+%.%l+%.", first)
+  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true) or find(text, "^\"@type\":%s*\"%l+%.%l+%.",
+    first)
     or find(text, "^<java%.util%.", first)) then
     report(RULES.bean, snippet(text, first))
   end
@@ -252,11 +276,14 @@ end
 local function gate(value)
   local text = value.text
   if #text > 512 then return true end
-  if #text <= 64 and (find(value.cased, "^rO0AB") or find(value.cased, "^.?.?[KC][zs][t7][AQ]A[UF]")) then return true end
-  if find(value.name, "^ro0abq") or find(value.name, "kztaau", 1, true) or find(value.name, "cs7qaf", 1, true) then return true end
+  if #text <= 64 and (find(value.cased, "^rO0AB") or find(value.cased, "^.?.?[KC][zs][t7][AQ]A[UF]"))
+    then return true end
+  if find(value.name, "^ro0abq") or find(value.name, "kztaau", 1, true) or find(value.name, "cs7qaf", 1, true)
+    then return true end
   if #value.name >= 9 and find(value.name, "%w%w%w%w%w%w%w%w%w") or find(value.name, ".", 1, true) then return true end
   if value.place == "segment" and not find(text, "[${]") then return false end
-  return find(text, "%w%w%w%w%w%w%w%w%w") ~= nil or find(text, "[%${(\xAC]") ~= nil or find(text, "java", 1, true) ~= nil
+  return find(text, "%w%w%w%w%w%w%w%w%w") ~= nil or find(text, "[%${(\xAC]") ~= nil
+    or find(text, "java", 1, true) ~= nil
     or find(text, "org.", 1, true) ~= nil
 end
 

@@ -7,14 +7,16 @@ local MATCHED_BYTES = 128
 local RULES = {
   tag = { id = "php-tag", score = 8, why = "An opening PHP tag is followed by code." },
   open = { id = "php-open", score = 4, why = "A bare opening PHP tag or its bracket form." },
-  wrapper = { id = "php-wrapper", score = 8, why = "A stream wrapper that only PHP knows: php://, phar://, expect://." },
+  wrapper = { id = "php-wrapper", score = 8,
+    why = "A stream wrapper that only PHP knows: php://, phar://, expect://." },
   superglobal = { id = "php-superglobal", score = 8, why = "Reads one of PHP's superglobal arrays." },
   object = { id = "php-object", score = 9, why = "A serialized PHP object." },
   exec = { id = "php-exec", score = 8, why = "Calls a function that runs commands or code with an argument." },
   call = { id = "php-call", score = 4, why = "The value is a call of a function of PHP's library." },
   info = { id = "php-info", score = 6, why = "Calls phpinfo() or another function that tells about the system." },
   variable = { id = "php-variable-call", score = 6, why = "A variable's or string's content is called as a function." },
-  interpolation = { id = "php-interpolation", score = 8, why = "A function is called inside ${ } or {$ } of a PHP string." },
+  interpolation = { id = "php-interpolation", score = 8,
+    why = "A function is called inside ${ } or {$ } of a PHP string." },
   modifier = { id = "php-modifier", score = 7, why = "A regular expression with the modifier e runs code." },
   setting = { id = "php-setting", score = 6, why = "Sets an option of PHP's configuration." },
   session = { id = "php-session-file", score = 5, why = "An upload is named like PHP's session files." },
@@ -28,42 +30,59 @@ end
 
 -- Runs commands or code, or reads and writes files by name.
 local EXEC = set([[
-system shell_exec passthru proc_open popen pcntl_exec exec eval assert create_function call_user_func call_user_func_array
+system shell_exec passthru proc_open popen pcntl_exec exec eval assert create_function call_user_func
+call_user_func_array
 preg_replace_callback file_get_contents file_put_contents base64_decode gzinflate gzuncompress str_rot13 fopen fwrite
 move_uploaded_file unserialize parse_ini_file highlight_file show_source readfile array_map array_filter usort
-include include_once require_once md5_file curl_exec fsockopen pfsockopen symlink escapeshellcmd dl putenv mb_ereg_replace
+include include_once require_once md5_file curl_exec fsockopen pfsockopen symlink escapeshellcmd dl putenv
+mb_ereg_replace
 ]])
-local INFO = set("phpinfo phpversion php_uname getcwd get_current_user getmypid sys_get_temp_dir get_cfg_var phpcredits get_defined_vars")
+local INFO = set([[
+phpinfo phpversion php_uname getcwd get_current_user getmypid sys_get_temp_dir get_cfg_var phpcredits
+get_defined_vars
+]])
 
 -- Names that only PHP's library has: an underscore between these parts.
 local PREFIXES = set([[
 array str base64 file get set is preg mb gz curl mysql mysqli pg odbc oci ldap session stream sodium openssl imap ftp
-socket proc posix pcntl ob odbc sqlite sqlite3 xml zip iconv ctype date func ini apc apache dba db2 fdf ibase ifx ifxus ingres
+socket proc posix pcntl ob odbc sqlite sqlite3 xml zip iconv ctype date func ini apc apache dba db2 fdf ibase ifx
+ifxus ingres
 inotify mcrypt mhash msg ncurses newt openal pspell radius readline rrd shm shmop snmp spl ssh2 stats svn swoole sybase
-tidy token udm uopz wincache win32 xattr xdiff xmlrpc yaml yaz zend zlib hash image html json mail move parse php print register
+tidy token udm uopz wincache win32 xattr xdiff xmlrpc yaml yaz zend zlib hash image html json mail move parse php
+print register
 rename restore scandir strip sys timezone trigger use utf8 var virtual assert bz call class convert create debug define
 enchant exif fbsql filter forward geoip gmp gnupg highlight iterator jd kadm5 mailparse maxdb ming msql mssql notes
 ]])
 local WORDS = set([[
-chr ord printf sprintf vsprintf strrev strlen substr implode explode extract compact unlink mkdir rmdir chmod chown rename copy
-glob scandir opendir readdir fputs fputcsv fgets fread fileatime filemtime fileowner fileperms filesize gethostbyname gethostname
+chr ord printf sprintf vsprintf strrev strlen substr implode explode extract compact unlink mkdir rmdir chmod chown
+rename copy
+glob scandir opendir readdir fputs fputcsv fgets fread fileatime filemtime fileowner fileperms filesize gethostbyname
+gethostname
 getenv getmyuid phpcredits serialize sleep usleep constant define die exit error_log ini_set ini_get checkdate touch
 tempnam tmpfile ucfirst ucwords urldecode rawurldecode htmlspecialchars nl2br number_format file link lstat stat
 gettype settype is_int is_string is_array print_r var_dump passthru popen mail hebrev similar_text soundex metaphone
-array_diff flock fputs ftok ftruncate hex2bin bin2hex dechex hexdec bindec pack unpack current end extract key prev reset
+array_diff flock fputs ftok ftruncate hex2bin bin2hex dechex hexdec bindec pack unpack current end extract key prev
+reset
 each natsort shuffle range pos max min floor ceil round rand mt_rand levenshtein crypt md5 sha1 crc32 lcfirst ltrim
 ]])
 local SETTINGS = set([[
 allow_url_fopen allow_url_include auto_prepend_file auto_append_file disable_functions disable_classes open_basedir
-extension_dir safe_mode include_path display_errors error_log sendmail_path upload_tmp_dir user_ini enable_dl zend_extension
+extension_dir safe_mode include_path display_errors error_log sendmail_path upload_tmp_dir user_ini enable_dl
+zend_extension
 error_prepend_string error_append_string output_handler unserialize_callback_func auto_detect_line_endings cgi doc_root
-file_uploads variables_order register_globals short_open_tag implicit_flush arg_separator engine suhosin hidden_parameters
+file_uploads variables_order register_globals short_open_tag implicit_flush arg_separator engine suhosin
+hidden_parameters
 ]])
-local SETTING_GROUPS = set("opcache mbstring session zend assert suhosin cgi mail xdebug apc soap pcre phar zlib date sqlite3 mysqli pdo_mysql")
+local SETTING_GROUPS = set([[
+opcache mbstring session zend assert suhosin cgi mail xdebug apc soap pcre phar zlib date sqlite3 mysqli
+pdo_mysql
+]])
 
-local SUPERGLOBALS = { "$_get", "$_post", "$_request", "$_cookie", "$_server", "$_files", "$_env", "$_session", "$globals", "$http_post_vars",
+local SUPERGLOBALS = { "$_get", "$_post", "$_request", "$_cookie", "$_server", "$_files", "$_env", "$_session",
+  "$globals", "$http_post_vars",
   "$http_raw_post_data", "$argv" }
-local WRAPPERS = { "php://", "phar://", "expect://", "glob://", "ogg://", "rar://", "ssh2.", "zip://", "compress.zlib://",
+local WRAPPERS = { "php://", "phar://", "expect://", "glob://", "ogg://", "rar://", "ssh2.", "zip://",
+  "compress.zlib://",
   "compress.bzip2://", "zlib://", "bzip2://" }
 
 local function has(text, mark)
@@ -80,10 +99,12 @@ local function judge_tags(value, report)
   local tries = 0
   while at and tries < 16 do
     if find(text, "^<%?php%f[^%w]%s*[^%s]", at) or find(text, "^<%?=%s*[%w$\"'`(\\][%w%s$\"'`(;_,.-]*[;(?]", at)
-      or find(text, "^<%?xml%s*:%s*%a", at) or find(text, "^<%?%s+[%a_]*%s*[$\"'(;]", at) or find(text, "^<%?%s*[%w_]+%(", at) then
+      or find(text, "^<%?xml%s*:%s*%a", at) or find(text, "^<%?%s+[%a_]*%s*[$\"'(;]", at)
+      or find(text, "^<%?%s*[%w_]+%(", at) then
       return report(RULES.tag, snippet(text, at))
     end
-    if #text <= 64 and (find(text, "^<%?%s*$", at) or find(text, "^<%?php%s*$", at)) then return report(RULES.open, snippet(text, at)) end
+    if #text <= 64 and (find(text, "^<%?%s*$", at) or find(text, "^<%?php%s*$", at)) then return report(RULES.open,
+      snippet(text, at)) end
     at, tries = find(text, "<?", at + 2, true), tries + 1
   end
   at = has(text, "php") and find(text, "[%[{][/\\]?php[%]}]")
@@ -99,7 +120,8 @@ local function judge_wrappers(value, report)
     local at = find(text, wrapper, 1, true)
     if at and (at == 1 or find(text, "^[^%w.]", at - 1)) then return report(RULES.wrapper, snippet(text, at)) end
   end
-  local at = find(text, "data:text/%a+;base64,pd9", 1) or find(text, "data:,<?", 1, true) or find(text, "data://", 1, true)
+  local at = find(text, "data:text/%a+;base64,pd9", 1) or find(text, "data:,<?", 1, true) or find(text, "data://", 1,
+    true)
   if at then report(RULES.wrapper, snippet(text, at)) end
 end
 
@@ -113,9 +135,11 @@ local function judge_globals(value, report)
   end
 end
 
--- Whether the parenthesis at `at` holds what a call of `name` in PHP would hold, and not the prose of "exec (the boss)".
+-- Whether the parenthesis at `at` holds what a call of `name` in PHP would hold, and not the prose of "exec (the
+-- boss)".
 local function is_argument(text, at)
-  return find(text, "^%(%s*[\"'`$@\\(]", at) or find(text, "^%(%s*[%a_][%w_]*%s*%(", at) or find(text, "^%(%s*%d+%s*[,)]", at)
+  return find(text, "^%(%s*[\"'`$@\\(]", at) or find(text, "^%(%s*[%a_][%w_]*%s*%(", at)
+    or find(text, "^%(%s*%d+%s*[,)]", at)
     or find(text, "^%(%s*[%a_]+%s*%)%s*;", at) or find(text, "^%(%s*[%w_]+%s*,", at)
 end
 
@@ -150,8 +174,10 @@ local function judge_calls(value, report)
       if INFO[name] and (find(text, "^%(%s*%)", open) or is_argument(text, open)) then
         return report(RULES.info, snippet(text, open - math.min(#tail, #name)))
       end
-      if EXEC[name] and is_argument(text, open) and (name ~= "exec" and name ~= "eval" and name ~= "assert" and name ~= "include"
-        or find(text, "^%([\"'`]%s*[%w/\\.-]+[%s\"'`]", open) or find(text, "^%([%s]*[%w_@$]+%(", open) or find(text, "^%(%s*%$", open)) then
+      if EXEC[name] and is_argument(text, open) and (name ~= "exec" and name ~= "eval" and name ~= "assert"
+        and name ~= "include"
+        or find(text, "^%([\"'`]%s*[%w/\\.-]+[%s\"'`]", open) or find(text, "^%([%s]*[%w_@$]+%(", open)
+        or find(text, "^%(%s*%$", open)) then
         return report(RULES.exec, snippet(text, open - math.min(#tail, #name)))
       end
     end
@@ -184,14 +210,16 @@ local function judge_variables(value, report)
         after, indexed = close + 1, true
       end
       if sub(text, after, after) == "(" and find(text, "^%([%s\"'$%w/]*%)", after) and sub(text, stop, stop) ~= "}"
-        and (indexed or sub(text, stop + 1, stop + 1) ~= "(" or #text <= 80 or find(text, "^%$%w*_", at)) and value.place ~= "body" then
+        and (indexed or sub(text, stop + 1, stop + 1) ~= "(" or #text <= 80 or find(text, "^%$%w*_", at))
+        and value.place ~= "body" then
         return report(RULES.variable, snippet(text, at))
       end
       if find(text, "^%${@?[%a_]+%s*%(", at) or find(text, "^%${%$?[%a_]+}", at) and find(text, "^%(", stop + 1) then
         return report(RULES.interpolation, snippet(text, at))
       end
     end
-    if find(text, "^%$%s?{['\"]", at) or find(text, "^%${@%$?%a+}%(", at) then return report(RULES.interpolation, snippet(text, at)) end
+    if find(text, "^%$%s?{['\"]", at) or find(text, "^%${@%$?%a+}%(", at) then return report(RULES.interpolation,
+      snippet(text, at)) end
     if find(text, "^%${@?[%a_][%w_]*%s*%([%s\"'`%w]", at) or at > 1 and find(text, "^{%${?[%a_][%w_]*%(", at - 1) then
       return report(RULES.interpolation, snippet(text, at))
     end
@@ -204,7 +232,8 @@ local function judge_strings(value, report)
   local text = value.text
   if #text > 512 then return end
   local at = find(text, "^[%s(@]*[\"'][%a_]+[\"']%s*%)?%s*%([^)]*%)[;%s]*$") and 1
-    or find(text, "[%[{]%s*[\"']?[%a_]+[\"']?%s*[%]}]%s*[%[{]%s*[%d/*%a%s]-%d*%s*[%]}]%s*%(") or find(text, "%(%s*string%s*%)%s*[%a{\"']")
+    or find(text, "[%[{]%s*[\"']?[%a_]+[\"']?%s*[%]}]%s*[%[{]%s*[%d/*%a%s]-%d*%s*[%]}]%s*%(")
+    or find(text, "%(%s*string%s*%)%s*[%a{\"']")
   if #text <= 120 then
     local code = string.gsub(text, "/%*[^*]*%*/", "")
     code = string.gsub(code, "[%s]+", "")
@@ -226,7 +255,8 @@ local function judge_settings(value, report)
   local text = value.text
   local at, stop, name, option
   if #text <= 200 then at, stop, name, option = find(text, "%f[%w_]([%a_%d]+)%.?([%a_]*)%s*=%s*[%w/\"'.]") end
-  if at and SETTINGS[name] and (find(name, "_", 1, true) or option ~= "") or at and SETTING_GROUPS[name] and find(option, "_", 1, true) then
+  if at and SETTINGS[name] and (find(name, "_", 1, true) or option ~= "") or at and SETTING_GROUPS[name]
+    and find(option, "_", 1, true) then
     return report(RULES.setting, sub(text, at, math.min(stop + 40, at + 100)))
   end
   at = find(text, "php_admin_value", 1, true) or find(text, "php_value", 1, true)

@@ -4,14 +4,20 @@ local find, sub, match, gmatch = string.find, string.sub, string.match, string.g
 local MATCHED_BYTES = 128
 
 local RULES = {
-  metadata = { id = "remote-metadata", score = 9, why = "Asks for a cloud provider's metadata address, in whatever spelling." },
-  disguised = { id = "remote-disguised-host", score = 7, why = "A URL spells its address as one number, in hex, octal or letters in circles." },
+  metadata = { id = "remote-metadata", score = 9,
+    why = "Asks for a cloud provider's metadata address, in whatever spelling." },
+  disguised = { id = "remote-disguised-host", score = 7,
+    why = "A URL spells its address as one number, in hex, octal or letters in circles." },
   loopback = { id = "remote-loopback", score = 4, why = "A URL in a parameter points at the server itself." },
-  scheme = { id = "remote-scheme", score = 7, why = "A URL scheme that browsers do not use reaches files or other protocols (gopher, dict, file, ldap)." },
+  scheme = { id = "remote-scheme", score = 7,
+    why = "A URL scheme that browsers do not use reaches files or other protocols (gopher, dict, file, ldap)." },
   literal = { id = "remote-literal", score = 4, why = "A URL in a parameter names its host by an IPv6 address." },
-  address = { id = "remote-address", score = 3, why = "A parameter that names a file carries a URL whose host is a bare address." },
-  include = { id = "remote-include", score = 6, why = "A parameter that names a file or folder to include carries a URL." },
-  cut = { id = "remote-cut", score = 6, why = "A URL ends in a question mark that cuts off what the including program appends." },
+  address = { id = "remote-address", score = 3,
+    why = "A parameter that names a file carries a URL whose host is a bare address." },
+  include = { id = "remote-include", score = 6,
+    why = "A parameter that names a file or folder to include carries a URL." },
+  cut = { id = "remote-cut", score = 6,
+    why = "A URL ends in a question mark that cuts off what the including program appends." },
   data = { id = "remote-data", score = 4, why = "A parameter carries a data: URL with text in place of a file." },
 }
 
@@ -26,16 +32,22 @@ gopher dict ldap ldaps ldapi tftp sftp jar netdoc pop3 imap smb smbs file local_
 compress view-source mailbox ssh2 ogg glob finger vnc rsync svn
 ]])
 local HOSTS = set([[
-localhost localhost4 localhost6 localhost.localdomain localhost4.localdomain4 localhost6.localdomain6 ipv6-localhost ip6-localhost
-ip6-loopback ipv6-loopback localtest.me lvh.me nip.io vcap.me kubernetes.default host.docker.internal gateway.docker.internal
+localhost localhost4 localhost6 localhost.localdomain localhost4.localdomain4 localhost6.localdomain6 ipv6-localhost
+ip6-localhost
+ip6-loopback ipv6-loopback localtest.me lvh.me nip.io vcap.me kubernetes.default host.docker.internal
+gateway.docker.internal
 docker.for.mac.localhost loopback
 ]])
-local METADATA_HOSTS = set("metadata.google.internal metadata.tencentyun.com metadata.azure.internal instance-data rancher-metadata metadata")
+local METADATA_HOSTS = set([[
+metadata.google.internal metadata.tencentyun.com metadata.azure.internal instance-data rancher-metadata metadata
+]])
 local METADATA = { [0xA9FEA9FE] = true, [0xC00000C0] = true, [0x646464C8] = true, [0xA9FEAA02] = true }
 
 -- Names of parameters whose value a program includes or opens.
-local FILE_NAMES = { "path", "root", "include", "inc_", "_inc", "mosconfig", "libdir", "_dir", "basedir", "classpath", "_file", "filename",
-  "template", "skin", "theme", "module", "footer", "header", "config", "langfile", "dirname", "abspath", "pathto", "plugin", "filepath" }
+local FILE_NAMES = { "path", "root", "include", "inc_", "_inc", "mosconfig", "libdir", "_dir", "basedir",
+  "classpath", "_file", "filename",
+  "template", "skin", "theme", "module", "footer", "header", "config", "langfile", "dirname", "abspath", "pathto",
+  "plugin", "filepath" }
 
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
@@ -74,7 +86,8 @@ local function judge_host(host)
   if find(host, "\xE2[\x91-\x93]") then return RULES.disguised end
   if find(host, "^%[") then
     local last = match(host, ":(%d+%.%d+%.%d+%.%d+)")
-    if last and METADATA[ipv4(last)] or find(host, "a9fe:a9fe", 1, true) or find(host, "fd00:ec2:", 1, true) then return RULES.metadata end
+    if last and METADATA[ipv4(last)] or find(host, "a9fe:a9fe", 1, true) or find(host, "fd00:ec2:", 1, true)
+      then return RULES.metadata end
     return find(host, "^%[[%x:.%%]*:[%x:.%%%w]*%]?") and RULES.literal or nil
   end
   local address, odd = ipv4(host)
@@ -127,12 +140,14 @@ local function judge(value, report)
     local at = value.place == "query" and #text <= 2048 and find(text, "https?://[^%s?]+%.txt%?+$")
     if at then return report(RULES.cut, snippet(text, at)) end
     local host = match(text, "^%s*([%w.%-]+)/") or match(text, "^%s*([%w.%-]+):%d+$")
-    local rule = host and not OUTSIDE[value.place] and (HOSTS[host] and RULES.loopback or METADATA_HOSTS[host] and find(host, ".", 1, true) and RULES.metadata)
+    local rule = host and not OUTSIDE[value.place] and (HOSTS[host] and RULES.loopback or METADATA_HOSTS[host]
+      and find(host, ".", 1, true) and RULES.metadata)
     if rule then report(rule, snippet(text, 1)) end
     return
   end
   if scheme == "data" then
-    if not OUTSIDE[value.place] and find(text, "^%s*data:text/%a+[;,]?") and not find(text, "^%s*data:text/[%a]+;charset=[%w%-]+,", 1) then
+    if not OUTSIDE[value.place] and find(text, "^%s*data:text/%a+[;,]?")
+      and not find(text, "^%s*data:text/[%a]+;charset=[%w%-]+,", 1) then
       report(RULES.data, snippet(text, begin))
     end
     return
@@ -143,7 +158,8 @@ local function judge(value, report)
   if SCHEMES[scheme] and #slashes >= 2 and value.place ~= "cookie" then
     if scheme ~= "file" or value.place ~= "header" then report(RULES.scheme, snippet(text, begin)) end
   end
-  if value.place == "header" and (value.name == "referer" or value.name == "origin") or value.place == "cookie" then return end
+  if value.place == "header" and (value.name == "referer" or value.name == "origin") or value.place == "cookie"
+    then return end
   if #slashes < 2 and scheme ~= "http" and scheme ~= "https" then return end
   local host = authority(text, stop + 1)
   local rule, address = judge_host(host)
@@ -157,7 +173,8 @@ local function gate(value)
   local text = value.text
   local at = find(text, ":", 1, true)
   if at and (at <= 24 or value.place == "query" and find(text, ".txt?", at, true)) then return true end
-  return find(text, "/", 1, true) ~= nil and not OUTSIDE[value.place] and find(text, "^[%w.%-]+/") ~= nil and #text <= 64
+  return find(text, "/", 1, true) ~= nil and not OUTSIDE[value.place] and find(text, "^[%w.%-]+/") ~= nil
+    and #text <= 64
 end
 
 return { group = "remote", rules = RULES, gate = gate, judge = judge }

@@ -4,10 +4,13 @@ local find, sub, match = string.find, string.sub, string.match
 local MATCHED_BYTES = 128
 
 local RULES = {
-  prototype = { id = "script-prototype", score = 7, why = "A name reaches __proto__ or constructor.prototype, which every object shares." },
+  prototype = { id = "script-prototype", score = 7,
+    why = "A name reaches __proto__ or constructor.prototype, which every object shares." },
   node = { id = "script-node", score = 9, why = "Loads a module of Node.js that runs programs or reads files." },
-  constructor = { id = "script-constructor", score = 6, why = "Builds a function from text through constructor.constructor or new Function." },
-  serialized = { id = "script-serialized", score = 9, why = "A serialized object that runs code when it is read (node-serialize, pickle, YAML)." },
+  constructor = { id = "script-constructor", score = 6,
+    why = "Builds a function from text through constructor.constructor or new Function." },
+  serialized = { id = "script-serialized", score = 9,
+    why = "A serialized object that runs code when it is read (node-serialize, pickle, YAML)." },
   flight = { id = "script-flight", score = 8, why = "A React Flight reference leads to a prototype or constructor." },
   python = { id = "script-python", score = 8, why = "Python code that imports a module or runs a program." },
   ruby = { id = "script-ruby", score = 7, why = "Ruby code that runs a program or loads an object." },
@@ -16,22 +19,31 @@ local RULES = {
   loop = { id = "script-loop", score = 4, why = "The value is a loop that never ends." },
   debug = { id = "script-probe", score = 3, why = "The value is a call of the console, as tests of evaluation are." },
   leave = { id = "script-leave", score = 6, why = "Leaves a JavaScript string and goes on with a statement." },
-  lookup = { id = "script-lookup", score = 4, why = "A parameter's name walks through relations of an object mapper to a comparison." },
+  lookup = { id = "script-lookup", score = 4,
+    why = "A parameter's name walks through relations of an object mapper to a comparison." },
 }
 
-local NODE = { "child_process", "process.mainmodule", "process[mainmodule", "process.binding", "process[\"mainmodule", "process['mainmodule",
-  "require.main", "global.process", "globalthis.process", "module.constructor._load", "this.process.", "process.dlopen" }
-local NODE_CALLS = { "require(", "import(", ".readfilesync(", ".writefilesync(", ".execsync(", ".spawnsync(", "fs.readfile", "fs.readdir", "process.env",
+local NODE = { "child_process", "process.mainmodule", "process[mainmodule", "process.binding",
+  "process[\"mainmodule", "process['mainmodule",
+  "require.main", "global.process", "globalthis.process", "module.constructor._load", "this.process.",
+  "process.dlopen" }
+local NODE_CALLS = { "require(", "import(", ".readfilesync(", ".writefilesync(", ".execsync(", ".spawnsync(",
+  "fs.readfile", "fs.readdir", "process.env",
   ".constructor._load(" }
-local PYTHON = { "__import__(", "os.system(", "os.popen(", "subprocess.popen(", "subprocess.call(", "subprocess.check_output(", "subprocess.run(",
+local PYTHON = { "__import__(", "os.system(", "os.popen(", "subprocess.popen(", "subprocess.call(",
+  "subprocess.check_output(", "subprocess.run(",
   "builtins__", "pty.spawn(", "__reduce__", "importlib.import_module(", "commands.getoutput(" }
-local RUBY = { "process.spawn(", "io.popen(", "kernel.exec", "kernel.system", "open3.", "marshal.load", "kernel.open", "pty.spawn(", "kernel.fork",
+local RUBY = { "process.spawn(", "io.popen(", "kernel.exec", "kernel.system", "open3.", "marshal.load",
+  "kernel.open", "pty.spawn(", "kernel.fork",
   "process.exec(", ".instance_eval", "erb.new(", "kernel.spawn", "object.const_get" }
 local LUA = { "os.execute(", "io.popen(", "package.loadlib(", "ngx.say(io" }
-local SERIALIZED = { "_$$nd_func$$_", "!!python/object", "cos\nsystem\n", "cposix\nsystem\n", "c__builtin__\n", "csubprocess\n", "!ruby/object:gem",
+local SERIALIZED = { "_$$nd_func$$_", "!!python/object", "cos\nsystem\n", "cposix\nsystem\n", "c__builtin__\n",
+  "csubprocess\n", "!ruby/object:gem",
   "!ruby/hash:", "__js_function" }
-local LOOKUPS = { startswith = true, istartswith = true, endswith = true, iendswith = true, contains = true, icontains = true, regex = true,
-  iregex = true, has_key = true, has_keys = true, has_any_keys = true, gt = true, gte = true, lt = true, lte = true, exact = true, iexact = true }
+local LOOKUPS = { startswith = true, istartswith = true, endswith = true, iendswith = true, contains = true,
+  icontains = true, regex = true,
+  iregex = true, has_key = true, has_keys = true, has_any_keys = true, gt = true, gte = true, lt = true, lte = true,
+    exact = true, iexact = true }
 
 local function has(text, mark)
   return find(text, mark, 1, true) ~= nil
@@ -49,9 +61,11 @@ local function first_of(text, marks)
 end
 
 local function is_prototype(text)
-  return find(text, "__proto__%s*[%]%.:\"'[=]") ~= nil or find(text, "%[%s*['\"]?__proto__") ~= nil or text == "__proto__"
+  return find(text, "__proto__%s*[%]%.:\"'[=]") ~= nil or find(text, "%[%s*['\"]?__proto__") ~= nil
+    or text == "__proto__"
     or find(text, "^__proto__") ~= nil or find(text, "constructor%s*[%.%[]['\"]?%s*prototype%s*['\"]?[%]%.%[=]") ~= nil
-    or find(text, "constructor[\"']?%s*:%s*{%s*[\"']prototype") ~= nil or find(text, "constructor[prototype]", 1, true) ~= nil
+    or find(text, "constructor[\"']?%s*:%s*{%s*[\"']prototype") ~= nil or find(text, "constructor[prototype]", 1,
+    true) ~= nil
 end
 
 local function judge_prototype(value, report)
@@ -70,11 +84,14 @@ local function judge_node(value, report)
     return report(RULES.node, snippet(text, at))
   end
   at = first_of(text, NODE_CALLS)
-  if at and (find(text, "require%(%s*['\"`]?[%a_:]+['\"`]?%s*%)%s*[.%[]") or find(text, "import%(['\"`][%a_:]+['\"`]%)%s*[.%[]")
-    or find(text, "filesync%(['\"/]") or find(text, "%._load%(") or find(text, "[nc]sync%(['\"]") or find(text, "^process%.env[%[.]", at)) then
+  if at and (find(text, "require%(%s*['\"`]?[%a_:]+['\"`]?%s*%)%s*[.%[]")
+    or find(text, "import%(['\"`][%a_:]+['\"`]%)%s*[.%[]")
+    or find(text, "filesync%(['\"/]") or find(text, "%._load%(") or find(text, "[nc]sync%(['\"]")
+    or find(text, "^process%.env[%[.]", at)) then
     return report(RULES.node, snippet(text, at))
   end
-  at = find(text, "constructor.constructor", 1, true) or find(text, "[\"constructor\"]", 1, true) or find(text, "['constructor']", 1, true)
+  at = find(text, "constructor.constructor", 1, true) or find(text, "[\"constructor\"]", 1, true)
+    or find(text, "['constructor']", 1, true)
     or find(text, "^%s*new%s+function%s*%(")
   if at then report(RULES.constructor, snippet(text, at)) end
 end
@@ -105,7 +122,8 @@ local function judge_leave(value, report)
   local at, stop = find(text, "%f['\")}%];]['\")}%]]*;%s*%l+[%s=({]")
   if at and (at == 1 or find(text, "^[%w%s]*['\")}]*;")) and at <= 24 then
     local rest = sub(text, at, stop + 160)
-    if find(rest, "^['\")}%]]*;%s*return[%s(]*['\"%w]") and find(rest, "[=;(]", 9) or find(rest, "^['\")}%]]*;%s*sleep%(%d+%)%s*;")
+    if find(rest, "^['\")}%]]*;%s*return[%s(]*['\"%w]") and find(rest, "[=;(]", 9)
+      or find(rest, "^['\")}%]]*;%s*sleep%(%d+%)%s*;")
       or find(rest, "do%s*{[^}]*}%s*while%s*%(") or find(rest, "^['\")}%]]*;%s*while%s*%(%s*[%d!t]") then
       return report(RULES.leave, snippet(text, at))
     end
@@ -130,7 +148,8 @@ local function judge(value, report)
   at = has(text, "$") and (has(text, ":prototype") and find(text, "%$%w+:[%w_:]*prototype") or has(text, ":constructor")
     and find(text, "%$%w+:[%w_:]*constructor") or has(text, ":__proto__") and find(text, "%$%w+:__proto__"))
   if at then report(RULES.flight, snippet(text, at)) end
-  if has(text, "(") or has(text, "[") or find(text, "process", 1, true) or find(text, "constructor", 1, true) then judge_node(value, report) end
+  if has(text, "(") or has(text, "[") or find(text, "process", 1, true) or find(text, "constructor", 1, true)
+    then judge_node(value, report) end
   if find(text, ".", 1, true) or find(text, "__", 1, true) then judge_languages(value, report) end
   at = has(text, "@") and find(text, "@%s*{%s*%[%s*[%w&$%(@+\"'\\]")
   if at and not find(sub(text, at, at + 300), "%]%s*}") then at = nil end
@@ -144,8 +163,10 @@ local function gate(value)
   local text = value.text
   if #text > 512 then return true end
   return find(text, "[({%[]") ~= nil or find(text, "__", 1, true) ~= nil or find(value.name, "__", 1, true) ~= nil
-    or find(text, "!!", 1, true) ~= nil or find(text, "\nsystem\n", 1, true) ~= nil or find(value.name, "prototype", 1, true) ~= nil
-    or find(text, "constructor", 1, true) ~= nil or find(text, "process.", 1, true) ~= nil or find(text, "_$$", 1, true) ~= nil
+    or find(text, "!!", 1, true) ~= nil or find(text, "\nsystem\n", 1, true) ~= nil or find(value.name, "prototype",
+    1, true) ~= nil
+    or find(text, "constructor", 1, true) ~= nil or find(text, "process.", 1, true) ~= nil
+    or find(text, "_$$", 1, true) ~= nil
     or find(text, "['\"];") ~= nil
 end
 

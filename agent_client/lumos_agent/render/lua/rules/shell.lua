@@ -1,6 +1,7 @@
--- Command injection by structure: where a shell would start a command (the start, behind a separator, in a substitution)
--- a program's name, read as a shell reads it, with arguments of a command's shape.
+-- Command injection by structure: where a shell would start a command (the start, behind a separator, in a
+-- substitution) a program's name, read as a shell reads it, with arguments of a command's shape.
 local lexer = require("rules.shell_lexer")
+local marks = require("rules.shell_marks")
 local names = require("rules.shell_names")
 
 local find, sub, match, byte = string.find, string.sub, string.match, string.byte
@@ -11,24 +12,32 @@ local TRIES_MAX = 300
 local MATCHED_BYTES = 128
 
 local RULES = {
-  command = { id = "shell-command", score = 8, why = "A separator is followed by a program with arguments of a command." },
+  command = { id = "shell-command", score = 8,
+    why = "A separator is followed by a program with arguments of a command." },
   lone = { id = "shell-lone", score = 5, why = "A separator is followed by the name of a program and nothing else." },
-  substitution = { id = "shell-substitution", score = 8, why = "A command stands in backticks or $( ) to be run in place." },
+  substitution = { id = "shell-substitution", score = 8,
+    why = "A command stands in backticks or $( ) to be run in place." },
   start = { id = "shell-start", score = 4, why = "The value begins like a command line: a program with an option." },
-  target = { id = "shell-target", score = 8, why = "A command line names a system path, another shell or a remote file." },
-  evasion = { id = "shell-evasion", score = 8, why = "A program's name is disguised with quotes, escapes or empty variables." },
-  blank = { id = "shell-ifs", score = 8, why = "$IFS stands for a blank, as only someone who must not type blanks writes." },
+  target = { id = "shell-target", score = 8,
+    why = "A command line names a system path, another shell or a remote file." },
+  evasion = { id = "shell-evasion", score = 8,
+    why = "A program's name is disguised with quotes, escapes or empty variables." },
+  blank = { id = "shell-ifs", score = 8,
+    why = "$IFS stands for a blank, as only someone who must not type blanks writes." },
   glob = { id = "shell-glob", score = 7, why = "Wildcards stand for the letters of a system folder." },
   brace = { id = "shell-brace", score = 7, why = "A brace list {program,argument} replaces the blanks of a command." },
-  shellshock = { id = "shell-shellshock", score = 10, why = "An empty function definition as in the Shellshock attack." },
-  socket = { id = "shell-socket", score = 8, why = "Opens a network connection through the shell: /dev/tcp, nc -e or a piped download." },
+  shellshock = { id = "shell-shellshock", score = 10,
+    why = "An empty function definition as in the Shellshock attack." },
+  socket = { id = "shell-socket", score = 8,
+    why = "Opens a network connection through the shell: /dev/tcp, nc -e or a piped download." },
   loop = { id = "shell-batch", score = 6, why = "A loop or condition of the Windows command interpreter." },
   arithmetic = { id = "shell-arithmetic", score = 5, why = "Shell arithmetic $(( )) next to a command substitution." },
   bomb = { id = "shell-bomb", score = 8, why = "A function that calls itself twice, as a fork bomb does." },
   alias = { id = "shell-alias", score = 5, why = "Gives a program another name with alias." },
   variable = { id = "shell-variable", score = 6, why = "A variable is set and then run as a program." },
   cmdlet = { id = "shell-cmdlet", score = 7, why = "Calls a PowerShell cmdlet with parameters." },
-  environment = { id = "shell-environment", score = 6, why = "A variable of the system's environment stands for a path or interpreter." },
+  environment = { id = "shell-environment", score = 6,
+    why = "A variable of the system's environment stands for a path or interpreter." },
   argument = { id = "shell-option", score = 6, why = "An option that makes an honest program run another one." },
 }
 
@@ -37,11 +46,8 @@ local SHAPED = { option = true, path = true, redirect = true, expansion = true, 
 local LOOSE = { url = true, quoted = true, number = true, file = true, switch = true, ["end"] = true, separator = true }
 local OPENING = { url = true, quoted = true, switch = true }
 
-local SYSTEM = { "/etc", "/bin", "/proc", "/dev/", "/tmp/", "/var/", "/usr/", "/root", "/home/", "c:\\", "c:/", "%systemroot%" }
-
-local function has(text, mark)
-  return find(text, mark, 1, true) ~= nil
-end
+local SYSTEM = { "/etc", "/bin", "/proc", "/dev/", "/tmp/", "/var/", "/usr/", "/root", "/home/", "c:\\", "c:/",
+  "%systemroot%" }
 
 local function snippet(text, at)
   return sub(text, at, at + MATCHED_BYTES - 1)
@@ -58,7 +64,8 @@ end
 
 local function is_cmdlet(program)
   local verb, noun = match(program, "^(%a+)%-(%a+)$")
-  return verb ~= nil and names.verbs[verb] and names.nouns[noun] or program == "iex" or program == "iwr" or program == "iwmi"
+  return verb ~= nil and names.verbs[verb] and names.nouns[noun] or program == "iex" or program == "iwr"
+    or program == "iwmi"
 end
 
 -- Reads the command that begins at `at`: its kind, what its argument is, where that stands.
@@ -70,13 +77,15 @@ local function command_at(text, at)
     local kind, next_at = lexer.argument(text, stop)
     local word, after, is_odd = lexer.word(text, next_at)
     local program = lexer.program(word)
-    if kind ~= "word" and kind ~= "path" or not (names.plain[program] or kind == "path" and names.english[program]) then break end
+    if kind ~= "word" and kind ~= "path" or not (names.plain[program] or kind == "path"
+      and names.english[program]) then break end
     first, stop, disguised = word, after, disguised or is_odd
   end
   if first == "" or find(first, "[=?,@%%]") or find(first, "%w%w:") then return nil end
   local program, has_folder = lexer.program(first)
   if not names.plain[program] then program = match(program, "^(%a%a%a+)[%d.]+$") or program end
-  local kind = names.plain[program] and "plain" or names.english[program] and "english" or is_cmdlet(program) and "cmdlet"
+  local kind = names.plain[program] and "plain" or names.english[program] and "english" or is_cmdlet(program)
+    and "cmdlet"
   if variable and not kind and find(first, "^%-%a") then kind, program, stop = "plain", "$", variable end
   return kind, program, stop, disguised or variable ~= nil and kind == "plain", has_folder, first
 end
@@ -107,13 +116,16 @@ local function judge_command(text, at, opener)
   if opener == "" then
     if argument == "end" then return is_bin(word) and RULES.target or nil end
     if not is_shaped and not (names.loud[program] and OPENING[argument]) then return nil end
-    if has_target(text, stop) and (kind == "plain" or argument == "path" or argument == "option") then return RULES.target end
-    if kind == "plain" or is_bin(word) or find(text, "^%-%-?%a[%w-]*=?[^ ]*$", next_at) or find(text, "^/[%w/._%-]+%s*$", next_at) then
+    if has_target(text, stop) and (kind == "plain" or argument == "path" or argument == "option")
+      then return RULES.target end
+    if kind == "plain" or is_bin(word) or find(text, "^%-%-?%a[%w-]*=?[^ ]*$", next_at)
+      or find(text, "^/[%w/._%-]+%s*$", next_at) then
       return RULES.start
     end
     return nil
   end
-  if is_shaped and (kind == "plain" or argument == "option" or #program > 1 and not (opener == "\n" and argument == "redirect")) then
+  if is_shaped and (kind == "plain" or argument == "option" or #program > 1 and not (opener == "\n"
+    and argument == "redirect")) then
     return RULES.command
   end
   if kind == "plain" and LOOSE[argument] then
@@ -124,33 +136,43 @@ end
 
 local SHORT = { id = true, dir = true, ps = true, set = true, arch = true, env = true, ver = true, who = true }
 
+local function is_substitution(opener)
+  return opener == "`" or opener == "$("
+end
+
+-- The rule for a program whose name is also an English word.
+local function judge_english(text, at, opener, program, argument)
+  local is_last = argument == "end" or argument == "separator"
+  if is_substitution(opener) then
+    if program == "echo" or argument == "number" or argument == "quoted" and opener == "$(" then
+      return RULES.substitution
+    end
+    if argument == "separator" and find(text, opener == "`" and "^%a+`" or "^%a+%)", at)
+      and (opener == "$(" or find(text, "^[\"']?`%a+`[\"']?$") or find(text, "[=;|&({]`%a+`")) then
+      return RULES.substitution
+    end
+  elseif argument == "number" and (program == "sleep" or program == "timeout") then
+    return RULES.command
+  elseif is_last and SHORT[program] and #text <= 4096 and (find(text, "^[\"' ]*[;|&\\]")
+    or find(text, "[;|&][\"' ]*$") or find(text, "^[\"' ]*\n%a+[\"' ]*$")) then
+    return RULES.lone
+  elseif program == "echo" and argument ~= "end"
+    and (opener == "&&" or opener == "||" or find(sub(text, at, at + 200), "[;|&>`]")) then
+    return RULES.command
+  elseif (argument == "quoted" or argument == "file") and (opener == "&&" or opener == "||" or opener == "|") then
+    return RULES.command
+  end
+end
+
 -- Rates one start and reports; true when nothing more need be looked for.
 local function try(value, at, opener, report)
   local text = value.text
   local rule, kind, program, argument = judge_command(text, at, opener)
-  if not rule and kind == "english" then
-    if opener == "`" or opener == "$(" then
-      if program == "echo" or argument == "number" or argument == "quoted" and opener == "$(" then rule = RULES.substitution end
-      if argument == "separator" and find(text, opener == "`" and "^%a+`" or "^%a+%)", at) and (opener == "$("
-        or find(text, "^[\"']?`%a+`[\"']?$") or find(text, "[=;|&({]`%a+`")) then
-        rule = RULES.substitution
-      end
-    elseif argument == "number" and (program == "sleep" or program == "timeout") then
-      rule = RULES.command
-    elseif (argument == "end" or argument == "separator") and SHORT[program] and #text <= 4096
-      and (find(text, "^[\"' ]*[;|&\\]") or find(text, "[;|&][\"' ]*$") or find(text, "^[\"' ]*\n%a+[\"' ]*$")) then
-      rule = RULES.lone
-    elseif program == "echo" and argument ~= "end" and (opener == "&&" or opener == "||" or find(sub(text, at, at + 200), "[;|&>`]")) then
-      rule = RULES.command
-    elseif (argument == "quoted" or argument == "file") and (opener == "&&" or opener == "||" or opener == "|") then
-      rule = RULES.command
-    end
-  end
+  if not rule and kind == "english" then rule = judge_english(text, at, opener, program, argument) end
   if not rule then return false end
-  if (opener == "`" or opener == "$(") and (rule == RULES.command or rule == RULES.lone) then
+  if is_substitution(opener) and (rule == RULES.command or rule == RULES.lone) then
     local around = sub(text, math.max(1, at - 3), at + 80)
-    local is_markdown = opener == "`" and find(around, "^[%w,.:] `[^`]+`") ~= nil
-    if is_markdown then return false end
+    if opener == "`" and find(around, "^[%w,.:] `[^`]+`") then return false end -- Markdown
     rule = RULES.substitution
   end
   report(rule, snippet(text, math.max(at - #opener, 1)))
@@ -212,120 +234,6 @@ local function judge_start(value, report)
   if try(value, begin, "", report) then return end
 end
 
-local function judge_globs(value, report)
-  local text, at = value.text, 1
-  if not has(text, "?") and not has(text, "[") then return end
-  for _ = 1, 40 do
-    local wild, stop = find(text, "[?%[][%w?*%[%]!/%-]*", at)
-    if not wild then return end
-    local head = match(sub(text, math.max(1, wild - 32), wild - 1), "/[%w?*%[%]!/%-]*$")
-    local first = head and wild - #head or 0
-    local path = sub(text, first, math.min(stop, first + 60))
-    if not head then
-      path = ""
-    elseif (first == 1 or find(text, "^[%s\"'=;|&`,<>(]", first - 1))
-      and (lexer.is_hidden_path(path, names.folders) or first > 1 and find(text, "^[;|&`]/[%w/]*bin/", first - 1)) then
-      return report(RULES.glob, path)
-    end
-    at = stop + 1
-  end
-end
-
-local function judge_batch(value, report)
-  local text = value.text
-  local at = has(text, "for") and has(text, "%") and find(text, "%f[%w]for%s+[/%%]")
-  if at and find(sub(text, at, at + 160), "^for%s+[^%%]*%%%%?%S+%s+in%s*%(") then
-    return report(RULES.loop, snippet(text, at))
-  end
-  if not has(text, "if") then return end
-  at = find(text, "^%s*if[%s/]") and 1 or find(text, "[&|;%(]%s*if[%s/]")
-  if not at then return end
-  local rest = match(sub(text, at, at + 120), "^[&|;(%s]*if%s*(.*)$") or ""
-  rest = string.gsub(rest, "^/i%s+", "")
-  rest = string.gsub(rest, "^not%s+", "")
-  if find(rest, "===", 1, true) then return end
-  if find(rest, "^cmdextversion %d") or find(rest, "^exist%s+%S+%s*%S") or find(rest, "^defined%s+%S+%s*%S") or find(rest, "^errorlevel%s+%d")
-    or find(rest, "^[\"%w_%%!(][^\n]-%s+[lgne][seqt][sqtru]?%s+[\"%d%%]") or find(rest, "^[^%s(]+%s*==%s*[\"%w]%S*%s+[%(@%a]")
-    or find(rest, "^[\"%%!{][^\n]-==%s*[\"%%!%w{]") or find(rest, "^%([^\n]-==[^\n]-%)%s+%a") then
-    report(RULES.loop, snippet(text, at))
-  end
-end
-
-local function judge_marks(value, report)
-  local text = value.text
-  local at = find(text, "()", 1, true)
-  if at then
-    if find(text, "^%(%)%s*{%s*[:_%d]%s*;%s*}%s*[;>]", at) or find(text, "^%s*%(%)%s+{")
-      or find(text, "^%s*%(%)%s*{%s*[:_%d]?%s*;?%s*}") then
-      return report(RULES.shellshock, snippet(text, at))
-    end
-    local name, body = match(sub(text, math.max(1, at - 24), at + 64), "([%w_:.]+)%(%)%s*{%s*([%w_:.]+)")
-    if name and name == body and find(text, "[|&]%s*" .. string.gsub(name, "[.]", "%%."), at) then return report(RULES.bomb, snippet(text, at)) end
-  end
-  at = find(text, "$ifs", 1, true) or find(text, "${ifs", 1, true)
-  if at then report(RULES.blank, snippet(text, at)) end
-  at = find(text, "/dev/tcp/", 1, true) or find(text, "/dev/udp/", 1, true) or has(text, "sh") and find(sub(text, -160), "| *[/%w]*sh%f[%W][^%w]*$")
-  if at then report(RULES.socket, snippet(text, at)) end
-  at = has(text, "/bin$") and find(text, "/bin%$%w+/") or has(text, "/etc$") and find(text, "/etc%$%w+/")
-  if at then report(RULES.evasion, snippet(text, at)) end
-  at = find(text, "$((", 1, true)
-  if at and find(text, "^%$%(%([%s%w%+%-%*/%%]+%)%)", at) and (find(text, "%$%([^(]") or find(text, "[;|&`]")) then
-    report(RULES.arithmetic, snippet(text, at))
-  end
-  at = has(text, "{") and has(text, ",") and find(text, "{[%w/]+,[%-/h\"'$]")
-  if at then
-    local word = match(text, "^{([%w/]+),", at)
-    local program = lexer.program(word)
-    if (names.plain[program] or names.english[program]) and not find(text, "^{[%w/]+,h[^t]", at) then
-      report(RULES.brace, snippet(text, at))
-    end
-  end
-end
-
--- A variable is given a value and then stands where a program should: a=cat;$a x
-local function judge_variables(value, report)
-  local text, at = value.text, 1
-  for _ = 1, 16 do
-    local first, stop, name = find(text, "%f[;&|][;&|]+%s*%$([%w_]+)", at)
-    if not first then return end
-    local set = find(text, "%f[%w_$]" .. name .. "=")
-    if set and set < first and first - set < 200 then return report(RULES.variable, snippet(text, first)) end
-    at = stop + 1
-  end
-end
-
--- {,program,argument} and l{s,-la}: a brace list that a shell expands to a command.
-local function judge_lists(value, report)
-  local text = value.text
-  local at = find(text, "{,%a+,[%w/#%-]")
-  if at then return report(RULES.brace, snippet(text, at)) end
-  local head, one, tail
-  at, _, head, one, tail = find(text, "(%a*){(%a+),%-?%a+}(%a*)")
-  if at and head .. tail ~= "" then
-    local program = head .. one .. tail
-    if names.plain[program] or names.english[program] then report(RULES.brace, snippet(text, at)) end
-  end
-end
-
-local OPTIONS = { "-oproxycommand=", "--use-compress-program=", "--checkpoint-action=", "-wrapper ", "--to-command=", "--upload-pack=" }
-local VARIABLES = { "%comspec%", "%systemroot%", "%windir%", "$env:", "%programfiles%", "%appdata%" }
-
-local function judge_words(value, report)
-  local text = value.text
-  if find(text, "=", 1, true) and find(text, "$", 1, true) then judge_variables(value, report) end
-  if find(text, ",", 1, true) and find(text, "{", 1, true) then judge_lists(value, report) end
-  local at = has(text, "alias") and find(text, "%f[%w]alias%s+%-?[%w.'\"+]")
-  if at and find(text, "^alias%s+[%-+]?%a?%s*[%w.'\"]+=", at) then report(RULES.alias, snippet(text, at)) end
-  for _, option in ipairs(OPTIONS) do
-    at = find(text, option, 1, true)
-    if at then return report(RULES.argument, snippet(text, at)) end
-  end
-  for _, variable in ipairs(VARIABLES) do
-    at = find(text, variable, 1, true)
-    if at and find(text, "^[\\/]?%w", at + #variable) then return report(RULES.environment, snippet(text, at)) end
-  end
-end
-
 -- Headers that browsers fill with ";" and "(" hold no command at their start.
 local function gate(value)
   local place = value.place
@@ -339,12 +247,10 @@ local function judge(value, report)
     found = true
     report(rule, matched)
   end
-  judge_marks(value, note)
+  marks.strong(value, note, RULES)
   if not found then judge_start(value, note) end
   if not found then starts(value, note) end
-  if not found then judge_globs(value, note) end
-  if not found then judge_batch(value, note) end
-  if not found then judge_words(value, note) end
+  if not found then marks.other(value, note, RULES) end
 end
 
 return { group = "shell", rules = RULES, gate = gate, judge = judge }

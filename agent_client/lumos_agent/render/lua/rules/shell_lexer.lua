@@ -81,7 +81,8 @@ function lexer.argument(text, at)
   if not blank then return "glued", at end
   if find(text, "^%-%-?[%a]", next_at) or find(text, "^%+%a ", next_at) then return "option", next_at end
   if find(text, "^/[%w?]%f[^%w?]", next_at) then return "switch", next_at end
-  if find(text, "^[~.]*/[%w_.*?%[%-$']", next_at) or find(text, "^%a:[\\/%s\"]", next_at) or find(text, "^%a:$", next_at) or find(text, "^%a%a=/", next_at)
+  if find(text, "^[~.]*/[%w_.*?%[%-$']", next_at) or find(text, "^%a:[\\/%s\"]", next_at)
+    or find(text, "^%a:$", next_at) or find(text, "^%a%a=/", next_at)
     or find(text, "^\\\\%w", next_at)
     or find(text, "^%%%a+%%", next_at) or find(text, "^/ ?%-?%a*$", next_at) then
     return "path", next_at

@@ -4,10 +4,14 @@ local find, sub, match, gsub = string.find, string.sub, string.match, string.gsu
 local MATCHED_BYTES = 128
 
 local RULES = {
-  program = { id = "upload-program", score = 5, why = "The uploaded file's name ends like a program that web servers run (.php, .jsp, .aspx)." },
-  disguised = { id = "upload-disguised", score = 8, why = "A program's ending is followed by a null byte, blank, dot or second ending." },
-  control = { id = "upload-control", score = 7, why = "The uploaded file is named like one that changes the server's settings (.htaccess, web.config)." },
-  secret = { id = "upload-secret", score = 5, why = "The file's name is one of an application's configuration or key files." },
+  program = { id = "upload-program", score = 5,
+    why = "The uploaded file's name ends like a program that web servers run (.php, .jsp, .aspx)." },
+  disguised = { id = "upload-disguised", score = 8,
+    why = "A program's ending is followed by a null byte, blank, dot or second ending." },
+  control = { id = "upload-control", score = 7,
+    why = "The uploaded file is named like one that changes the server's settings (.htaccess, web.config)." },
+  secret = { id = "upload-secret", score = 5,
+    why = "The file's name is one of an application's configuration or key files." },
 }
 
 local function set(text)
@@ -17,11 +21,15 @@ local function set(text)
 end
 
 local PROGRAMS = set([[
-php php2 php3 php4 php5 php6 php7 php8 pht phtml phtm phar phps pgif shtml jsp jspx jspf jsw jsv jspa asp aspx asa asax ascx ashx asmx cer cshtml
+php php2 php3 php4 php5 php6 php7 php8 pht phtml phtm phar phps pgif shtml jsp jspx jspf jsw jsv jspa asp aspx asa
+asax ascx ashx asmx cer cshtml
 vbhtml cfm cfml cfc cgi war
 ]])
 local CONTROL = set(".htaccess .htpasswd web.config .user.ini .htgroup")
-local SECRETS = set(".boto .bashrc .bash_history .ssh .pgpass .netrc wp-config.php settings.php wp-config-php.bak localsettings.php configuration.php .my.cnf acpi mtrr")
+local SECRETS = set([[
+.boto .bashrc .bash_history .ssh .pgpass .netrc wp-config.php settings.php wp-config-php.bak localsettings.php
+configuration.php .my.cnf acpi mtrr
+]])
 
 local function ending(name)
   return match(name, "%.%s*([%w]+)$")
