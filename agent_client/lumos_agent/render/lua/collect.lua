@@ -1,4 +1,5 @@
 -- Request -> values, in the order in which they are judged.
+local body = require("body")
 local params = require("params")
 local values = require("values")
 
@@ -10,6 +11,8 @@ local find, gmatch, lower, sub = string.find, string.gmatch, string.lower, strin
 local PARAMETERS_MAX = 512
 local COOKIES_MAX = 128
 local HEADERS_MAX = 100
+local JOINED_BYTES_MAX = 4096
+local REPEATED = {}
 
 -- Headers with a fixed form, or that say nothing that an origin would use as a value.
 local FIXED = {}
@@ -24,19 +27,30 @@ local function add_name(list, name)
   if find(name, "[^%w_.-]") or find(name, "__", 1, true) then list[#list + 1] = values.sent("name", "", name) end
 end
 
-local function add_pairs(list, place, text)
+-- Notes the values of each name: repeated ones are judged joined, as some servers join them.
+local function note_earlier(earlier, name, value)
+  local before = earlier[name]
+  if not before then
+    earlier[name] = value
+  elseif #before + #value < JOINED_BYTES_MAX then
+    earlier[name] = before .. "," .. value
+    earlier[REPEATED] = earlier[REPEATED] or {}
+    earlier[REPEATED][name] = true
+  end
+end
+
+-- `is_strict`: only what has the name of a parameter counts, as in a body that may be binary.
+local function add_pairs(list, place, text, is_strict)
   local earlier = {}
   local rest = params.each(text, PARAMETERS_MAX, function(name, value)
+    if is_strict and not find(name, "^[%w_.%[%]%%-]+$") then return end
     add_name(list, name)
-    if value ~= "" then
-      list[#list + 1] = values.sent(place, name, value)
-      -- Some servers join values of one name with commas: attacks are split over them.
-      local before = earlier[name]
-      if before and name ~= "" then list[#list + 1] = values.sent(place, name, before .. "," .. value) end
-      earlier[name] = before and name ~= "" and #before < 2048 and before .. "," .. value or value
-    end
+    if value == "" then return end
+    if find(value, "[^%w]") then list[#list + 1] = values.sent(place, name, value) end
+    if name ~= "" then note_earlier(earlier, name, value) end
   end)
-  if rest then list[#list + 1] = values.sent(place, "", sub(text, rest)) end
+  for name in pairs(earlier[REPEATED] or {}) do list[#list + 1] = values.sent(place, name, earlier[name]) end
+  if rest and not is_strict then list[#list + 1] = values.sent(place, "", sub(text, rest)) end
 end
 
 local function add_path(list, path)
@@ -73,13 +87,28 @@ local function add_headers(list, headers)
   end
 end
 
+local function add_form(list, text, is_binary)
+  add_pairs(list, "form", text, is_binary)
+end
+
+-- The first value of a header, "" without one.
+local function header_of(headers, wanted)
+  for _, header in ipairs(headers) do
+    if lower(header[1]) == wanted then return header[2] end
+  end
+  return ""
+end
+
 -- `request`: {method, path, query, headers = {{name, value}, …}, body}.
 function collect.values(request)
   local list = {}
   if request.path then add_path(list, request.path) end
   if request.query and request.query ~= "" then add_pairs(list, "query", request.query) end
-  add_headers(list, request.headers or {})
-  if request.body and request.body ~= "" then add_pairs(list, "form", request.body) end
+  add_headers(list, request.headers)
+  if request.body and request.body ~= "" then
+    local encoding = lower(header_of(request.headers, "content-encoding"))
+    body.add(list, request.body, header_of(request.headers, "content-type"), encoding, add_form)
+  end
   return list
 end
 

@@ -35,6 +35,8 @@ end
 local function fold_unicode(text)
   if not find(text, "[\xC0\xC1\xE0\xEF]") then return text end
   text = gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
+    -- C1 AF is a slash to some decoders: rules/path_view.lua reads it.
+    if first == "\xC1" and second == "\xAF" then return nil end
     return char((byte(first) - 0xC0) * 64 + byte(second) - 0x80)
   end)
   text = gsub(text, "\xE0([\x80-\x81])([\x80-\xBF])", function(second, third)
@@ -104,7 +106,7 @@ local function base64_bytes(text, first, last)
   local parts = {}
   for at = first, last - 1, 4 do
     local a, b, c, d = byte(text, at, at + 3)
-    local bits = (SEXTETS[a] << 18) | (SEXTETS[b or 65] << 12) | (SEXTETS[c or 65] << 6) | SEXTETS[d or 65]
+    local bits = ((SEXTETS[a] or 0) << 18) | ((SEXTETS[b] or 0) << 12) | ((SEXTETS[c] or 0) << 6) | (SEXTETS[d] or 0)
     parts[#parts + 1] = char(bits >> 16, bits >> 8 & 255, bits & 255)
   end
   return (gsub(table.concat(parts), "%z+$", ""))

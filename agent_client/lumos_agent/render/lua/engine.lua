@@ -18,6 +18,7 @@ local CLASSES = {
   require("rules.upload"),
   require("rules.header"),
   require("rules.scanner"),
+  require("rules.xxe"),
 }
 
 -- Score at which a policy's level objects.
@@ -25,7 +26,7 @@ local THRESHOLDS = { low = 8, medium = 5, high = 3 }
 
 local function judge_value(value, found)
   for _, class in ipairs(CLASSES) do
-    if not class.gate or class.gate(value) then
+    if (value.place ~= "document" or class.documents) and (not class.gate or class.gate(value)) then
       class.judge(value, function(rule, matched) found:add(class.group, rule, value, matched) end)
     end
   end

@@ -32,6 +32,11 @@ function values.sent(place, name, raw)
   return new(place, name, raw, decode.text(raw, FORM_PLACES[place]))
 end
 
+-- A value whose container was decoded already, as in JSON: "+" is itself.
+function values.decoded(place, name, raw)
+  return new(place, name, raw, decode.text(raw, false))
+end
+
 -- A path or a segment of one.
 function values.of_path(place, raw)
   return new(place, "", raw, decode.path(raw))

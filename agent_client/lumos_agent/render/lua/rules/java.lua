@@ -22,15 +22,16 @@ local RULES = {
     why = "XML or JSON that makes a deserializer build Java objects that run code." },
 }
 
-local GADGETS = {
-  "invokertransformer", "instantiatetransformer", "instantiatefactory", "clonetransformer", "constanttransformer",
-  "chainedtransformer",
-  "prototypeclonefactory", "prototypeserializationfactory", "whileclosure", "forclosure", "transformedmap", "lazymap",
-  "templatesimpl", "jdbcrowsetimpl", "badattributevalueexpexception", "wrapperconnectionpooldatasource",
-  "propertypathfactorybean", "unicastref", "annotationinvocationhandler", "methodclosure", "beancomparator",
-  "jndirefforwardingdatasource",
-  "scriptenginemanager", "processbuilder", "jndiloginmodule", "jndilookup",
+local GADGET_NAMES = {
+  "InvokerTransformer", "InstantiateTransformer", "InstantiateFactory", "CloneTransformer", "ConstantTransformer",
+  "ChainedTransformer", "PrototypeCloneFactory", "PrototypeSerializationFactory", "WhileClosure", "ForClosure",
+  "TransformedMap", "LazyMap", "TemplatesImpl", "JdbcRowSetImpl", "BadAttributeValueExpException",
+  "WrapperConnectionPoolDataSource", "PropertyPathFactoryBean", "UnicastRef", "AnnotationInvocationHandler",
+  "MethodClosure", "BeanComparator", "JndiRefForwardingDataSource", "ScriptEngineManager", "ProcessBuilder",
+  "JndiLoginModule", "JndiLookup",
 }
+local GADGETS = {}
+for index, name in ipairs(GADGET_NAMES) do GADGETS[index] = lower(name) end
 -- Too common as plain words, yet nobody has a reason to write them in Base64 alone.
 local HIDDEN_WORDS = { "runtime", "processbuilder" }
 
@@ -59,11 +60,10 @@ local function base64_core(word, skip)
 end
 
 local HIDDEN, HIDDEN_WHOLE = {}, {}
-for _, word in ipairs(GADGETS) do
-  local capital = gsub(word, "^%l", string.upper)
+for index, name in ipairs(GADGET_NAMES) do
   for skip = 0, 2 do
-    HIDDEN[#HIDDEN + 1] = lower(base64_core(word, skip))
-    HIDDEN[#HIDDEN + 1] = lower(base64_core(capital, skip))
+    HIDDEN[#HIDDEN + 1] = lower(base64_core(name, skip))
+    HIDDEN[#HIDDEN + 1] = lower(base64_core(GADGETS[index], skip))
   end
 end
 for _, word in ipairs(HIDDEN_WORDS) do

@@ -201,7 +201,7 @@ local function judge_variables(value, report)
   local at, tries = find(text, "$", 1, true), 0
   while at and tries < 64 do
     local _, stop = find(text, "^%$+{?[%a_][%w_]*}?", at)
-    if stop then
+    if stop and (sub(text, stop, stop) == "}" or sub(text, at + 1, at + 1) ~= "{") then
       local after, indexed = stop + 1, false
       for _ = 1, 6 do
         after = skip_blank(text, after)
@@ -287,7 +287,8 @@ end
 
 local function gate(value)
   local text = value.text
-  return find(text, "[<$(:={%[]") ~= nil or value.place == "filename" or find(text, "^sess_") ~= nil
+  return find(text, "[<$(:={%[]") ~= nil or value.place == "filename" or find(text, "^[/#~|@]") ~= nil
+    or find(text, "^sess_") ~= nil
     or find(text, "php_", 1, true) ~= nil
 end
 

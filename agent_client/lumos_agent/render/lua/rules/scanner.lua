@@ -41,7 +41,7 @@ local function judge(value, report)
     if at and not find(text, "^[%w.-]", at + #host) then return report(RULES.callback, sub(text, math.max(1,
       at - 40), at + #host - 1)) end
   end
-  local at = find(text, "<!%-%-%s*#%s*%l+%f[^%w]") or find(text, "<!%-%-%s*#%l+%s+%l+%s*=")
+  local at = find(text, "<!%-%-%s*#%l%l%l%l+%f[^%w]") or find(text, "<!%-%-%s*#%l+%s+%l+%s*=")
   if at then report(RULES.include, sub(text, at, at + MATCHED_BYTES - 1)) end
 end
 

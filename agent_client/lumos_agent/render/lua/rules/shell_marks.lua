@@ -51,7 +51,7 @@ local function judge_batch(value, report, rules)
   if find(rest, "^cmdextversion %d") or find(rest, "^exist%s+%S+%s*%S") or find(rest, "^defined%s+%S+%s*%S")
     or find(rest, "^errorlevel%s+%d")
     or find(rest, "^[\"%w_%%!(][^\n]-%s+[lgne][seqt][sqtru]?%s+[\"%d%%]")
-    or find(rest, "^[^%s(]+%s*==%s*[\"%w]%S*%s+[%(@%a]")
+    or find(rest, "^[^%s(]+%s*==%s*[\"%w]%S*%s+[%(@%a]") and not find(rest, "%sthen%f[%W]")
     or find(rest, "^[\"%%!{][^\n]-==%s*[\"%%!%w{]") or find(rest, "^%([^\n]-==[^\n]-%)%s+%a") then
     report(rules.loop, snippet(text, at))
   end

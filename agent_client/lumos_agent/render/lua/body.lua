@@ -1,0 +1,109 @@
+-- A request's body -> values, by what it is: form, JSON, multipart, XML or other text. What is binary stays unread.
+local json = require("json")
+local multipart = require("multipart")
+local values = require("values")
+local xml = require("xml")
+
+local body = {}
+
+local find, gsub, lower, sub = string.find, string.gsub, string.lower, string.sub
+
+local PARTS_MAX = 200
+local TEXTS_MAX = 2000
+local SNIFF_BYTES = 1024
+
+-- Letters and digits alone attack nothing.
+local function is_plain(text)
+  return not find(text, "[^%w]")
+end
+
+-- Whether the beginning has control characters that no text has.
+local function is_binary(text)
+  return find(sub(text, 1, SNIFF_BYTES), "[%z\1-\8\14-\31]") ~= nil
+end
+
+-- UTF-16 whose characters are ASCII, as XML parsers accept it.
+local function narrowed(text)
+  if not find(text, "^[\xFE\xFF]?[\xFE\xFF]?%z?<%z?[%a?!]") then return text end
+  return (gsub(gsub(text, "^[\xFE\xFF]+", ""), "%z", ""))
+end
+
+local read_text
+
+local function add_json(list, text, is_nested)
+  local count, last = 0, 0
+  local is_whole = json.each(text, function(key, value)
+    count = count + 1
+    if count > TEXTS_MAX then return end
+    last = value
+    if not key then
+      if find(value, "[^%w_. -]") or find(value, "__", 1, true) then list[#list + 1] = values.decoded("name", "", value) end
+    elseif not is_plain(value) then
+      if not is_nested and find(value, "^%s*[{%[]") then
+        add_json(list, value, true)
+      else
+        list[#list + 1] = values.decoded("json", key, value)
+      end
+    end
+  end)
+  if count > TEXTS_MAX or not is_whole and (not is_nested or count < 2) then
+    list[#list + 1] = values.decoded("body", "", text)
+  end
+end
+
+local function add_xml(list, text)
+  list[#list + 1] = values.decoded("document", "", text)
+  local is_whole = xml.each(text, TEXTS_MAX, function(value)
+    if not is_plain(value) then list[#list + 1] = values.decoded("xml", "", value) end
+  end)
+  if not is_whole then list[#list + 1] = values.decoded("body", "", text) end
+end
+
+local function add_part(list, part)
+  if not is_plain(part.name) then list[#list + 1] = values.sent("name", "", part.name) end
+  if part.filename then
+    if part.filename ~= "" then list[#list + 1] = values.sent("filename", part.name, part.filename) end
+    if not is_binary(part.content) then list[#list + 1] = values.decoded("document", part.name, part.content) end
+  elseif find(part.type, "json", 1, true) then
+    add_json(list, part.content)
+  elseif not is_binary(part.content) then
+    list[#list + 1] = values.decoded("multipart", part.name, part.content)
+  end
+end
+
+local function add_multipart(list, text, content_type)
+  local rest = multipart.each(text, content_type, PARTS_MAX, function(part) add_part(list, part) end)
+  if rest then read_text(list, rest) end
+end
+
+function read_text(list, text)
+  text = narrowed(text)
+  if is_binary(text) then return end
+  if find(text, "^%s*[{%[]") then
+    add_json(list, text)
+  elseif find(text, "^\xEF?\xBB?\xBF?%s*<[%a?!]") then
+    add_xml(list, text)
+  else
+    list[#list + 1] = values.decoded("body", "", text)
+  end
+end
+
+-- Adds the values of `text`; `add_form(list, text)` reads a form. Compressed bodies are not read.
+function body.add(list, text, content_type, encoding, add_form)
+  if encoding ~= "" and encoding ~= "identity" then return end
+  local kind = lower(content_type)
+  if find(kind, "json", 1, true) then
+    if not is_binary(text) then add_json(list, text) end
+  elseif find(kind, "multipart/", 1, true) then
+    add_multipart(list, text, content_type)
+  elseif find(kind, "xml", 1, true) then
+    text = narrowed(text)
+    if not is_binary(text) then add_xml(list, text) end
+  elseif find(kind, "x-www-form-urlencoded", 1, true) or kind == "" and find(text, "^[%w_.%[%]%%-]+=") then
+    add_form(list, text, is_binary(text))
+  else
+    read_text(list, text)
+  end
+end
+
+return body
