@@ -7,7 +7,7 @@ import pytest
 
 from lumos_agent.render.haproxy import lua_bundle
 
-CLASSES = ("shell", "php", "java", "template", "script", "query", "remote", "upload", "header", "scanner")
+CLASSES = ("shell", "php", "java", "template", "script", "query", "remote", "upload", "header", "scanner", "probe")
 
 # place, parameter's name, text; places: query unless said otherwise.
 Value = tuple[str, str, str]
@@ -23,6 +23,10 @@ def upload(text: str) -> Value:
 
 def agent(text: str) -> Value:
     return ("header", "user-agent", text)
+
+
+def path(text: str) -> Value:
+    return ("path", "", text)
 
 
 # rule -> an attack and a look-alike that no rule of these classes may name.
@@ -121,6 +125,10 @@ RULES: dict[str, tuple[Value, Value]] = {
     "header-name": (("name", "", "a\r\nb"), ("name", "", "a b")),
     "scanner-agent": (agent("sqlmap/1.7"), agent("Mozilla/5.0 (compatible; Googlebot/2.1)")),
     "scanner-callback": (query("http://abc.oastify.com/"), query("http://toastify.com/")),
+    "probe-secret": (path("/app/.env"), path("/env/settings")),
+    "probe-repository": (path("/.git/HEAD"), path("/git/head")),
+    "probe-backup": (path("/index.php.bak"), path("/photo.jpg.bak")),
+    "probe-console": (path("/actuator/heapdump"), path("/actuator/health")),
     "scanner-ssi": (query('<!--#exec cmd="x"-->'), query("<!-- # a comment -->")),
 }  # fmt: skip
 

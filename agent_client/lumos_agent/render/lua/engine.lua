@@ -18,6 +18,7 @@ local CLASSES = {
   require("rules.upload"),
   require("rules.header"),
   require("rules.scanner"),
+  require("rules.probe"),
   require("rules.xxe"),
 }
 

@@ -139,8 +139,9 @@ local function judge(value, report)
     or find(text, "http%-equiv%s*=?[\"'%s]*set%-cookie") or find(text, "%.cookie%s*=%s*[\"'][%w_%-]+=")
     or find(text, "%.cookie[;\"' ]*expires")) or has(text, "\xE5\x98") and find(text, "\xE5\x98[\x8A\x8D]%s*[%a%-]+:")
   if at then report(RULES.cookie, snippet(text, at)) end
-  if find(text, "^%s*%l+ https?://%S+ http/%d") and METHODS[match(text, "^%s*(%l+)") or ""] then report(RULES.split,
-    snippet(text, 1)) end
+  if find(text, "^%s*%l+ https?://%S+ http/%d") and METHODS[match(text, "^%s*(%l+)") or ""] then
+    report(RULES.split, snippet(text, 1))
+  end
 end
 
 local function gate(value)

@@ -248,8 +248,9 @@ local function judge_data(value, report)
   if at and (at == 1 or find(cased, "^[^%w+/]", at - 1)) then return report(RULES.serialized, snippet(cased, at)) end
   at = find(text, "\xAC\xED\0\5", 1, true) or find(text, "aced0005", 1, true) == 1 and 1
   if at then return report(RULES.serialized, snippet(text, at)) end
-  if value.name == "@type" and find(text, "^[%l]+%.[%w_.$]+%.[%w_$]+$") then return report(RULES.bean, snippet(text,
-    1)) end
+  if value.name == "@type" and find(text, "^[%l]+%.[%w_.$]+%.[%w_$]+$") then
+    return report(RULES.bean, snippet(text, 1))
+  end
   if not find(text, "<", 1, true) and not find(text, "@type", 1, true) and not find(text, "!!", 1, true) then return end
   local hits, first = 0, nil
   for _, mark in ipairs(BEANS) do

@@ -1,5 +1,7 @@
 -- PHP code and PHP's stream wrappers, by structure: tags with code, calls of dangerous functions with arguments,
 -- variables that are called, serialized objects.
+local names = require("rules.php_names")
+
 local find, sub, match = string.find, string.sub, string.match
 
 local MATCHED_BYTES = 128
@@ -21,62 +23,6 @@ local RULES = {
   setting = { id = "php-setting", score = 6, why = "Sets an option of PHP's configuration." },
   session = { id = "php-session-file", score = 5, why = "An upload is named like PHP's session files." },
 }
-
-local function set(text)
-  local result = {}
-  for word in string.gmatch(text, "%S+") do result[word] = true end
-  return result
-end
-
--- Runs commands or code, or reads and writes files by name.
-local EXEC = set([[
-system shell_exec passthru proc_open popen pcntl_exec exec eval assert create_function call_user_func
-call_user_func_array
-preg_replace_callback file_get_contents file_put_contents base64_decode gzinflate gzuncompress str_rot13 fopen fwrite
-move_uploaded_file unserialize parse_ini_file highlight_file show_source readfile array_map array_filter usort
-include include_once require_once md5_file curl_exec fsockopen pfsockopen symlink escapeshellcmd dl putenv
-mb_ereg_replace
-]])
-local INFO = set([[
-phpinfo phpversion php_uname getcwd get_current_user getmypid sys_get_temp_dir get_cfg_var phpcredits
-get_defined_vars
-]])
-
--- Names that only PHP's library has: an underscore between these parts.
-local PREFIXES = set([[
-array str base64 file get set is preg mb gz curl mysql mysqli pg odbc oci ldap session stream sodium openssl imap ftp
-socket proc posix pcntl ob odbc sqlite sqlite3 xml zip iconv ctype date func ini apc apache dba db2 fdf ibase ifx
-ifxus ingres
-inotify mcrypt mhash msg ncurses newt openal pspell radius readline rrd shm shmop snmp spl ssh2 stats svn swoole sybase
-tidy token udm uopz wincache win32 xattr xdiff xmlrpc yaml yaz zend zlib hash image html json mail move parse php
-print register
-rename restore scandir strip sys timezone trigger use utf8 var virtual assert bz call class convert create debug define
-enchant exif fbsql filter forward geoip gmp gnupg highlight iterator jd kadm5 mailparse maxdb ming msql mssql notes
-]])
-local WORDS = set([[
-chr ord printf sprintf vsprintf strrev strlen substr implode explode extract compact unlink mkdir rmdir chmod chown
-rename copy
-glob scandir opendir readdir fputs fputcsv fgets fread fileatime filemtime fileowner fileperms filesize gethostbyname
-gethostname
-getenv getmyuid phpcredits serialize sleep usleep constant define die exit error_log ini_set ini_get checkdate touch
-tempnam tmpfile ucfirst ucwords urldecode rawurldecode htmlspecialchars nl2br number_format file link lstat stat
-gettype settype is_int is_string is_array print_r var_dump passthru popen mail hebrev similar_text soundex metaphone
-array_diff flock fputs ftok ftruncate hex2bin bin2hex dechex hexdec bindec pack unpack current end extract key prev
-reset
-each natsort shuffle range pos max min floor ceil round rand mt_rand levenshtein crypt md5 sha1 crc32 lcfirst ltrim
-]])
-local SETTINGS = set([[
-allow_url_fopen allow_url_include auto_prepend_file auto_append_file disable_functions disable_classes open_basedir
-extension_dir safe_mode include_path display_errors error_log sendmail_path upload_tmp_dir user_ini enable_dl
-zend_extension
-error_prepend_string error_append_string output_handler unserialize_callback_func auto_detect_line_endings cgi doc_root
-file_uploads variables_order register_globals short_open_tag implicit_flush arg_separator engine suhosin
-hidden_parameters
-]])
-local SETTING_GROUPS = set([[
-opcache mbstring session zend assert suhosin cgi mail xdebug apc soap pcre phar zlib date sqlite3 mysqli
-pdo_mysql
-]])
 
 local SUPERGLOBALS = { "$_get", "$_post", "$_request", "$_cookie", "$_server", "$_files", "$_env", "$_session",
   "$globals", "$http_post_vars",
@@ -103,8 +49,9 @@ local function judge_tags(value, report)
       or find(text, "^<%?%s*[%w_]+%(", at) then
       return report(RULES.tag, snippet(text, at))
     end
-    if #text <= 64 and (find(text, "^<%?%s*$", at) or find(text, "^<%?php%s*$", at)) then return report(RULES.open,
-      snippet(text, at)) end
+    if #text <= 64 and (find(text, "^<%?%s*$", at) or find(text, "^<%?php%s*$", at)) then
+      return report(RULES.open, snippet(text, at))
+    end
     at, tries = find(text, "<?", at + 2, true), tries + 1
   end
   at = has(text, "php") and find(text, "[%[{][/\\]?php[%]}]")
@@ -160,7 +107,7 @@ local CALLS_MAX = 400
 
 local function library_name(name)
   local prefix = match(name, "^(%w+)_")
-  return WORDS[name] or EXEC[name] or INFO[name] or prefix ~= nil and PREFIXES[prefix] and #name <= 64
+  return names.words[name] or names.exec[name] or names.info[name] or prefix ~= nil and names.prefixes[prefix] and #name <= 64
 end
 
 local function judge_calls(value, report)
@@ -171,10 +118,10 @@ local function judge_calls(value, report)
     local tail = sub(text, math.max(1, open - 40), open - 1)
     local before, name = match(tail, "([^%w_]?)%f[%w_]([%a_][%w_]*)[%s+]*$")
     if name and before ~= "." and (before ~= ">" or not find(tail, "%->" .. name)) then
-      if INFO[name] and (find(text, "^%(%s*%)", open) or is_argument(text, open)) then
+      if names.info[name] and (find(text, "^%(%s*%)", open) or is_argument(text, open)) then
         return report(RULES.info, snippet(text, open - math.min(#tail, #name)))
       end
-      if EXEC[name] and is_argument(text, open) and (name ~= "exec" and name ~= "eval" and name ~= "assert"
+      if names.exec[name] and is_argument(text, open) and (name ~= "exec" and name ~= "eval" and name ~= "assert"
         and name ~= "include"
         or find(text, "^%([\"'`]%s*[%w/\\.-]+[%s\"'`]", open) or find(text, "^%([%s]*[%w_@$]+%(", open)
         or find(text, "^%(%s*%$", open)) then
@@ -193,7 +140,9 @@ local function judge_whole_call(value, report)
   local open = skip_blank(text, stop + 1)
   if sub(text, open, open) ~= "(" then return end
   local rest = sub(text, open)
-  if find(rest, "^%([%w%s_$,.'\"/#\n]*%)?[%s;]*$") and #rest <= 200 then report(RULES.call, snippet(text, 1)) end
+  if find(rest, "^%([%w%s_$,.'\"/#\n]*%)?[%s;]*$") and #rest <= 200 and not find(rest, "%w%s+%w") then
+    report(RULES.call, snippet(text, 1))
+  end
 end
 
 local function judge_variables(value, report)
@@ -218,8 +167,9 @@ local function judge_variables(value, report)
         return report(RULES.interpolation, snippet(text, at))
       end
     end
-    if find(text, "^%$%s?{['\"]", at) or find(text, "^%${@%$?%a+}%(", at) then return report(RULES.interpolation,
-      snippet(text, at)) end
+    if find(text, "^%$%s?{['\"]", at) or find(text, "^%${@%$?%a+}%(", at) then
+      return report(RULES.interpolation, snippet(text, at))
+    end
     if find(text, "^%${@?[%a_][%w_]*%s*%([%s\"'`%w]", at) or at > 1 and find(text, "^{%${?[%a_][%w_]*%(", at - 1) then
       return report(RULES.interpolation, snippet(text, at))
     end
@@ -255,7 +205,7 @@ local function judge_settings(value, report)
   local text = value.text
   local at, stop, name, option
   if #text <= 200 then at, stop, name, option = find(text, "%f[%w_]([%a_%d]+)%.?([%a_]*)%s*=%s*[%w/\"'.]") end
-  if at and SETTINGS[name] and (find(name, "_", 1, true) or option ~= "") or at and SETTING_GROUPS[name]
+  if at and names.settings[name] and (find(name, "_", 1, true) or option ~= "") or at and names.setting_groups[name]
     and find(option, "_", 1, true) then
     return report(RULES.setting, sub(text, at, math.min(stop + 40, at + 100)))
   end

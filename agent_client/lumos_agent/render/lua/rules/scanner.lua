@@ -38,8 +38,9 @@ local function judge(value, report)
   end
   for _, host in ipairs(CALLBACKS) do
     local at = find(text, host, 1, true)
-    if at and not find(text, "^[%w.-]", at + #host) then return report(RULES.callback, sub(text, math.max(1,
-      at - 40), at + #host - 1)) end
+    if at and not find(text, "^[%w.-]", at + #host) then
+      return report(RULES.callback, sub(text, math.max(1, at - 40), at + #host - 1))
+    end
   end
   local at = find(text, "<!%-%-%s*#%l%l%l%l+%f[^%w]") or find(text, "<!%-%-%s*#%l+%s+%l+%s*=")
   if at then report(RULES.include, sub(text, at, at + MATCHED_BYTES - 1)) end
