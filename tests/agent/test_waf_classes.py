@@ -145,7 +145,7 @@ HONEST: list[Value] = [
 ]  # fmt: skip
 
 HOSTILE = [
-    "'", "(", ")", "{", "${", "${a:", "$(", "`a", "|sh", ";a", "; ", "\n", "a=", "a.", "/a", "/?", "/[", ":-", 'o:1:"', "{{", "{{1", "{%", "<?",
+    "$", "'", "(", ")", "{", "${", "${a:", "$(", "`a", "|sh", ";a", "; ", "\n", "a=", "a.", "/a", "/?", "/[", ":-", 'o:1:"', "{{", "{{1", "{%", "<?",
     "<script ", "t(a.", "f(1", "$a(", "[a][1", ")(a", "name(", "; cat ", "\necho a", ";$x ", "if ", "for %", "alias ", "'';", "constructor",
     "require(", "1.1", "a:1.1", ".cookie ", "set-cookie:", "\nget ", "#{new ", "%{#a", "jndi:", "\0", "{a,", "^", "java.", "@{[a", "http://a",
 ]  # fmt: skip
@@ -219,5 +219,5 @@ def test_cost_grows_with_length_only(tmp_path: Path, place: str) -> None:
     """No pattern may take time that grows with the square of a value's length."""
     values = [(place, "x-filename", text * (65536 // len(text))) for text in HOSTILE]
     micros = {text: int(line.split(" ")[1]) for text, line in zip(HOSTILE, run(tmp_path, values), strict=True)}
-    slow = {text: cost for text, cost in micros.items() if cost > 150_000}
+    slow = {text: cost for text, cost in micros.items() if cost > 80_000}
     assert not slow

@@ -149,7 +149,7 @@ local function judge_variables(value, report)
   local text = value.text
   local at, tries = find(text, "$", 1, true), 0
   while at and tries < 64 do
-    local _, stop = find(text, "^%$+{?[%a_][%w_]*}?", at)
+    local _, stop = find(text, "^%$%$?{?[%a_][%w_]*}?", at)
     if stop and (sub(text, stop, stop) == "}" or sub(text, at + 1, at + 1) ~= "{") then
       local after, indexed = stop + 1, false
       for _ = 1, 6 do

@@ -25,7 +25,10 @@ local SECRETS = set([[
 id_ecdsa id_ed25519 wp-config.php.bak web.config sftp-config.json credentials.json.bak docker-compose.yml.bak
 ]])
 local FOLDERS = set(".git .svn .hg .bzr cvs")
-local PARTS = set("config head index entries logs refs objects wc.db hooks info store packed-refs description orig_head root")
+local PARTS = set([[
+config head index entries logs refs objects wc.db hooks info store
+packed-refs description orig_head root
+]])
 local HOMES = set(".ssh .aws .kube .docker .gnupg .azure")
 local ENDINGS = set("bak old orig save swp swo copy tmp")
 local PROGRAMS = set("php php5 phtml asp aspx jsp py rb pl cgi ini conf yml yaml")
