@@ -9,6 +9,17 @@ local CLASSES = {
   require("rules.sqli"),
   require("rules.traversal"),
   require("rules.xss"),
+  require("rules.shell"),
+  require("rules.php"),
+  require("rules.java"),
+  require("rules.template"),
+  require("rules.interpreter"),
+  require("rules.query"),
+  require("rules.remote"),
+  require("rules.upload"),
+  require("rules.header"),
+  require("rules.scanner"),
+  require("rules.probe"),
   require("rules.xxe"),
 }
 
