@@ -17,7 +17,8 @@ from lumos_agent import protocol
 FILE_BYTES = 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
-_FIELDS = 20
+# Lines of an earlier configuration have no place.
+_FIELDS = (20, 21)
 
 
 class Position(Struct, frozen=True):
@@ -114,10 +115,10 @@ def _number(field: bytes) -> float:
 def parse_line(line: bytes) -> protocol.Event | None:
     """Return the event of one log line (log-format in haproxy.cfg.j2), or None for other lines."""
     fields = line.rstrip(b"\n").split(b" ")
-    if len(fields) != _FIELDS or fields[0] != b"answer" or fields[7] not in (b"block", b"detect"):
+    if len(fields) not in _FIELDS or fields[0] != b"answer" or fields[7] not in (b"block", b"detect"):
         return None
     request_id, timestamp, domain_id, client, score = fields[8:13]
-    rules, matched, method, host, path, query, agent = (_text(field) for field in fields[13:])
+    rules, matched, method, host, path, query, agent, place = (_text(field) for field in [*fields[13:], b""][:8])
     return protocol.Event(
         request_id=request_id.decode(errors="replace")[:64],
         time=_number(timestamp),
@@ -127,6 +128,7 @@ def parse_line(line: bytes) -> protocol.Event | None:
         score=max(int(_number(score)), 0),
         rules=tuple(rule for rule in rules.split(",") if rule),
         matched=matched,
+        place=place,
         method=method,
         host=host,
         path=path,

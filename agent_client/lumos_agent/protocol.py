@@ -169,7 +169,10 @@ class Traffic(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One request that a policy blocked, or would have blocked (`detect`). Texts are cut, never empty-padded."""
+    """One request that a policy blocked, or would have blocked (`detect`). Texts are cut, never empty-padded.
+
+    `place` is where the decisive finding was, with the parameter's name, such as ``query:q``.
+    """
 
     request_id: Text
     time: float
@@ -183,6 +186,7 @@ class Event(Struct, frozen=True, kw_only=True):
     rules: tuple[Text, ...] = ()
     score: Count = 0
     matched: Text = ""
+    place: Text = ""
     action: Literal["block", "detect"]
 
 

@@ -130,17 +130,23 @@ async def test_chunked_body_with_trickling_client(shield: Shield) -> None:
         assert b"".join(bodies[0].split(b"\r\n")[1::2]) == b"hello"
 
 
-async def test_expect_continue_and_early_hints(shield: Shield) -> None:
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/json"])
+async def test_expect_continue_and_early_hints(shield: Shield, kind: str) -> None:
+    is_read = kind == "application/json"
+
     async def interim(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        assert (b"expect: 100-continue" in head) is not is_read, "a body that the shield reads is asked for once"
+        if not is_read:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         assert await reader.readexactly(4) == b"body"
         writer.write(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     async with by_hand(interim) as port:
         await shield.applier.apply(config(1, domain(port=port)))
-        reader, writer = await opened(shield, "POST / HTTP/1.1", "Content-Length: 4", "Expect: 100-continue")
+        heads = (f"Content-Type: {kind}", "Content-Length: 4", "Expect: 100-continue")
+        reader, writer = await opened(shield, "POST / HTTP/1.1", *heads)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
         writer.write(b"body")
         hints = await reader.readuntil(b"\r\n\r\n")

@@ -10,9 +10,13 @@ from msgspec import Struct
 
 from lumos_agent.render.backend import backend_text, has_names, page_files, route_entries
 from lumos_agent.render.networks import network_maps
+from lumos_agent.render.precheck import SUSPICIOUS
 from lumos_agent.schema import Snapshot
 
 ANSWERS_LOGGED_PER_SECOND = 5000
+# How much of a body is judged; the buffer also holds the request's head.
+BODY_BYTES = 128 * 1024
+BUFFER_BYTES = BODY_BYTES + 32 * 1024
 ERROR_PAGES = {
     400: ("Bad request", "The browser sent a request that this site cannot understand."),
     403: ("Access denied", "The protection of this site stopped your request."),
@@ -129,6 +133,9 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
         "quic_binds": _quic_binds(options),
         "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
         "depth": networks.depth,
+        "body_bytes": BODY_BYTES,
+        "buffer_bytes": BUFFER_BYTES,
+        "suspicious": SUSPICIOUS,
         "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
         "statuses": sorted(ERROR_PAGES),
         "has_names": any(has_names(domain) for domain in domains),

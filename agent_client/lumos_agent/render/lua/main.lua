@@ -22,11 +22,25 @@ local function headers_of(txn)
   return list
 end
 
+-- What the rules read: the body only where it was waited for. `is_cut`: more of it follows.
+local function request_of(txn)
+  local sf = txn.sf
+  local request = { method = sf:method(), path = sf:path(), query = sf:query(), headers = headers_of(txn) }
+  if txn:get_var("txn.waf_reads") then
+    request.body = sf:req_body()
+    request.is_cut = request.body and (tonumber(sf:req_body_size()) or 0) > #request.body
+  end
+  return request
+end
+
+local function judged(txn, policy)
+  return engine.judge(request_of(txn), policy)
+end
+
 local function inspect(txn)
   local mode, level = string.match(txn:get_var("txn.policy") or "", "^(%a+) (%a+)$")
   if not mode then return end
-  local request = { method = txn.sf:method(), path = txn.sf:path(), query = txn.sf:query(), headers = headers_of(txn) }
-  local ok, verdict = pcall(engine.judge, request, { mode = mode, level = level })
+  local ok, verdict = pcall(judged, txn, { mode = mode, level = level })
   if not ok then
     report(verdict)
   elseif verdict then

@@ -1,0 +1,63 @@
+"""What makes a request worth inspecting, as regular expressions for HAProxy (PCRE, without regard to case).
+
+They must be cheap on ordinary requests and may not miss what a rule of the engine objects to. Characters with a meaning in
+some language count raw and percent-encoded; words count where a blank or a bracket makes them part of a sentence of code.
+"""
+
+from msgspec import Struct
+
+# Decoded lazily by servers or browsers: control characters, overlong UTF-8, double encoding, %u.
+_ENCODINGS = r"%(?:0|1[0-9a-f]|25|c[01]|e0%80|f[08c]%80|bg|u[0-9a-f])"
+_ENCODED = r"%(?:2[24789ab]|3[bce]|5[ce]|60|7[bcd])"
+_CLIMB = r"\.\.|%2e|0x2e|\?\?"
+_BLANK = r"(?:\+|%20|%a0| )"
+_CODE_WORDS = "|".join(
+    (
+        "or", "and", "not", "xor", "div", "like", "rlike", "between", "in", "is", "union", "select", "order", "group", "having", "limit",
+        "where", "from", "into", "procedure", "asc", "desc", "sounds", "regexp", "exec", "waitfor", "collate", "as",
+    )
+)  # fmt: skip
+_SENTENCE = rf"{_BLANK}(?:{_CODE_WORDS})(?:{_BLANK}|%|$|[-=&])"
+_NAMES = (
+    r"__[a-z]|union|select|script(?::|%3a)|jndi|etc/|etc%2f|proc/|passwd|-inf/|-inf%2f|win\.ini|boot\.ini|classloader|constructor"
+    r"|nslookup|/bin/|bin%2f|cmd\.exe|php:|phar:|file:|data:|expect:"
+)
+_ADDRESSES = r"169\.254|localhost|127\.0"
+_PROBES = (
+    r"/\.(?!well-known/)|actuator|wp-config|id_rsa|web\.config|server-status|phpinfo|phpmyadmin|\.(?:bak|old|orig|swp|sql|log|inc|ini|conf|cnf"
+    r"|env|htaccess|git|svn|pem|key|pfx|kdbx|sqlite|mdb|save|backup|tar|tgz|rar|7z|gz)(?:$|[?&/~])|~(?:$|\?)"
+)
+_AGENTS = (
+    r"sqlmap|nikto|nessus|acunetix|netsparker|w3af|havij|nmap|masscan|zgrab|nuclei|wpscan|dirbuster|gobuster|ffuf|feroxbuster|hydra"
+    r"|openvas|arachni|jaeles|burp|zaproxy|whatweb|joomscan|commix|wfuzz|zmeu|morfeus|qualys|sleep|waitfor|benchmark"
+)
+# Lines whose form has characters that are suspicious elsewhere.
+_KNOWN_LINES = "host|accept|accept-[a-z]+|sec-[a-z-]+|user-agent|cookie|content-type|if-none-match|connection|te|range"
+
+
+class Suspicious(Struct, frozen=True):
+    """One expression for each place."""
+
+    target: str
+    headers: str
+    form: str
+    json: str
+
+
+SUSPICIOUS = Suspicious(
+    target="|".join(
+        (
+            r"[\x22\x27();<>\\|*$`{}^\x80-\xff]", _ENCODINGS, _ENCODED, _CLIMB, "--", r"=/|=%2f|:/|%3a%2f|=\\.|=(?:www\.|ht|ft)", _SENTENCE,
+            _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{{40}}",
+        )
+    ).replace("{{40}}", "{40}"),
+    headers="(?m)" + "|".join(
+        (
+            r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]", r"%(?:0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25))", r"\.\.[/\\%;]",
+            rf"^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]", r"^(?:cookie|user-agent):[^\r\n]*[\x22*]", r"^cookie:[^\r\n]*[()]",
+            rf"%22(?:{_BLANK}|%29|%3b|%7c|%26|-)", r"\bo(?::|%3a)[0-9]", rf"(?:%20|\+)(?:{_CODE_WORDS})(?:%20|\+)", _NAMES, _AGENTS,
+        )
+    ),
+    form="|".join((r"[\x22\x27();<>\\|*$`{}^\x00-\x08\x80-\xff]", _ENCODINGS, _ENCODED, _CLIMB, "--", "=%2f|=/|%3a%2f|:/", _SENTENCE, _NAMES, _ADDRESSES)),
+    json="|".join((r"[\x27();<>\\|*$`^\x00-\x08]", r"%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _NAMES, _ADDRESSES)),
+)  # fmt: skip
