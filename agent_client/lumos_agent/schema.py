@@ -10,12 +10,16 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import DirectoryUrl, EmailOrNone, Id, Network, Served
+from lumos_agent.grammar import (
+    DirectoryUrl, EmailOrNone, GroupName, Id, Network, ParameterName, PathPrefix, RuleName, Served,
+)
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
 NETWORKS_MAX = 100_000
+GROUPS_MAX = 32
+EXCLUSIONS_MAX = 50
 
 
 class SchemaError(ValueError):
@@ -29,11 +33,31 @@ class Origin(Target, frozen=True, kw_only=True, omit_defaults=False):
     enabled: bool = True
 
 
+class Exclusion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Findings that do not count: of a rule or group, below a path, in a parameter; what is empty is any.
+
+    `path` is compared with the decoded path after dot segments are resolved.
+    """
+
+    rule: RuleName = ""
+    path: PathPrefix = ""
+    parameter: ParameterName = ""
+
+    def __post_init__(self) -> None:
+        if not (self.rule or self.path or self.parameter):
+            raise SchemaError("an exclusion names a rule, a path or a parameter")
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The WAF settings of one domain. Networks are canonical (`ipaddress`), sorted and unique."""
+    """The WAF settings of one domain. Networks are canonical (`ipaddress`), sorted and unique.
+
+    `groups` holds the rule groups whose mode differs from the policy's.
+    """
 
     mode: Literal["off", "detect", "block"] = "block"
     level: Literal["low", "medium", "high"] = "medium"
+    groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
+    exclusions: Annotated[tuple[Exclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
     allow: tuple[Network, ...] = ()
     deny: tuple[Network, ...] = ()
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from lumos_agent.render.backend import backend_text, has_names, page_files, route_entries
 from lumos_agent.render.networks import network_maps
+from lumos_agent.render.policies import policy_value
 from lumos_agent.render.precheck import SUSPICIOUS
 from lumos_agent.schema import Snapshot
 
@@ -149,7 +150,7 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
     maps = {
         "hosts": {domain.hostname: domain.id for domain in domains},
         "routes": routes,
-        "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in domains if d.policy.mode != "off"},
+        "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
         "nets": networks.nets,
         "parents": networks.parents,
         "verdicts": networks.verdicts,
