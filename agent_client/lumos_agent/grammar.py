@@ -38,6 +38,11 @@ CookieName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{0,64}\Z")]
 # RFC 3986, 3.3: an absolute path without its query.
 Path = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,1023}\Z")]
 PathAndQuery = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,1023}\Z")]
+# What an exclusion of the WAF names: a rule or a group of rules, a path prefix, a parameter (lower case, as it is compared).
+GroupName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{1,31}\Z")]
+RuleName = Annotated[str, Meta(pattern=r"\A(?:[a-z][a-z0-9-]{1,47})?\Z")]
+PathPrefix = Annotated[str, Meta(pattern=r"\A(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,127})?\Z")]
+ParameterName = Annotated[str, Meta(pattern=r"\A[a-z0-9_.\[\]$:@/-]{0,64}\Z")]
 # An absolute path or an http(s) URL.
 Location = Annotated[
     str, Meta(pattern=r"\A(?:https?://[A-Za-z0-9.:\[\]_-]{1,260})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?#-]{0,1023})?\Z")
@@ -64,6 +69,9 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (CookieName, "A cookie name has letters, digits, - and _, at most 64."),
     (Path, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 1024 characters."),
     (PathAndQuery, "A path begins with / and is percent-encoded: no spaces, quotes or #; at most 1024 characters."),
+    (RuleName, "A rule or a group of rules has a name such as sqli or sqli-union."),
+    (PathPrefix, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 128 characters."),
+    (ParameterName, "Enter the name of a parameter in lower case, at most 64 characters, without spaces."),
     (Location, "Enter a path that begins with /, or a whole URL that begins with http:// or https://."),
     (StatusList, "Enter status codes and ranges, for example 200-399,404."),
     (Text, "Take the NUL character out."),

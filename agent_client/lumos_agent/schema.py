@@ -12,13 +12,18 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Chain, DirectoryUrl, EmailOrNone, Id, Network, Scope, Sealed, Served
+from lumos_agent.grammar import (
+    Chain, DirectoryUrl, EmailOrNone, GroupName, Id, Network, ParameterName, PathPrefix, RuleName, Scope, Sealed,
+    Served,
+)  # fmt: skip
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
 NETWORKS_MAX = 100_000
 BUCKETS = 64
+GROUPS_MAX = 32
+EXCLUSIONS_MAX = 50
 
 
 class SchemaError(ValueError):
@@ -32,11 +37,28 @@ class Origin(Target, frozen=True, kw_only=True, omit_defaults=False):
     enabled: bool = True
 
 
+class Exclusion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Findings that do not count: of a rule or group, below a path, in a parameter; what is empty is any.
+
+    `path` is compared with the decoded path after dot segments are resolved.
+    """
+
+    rule: RuleName = ""
+    path: PathPrefix = ""
+    parameter: ParameterName = ""
+
+    def __post_init__(self) -> None:
+        if not (self.rule or self.path or self.parameter):
+            raise SchemaError("an exclusion names a rule, a path or a parameter")
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The WAF settings of one domain."""
+    """The WAF settings of one domain. `groups` holds the rule groups whose mode differs from the policy's."""
 
     mode: Literal["off", "detect", "block"] = "block"
     level: Literal["low", "medium", "high"] = "medium"
+    groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
+    exclusions: Annotated[tuple[Exclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
 
 
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -58,8 +58,8 @@ local engine = require("engine")
 local answers = {}
 for line in io.lines(arg[2]) do
   local level, path, query = line:match("^(%a+)\\t([^\\t]*)\\t(.*)$")
-  local verdict = engine.judge({ path = path, query = query, headers = {} }, { mode = "block", level = level })
-  io.write(verdict and verdict.rules or "", "\\n")
+  local verdict = engine.judge({ path = path, query = query, headers = {} }, require("policy").parse("block " .. level))
+  io.write(verdict and table.concat(verdict.rules, ",") or "", "\\n")
 end
 """
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
+from lumos_agent.render.policies import policy_value
 from lumos_agent.render.precheck import SUSPICIOUS
 from lumos_agent.schema import Domain, Listing, Snapshot
 
@@ -146,7 +147,7 @@ class Renderer:
         maps = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
-            "policies": {d.id: f"{d.policy.mode} {d.policy.level}" for d in domains if d.policy.mode != "off"},
+            "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "nets": networks.nets,
             "parents": networks.parents,
             "verdicts": networks.verdicts,

@@ -1,5 +1,6 @@
 -- Request -> values, in the order in which they are judged.
 local body = require("body")
+local known = require("known")
 local params = require("params")
 local values = require("values")
 
@@ -70,7 +71,8 @@ local function add_cookies(list, header)
   for name, value in gmatch(header, "%s*([^=;]*)=?([^;]*)") do
     count = count + 1
     if count > COOKIES_MAX then return end
-    if value ~= "" then list[#list + 1] = values.sent("cookie", name, value) end
+    name = lower(name)
+    if value ~= "" and not known.is_clean(name, value) then list[#list + 1] = values.sent("cookie", name, value) end
     add_name(list, name)
   end
 end
@@ -81,7 +83,7 @@ local function add_headers(list, headers)
     local name = lower(header[1])
     if name == "cookie" then
       add_cookies(list, header[2])
-    elseif not FIXED[name] and header[2] ~= "" then
+    elseif not FIXED[name] and header[2] ~= "" and not known.is_clean(name, header[2]) then
       list[#list + 1] = values.sent("header", name, header[2])
     end
   end

@@ -1,6 +1,8 @@
 -- Request -> values -> findings -> verdict. Pure: no HAProxy in here.
 local collect = require("collect")
 local findings = require("findings")
+local known = require("known")
+local policy = require("policy")
 local values = require("values")
 
 local engine = {}
@@ -23,39 +25,48 @@ local CLASSES = {
   require("rules.xxe"),
 }
 
--- Score at which a policy's level objects.
-local THRESHOLDS = { low = 8, medium = 5, high = 3 }
+-- Stands among an event's rules when more of the body followed than was read.
+local CUT = "body-cut"
 
-local function judge_value(value, found)
+local function judge_value(value, found, groups)
   for _, class in ipairs(CLASSES) do
-    if (value.place ~= "document" or class.documents) and (not class.gate or class.gate(value)) then
+    local is_wanted = groups[class.group] ~= "off" and (value.place ~= "document" or class.documents)
+    if is_wanted and (not class.gate or class.gate(value)) then
       class.judge(value, function(rule, matched) found:add(class.group, rule, value, matched) end)
     end
   end
 end
 
-local function all_findings(request)
+local function all_findings(request, groups)
   local found = findings.new()
   for _, value in ipairs(collect.values(request)) do
-    judge_value(value, found)
+    local before = #found.list
+    judge_value(value, found, groups)
     local inner = values.unwrapped(value)
-    if inner then judge_value(inner, found) end
+    if inner then judge_value(inner, found, groups) end
+    if #found.list == before and not next(groups) then known.note_clean(value) end
   end
   return found
 end
 
-local function always()
-  return true
+-- Groups that only detect may lift the score over the threshold, but they do not block.
+local function decided(found, wanted, admits)
+  local total = found:total(admits)
+  if total.score < wanted.threshold then return nil end
+  local blocking = found:total(function(finding) return admits(finding, true) end)
+  return blocking.score >= wanted.threshold and "block" or "detect", total
 end
 
--- Returns nil for a clean request, else {action, score, rules = "id,id", matched, place}.
-function engine.judge(request, policy)
-  local found = all_findings(request)
+-- `request`: {method, path, query, headers = {{name, value}, …}, body, is_cut}; `wanted`: what policy.parse returned.
+-- Returns nil for a clean request, else {action, score, rules = {ids}, findings, matched, place}.
+function engine.judge(request, wanted)
+  local found = all_findings(request, wanted.groups)
   if found:is_empty() then return nil end
-  local total = found:total(always)
-  if total.score < (THRESHOLDS[policy.level] or THRESHOLDS.medium) then return nil end
+  local action, total = decided(found, wanted, policy.filter(wanted, request.path or "/"))
+  if not action then return nil end
+  if request.is_cut then total.ids[#total.ids + 1] = CUT end
   return {
-    action = policy.mode, score = total.score, rules = table.concat(total.ids, ","),
+    action = action, score = total.score, rules = total.ids, findings = total.findings,
     matched = findings.excerpt(total.finding), place = findings.place(total.finding),
   }
 end

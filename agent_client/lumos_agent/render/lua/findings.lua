@@ -31,19 +31,20 @@ function Findings:counts(finding)
   return finding.rule.score >= HINT_BELOW or self.of_value[finding.value].count > 1
 end
 
--- Adds up each rule once, over findings for which `admits(finding)`. Returns {score, ids, finding} with the strongest one.
+-- Adds up each rule once, over findings for which `admits(finding)`. Returns {score, ids, findings, finding}, the last being the
+-- strongest one.
 function Findings:total(admits)
-  local score, seen, ids, strongest = 0, {}, {}, nil
+  local score, seen, ids, counted, strongest = 0, {}, {}, {}, nil
   for _, finding in ipairs(self.list) do
     local rule = finding.rule
     if not seen[rule.id] and self:counts(finding) and admits(finding) then
       seen[rule.id] = true
       score = score + rule.score
-      ids[#ids + 1] = rule.id
+      ids[#ids + 1], counted[#counted + 1] = rule.id, finding
       if not strongest or rule.score > strongest.rule.score then strongest = finding end
     end
   end
-  return { score = score, ids = ids, finding = strongest }
+  return { score = score, ids = ids, findings = counted, finding = strongest }
 end
 
 -- The decisive part of what was found: what the rule named, else the value's beginning.

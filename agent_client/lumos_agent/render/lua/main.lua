@@ -1,5 +1,6 @@
 -- Binds the engine to HAProxy: action "lumos_inspect" reads txn.policy and sets txn.waf_*.
 local engine = require("engine")
+local policy = require("policy")
 
 local LOG_SECONDS = 60
 local logged_at = 0
@@ -33,19 +34,18 @@ local function request_of(txn)
   return request
 end
 
-local function judged(txn, policy)
-  return engine.judge(request_of(txn), policy)
+local function judged(txn)
+  local wanted = policy.parse(txn:get_var("txn.policy") or "")
+  return wanted and engine.judge(request_of(txn), wanted)
 end
 
 local function inspect(txn)
-  local mode, level = string.match(txn:get_var("txn.policy") or "", "^(%a+) (%a+)$")
-  if not mode then return end
-  local ok, verdict = pcall(judged, txn, { mode = mode, level = level })
+  local ok, verdict = pcall(judged, txn)
   if not ok then
     report(verdict)
   elseif verdict then
     txn:set_var("txn.waf_action", verdict.action)
-    txn:set_var("txn.waf_rules", verdict.rules)
+    txn:set_var("txn.waf_rules", table.concat(verdict.rules, ","))
     txn:set_var("txn.waf_score", tostring(verdict.score))
     txn:set_var("txn.waf_matched", verdict.matched)
     txn:set_var("txn.waf_place", verdict.place)

@@ -113,11 +113,17 @@ local function is_inner_file(path)
   return false
 end
 
+-- Without one of these no rule below can object.
+local MARKS = { "..", "./", "etc/", "proc/", "windows/", "winnt", "win.ini", "boot.ini", "-inf/", "file:/", "/.ssh", "/log/", "_history", "inetpub/" }
+
 local function gate(value)
   if value.place == "segment" or value.place == "document" then return false end
   local text = value.text
-  return find(text, "[/\\%z%%\xC0\xC1\xF8\xFC]") ~= nil or find(text, "..", 1, true) ~= nil or find(text, "x[25][efc]") ~= nil
-    or find(text, "\xF0\x80", 1, true) ~= nil
+  if find(text, "[\\%z%%\xC0\xC1\xF8\xFC]") or find(text, "^%a?:?/%w") and value.place ~= "path" or find(text, "x[25][efc]") then return true end
+  for _, mark in ipairs(MARKS) do
+    if find(text, mark, 1, true) then return true end
+  end
+  return find(text, "??", 1, true) ~= nil or find(text, "\xF0\x80", 1, true) ~= nil
 end
 
 local function judge(value, report)
