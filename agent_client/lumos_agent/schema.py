@@ -13,7 +13,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent.grammar import (
-    Chain, DirectoryUrl, EmailOrNone, GroupName, Id, Network, ParameterName, PathPrefix, RuleName, Scope, Sealed,
+    Chain,
+    DirectoryUrl,
+    EmailOrNone,
+    GroupName,
+    Id,
+    Network,
+    ParameterName,
+    PathPrefix,
+    RuleName,
+    Scope,
+    Sealed,
     Served,
 )  # fmt: skip
 from lumos_agent.traffic import Target, Traffic

@@ -7,7 +7,7 @@ import pytest
 
 from lumos_agent.render.haproxy import lua_bundle
 
-CLASSES = ("shell", "php", "java", "template", "script", "query", "remote", "upload", "header", "scanner", "probe")
+CLASSES = ("shell", "php", "java", "template", "interpreter", "query", "remote", "upload", "header", "scanner", "probe")
 
 # place, parameter's name, text; places: query unless said otherwise.
 Value = tuple[str, str, str]

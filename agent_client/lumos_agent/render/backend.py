@@ -136,14 +136,6 @@ def _limit_lines(traffic: Traffic) -> list[str]:
         lines.append("http-request deny deny_status 403 if !{ var(txn.via) -m found }")
     if not traffic.websockets:
         lines.append("http-request deny deny_status 403 if { req.hdr(upgrade) -m str -i websocket }")
-    if limit := traffic.body_bytes_max:
-        text = "content-type text/plain string"
-        lines += [
-            f"http-request return status 413 {text} 'The request body is larger than this site accepts.' "
-            f"if {{ req.hdr_val(content-length) gt {limit} }}",
-            f"http-request return status 411 {text} 'This site needs a Content-Length header.' "
-            "if { req.hdr(transfer-encoding) -m found }",
-        ]
     return lines
 
 

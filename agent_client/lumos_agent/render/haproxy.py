@@ -148,6 +148,7 @@ class Renderer:
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
+            "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
             "verdicts": networks.verdicts,
@@ -180,6 +181,7 @@ class Renderer:
             "has_names": any(one.needs_names for one in sites),
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_account_lists": any(part.scope == "*" for part in snapshot.lists),
+            "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }
