@@ -11,7 +11,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent.grammar import (
-    DirectoryUrl, EmailOrNone, GroupName, Id, Network, ParameterName, PathPrefix, RuleName, Served,
+    DirectoryUrl,
+    EmailOrNone,
+    GroupName,
+    Id,
+    Network,
+    ParameterName,
+    PathPrefix,
+    RuleName,
+    Served,
 )
 from lumos_agent.traffic import Target, Traffic
 

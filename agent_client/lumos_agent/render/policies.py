@@ -14,7 +14,7 @@ def _word(exclusion: Exclusion) -> str:
 
 def policy_value(policy: Policy) -> str:
     """Return the value of one policy in policies.map: mode, level, groups, exclusions."""
-    words = [policy.mode, policy.level]
+    words: list[str] = [policy.mode, policy.level]
     groups = [f"{group}={mode}" for group, mode in sorted(policy.groups.items()) if mode != policy.mode]
     if groups:
         words.append(",".join(groups))
