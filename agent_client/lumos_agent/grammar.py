@@ -38,7 +38,7 @@ CookieName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{0,64}\Z")]
 # RFC 3986, 3.3: an absolute path without its query.
 Path = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,1023}\Z")]
 PathAndQuery = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,1023}\Z")]
-# What an exclusion of the WAF names: a rule or a group of rules, a path prefix, a parameter (lower case, as it is compared).
+# What an exclusion of the WAF names: a rule or a group, a path prefix, a parameter (lower case, as it is compared).
 GroupName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{1,31}\Z")]
 RuleName = Annotated[str, Meta(pattern=r"\A(?:[a-z][a-z0-9-]{1,47})?\Z")]
 PathPrefix = Annotated[str, Meta(pattern=r"\A(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,127})?\Z")]

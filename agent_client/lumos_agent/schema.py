@@ -25,7 +25,7 @@ from lumos_agent.grammar import (
     Scope,
     Sealed,
     Served,
-)  # fmt: skip
+)
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024

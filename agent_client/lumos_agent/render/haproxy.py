@@ -85,15 +85,16 @@ def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     return modules
 
 
-def lua_bundle() -> str:
-    """Return the WAF engine as one file.
+def lua_bundle(entry: Literal["main", "trial"] = "main") -> str:
+    """Return the WAF engine as one file that ends in its binding to HAProxy, or to a pipe.
 
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
     modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
-    main = modules.pop("main")
-    return "".join(f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items()) + main
+    entries = {name: modules.pop(name) for name in ("main", "trial")}
+    preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
+    return "".join(preloaded) + entries[entry]
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """What makes a request worth inspecting, as regular expressions for HAProxy (PCRE, without regard to case).
 
-They must be cheap on ordinary requests and may not miss what a rule of the engine objects to. Characters with a meaning in
-some language count raw and percent-encoded; words count where a blank or a bracket makes them part of a sentence of code.
+They must be cheap on ordinary requests and may not miss what a rule of the engine objects to. Characters with a meaning
+in some language count raw and percent-encoded; words count where a blank or a bracket makes them part of a sentence of
+code.
 """
 
 from msgspec import Struct
@@ -11,12 +12,10 @@ _ENCODINGS = r"%(?:0|1[0-9a-f]|25|c[01]|e0%80|f[08c]%80|bg|u[0-9a-f])"
 _ENCODED = r"%(?:2[24789ab]|3[bce]|5[ce]|60|7[bcd])"
 _CLIMB = r"\.\.|%2e|0x2e|\?\?"
 _BLANK = r"(?:\+|%20|%a0| )"
-_CODE_WORDS = "|".join(
-    (
-        "or", "and", "not", "xor", "div", "like", "rlike", "between", "in", "is", "union", "select", "order", "group", "having", "limit",
-        "where", "from", "into", "procedure", "asc", "desc", "sounds", "regexp", "exec", "waitfor", "collate", "as",
-    )
-)  # fmt: skip
+_CODE_WORDS = (
+    "or|and|not|xor|div|like|rlike|between|in|is|union|select|order|group|having|limit|where|from|into|procedure|asc|desc"
+    "|sounds|regexp|exec|waitfor|collate|as"
+)
 _SENTENCE = rf"{_BLANK}(?:{_CODE_WORDS})(?:{_BLANK}|%|$|[-=&])"
 _NAMES = (
     r"__[a-z]|union|select|script(?::|%3a)|jndi|etc/|etc%2f|proc/|passwd|-inf/|-inf%2f|win\.ini|boot\.ini|classloader|constructor"
@@ -44,20 +43,30 @@ class Suspicious(Struct, frozen=True):
     json: str
 
 
-SUSPICIOUS = Suspicious(
-    target="|".join(
-        (
-            r"[\x22\x27();<>\\|*$`{}^\x80-\xff]", _ENCODINGS, _ENCODED, _CLIMB, "--", r"=/|=%2f|:/|%3a%2f|=\\.|=(?:www\.|ht|ft)", _SENTENCE,
-            _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{{40}}",
-        )
-    ).replace("{{40}}", "{40}"),
-    headers="(?m)" + "|".join(
-        (
-            r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]", r"%(?:0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25))", r"\.\.[/\\%;]",
-            rf"^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]", r"^(?:cookie|user-agent):[^\r\n]*[\x22*]", r"^cookie:[^\r\n]*[()]",
-            rf"%22(?:{_BLANK}|%29|%3b|%7c|%26|-)", r"\bo(?::|%3a)[0-9]", rf"(?:%20|\+)(?:{_CODE_WORDS})(?:%20|\+)", _NAMES, _AGENTS,
-        )
-    ),
-    form="|".join((r"[\x22\x27();<>\\|*$`{}^\x00-\x08\x80-\xff]", _ENCODINGS, _ENCODED, _CLIMB, "--", "=%2f|=/|%3a%2f|:/", _SENTENCE, _NAMES, _ADDRESSES)),
-    json="|".join((r"[\x27();<>\\|*$`^\x00-\x08]", r"%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _NAMES, _ADDRESSES)),
+_CHARACTERS = r"\x27();<>\\|*$`^"
+_TARGET = (
+    rf"[\x22{{}}\x80-\xff{_CHARACTERS}]", _ENCODINGS, _ENCODED, _CLIMB, "--", r"=/|=%2f|:/|%3a%2f|=\.|=(?:www\.|ht|ft)",
+    _SENTENCE, _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{40}",
 )  # fmt: skip
+_HEADERS = (
+    r"(?m)[\x27<>\\`{}$|^\x00-\x08\x80-\xff]",
+    r"%(?:0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25))",
+    r"\.\.[/\\%;]",
+    rf"^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]",
+    r"^(?:cookie|user-agent):[^\r\n]*[\x22*]|^cookie:[^\r\n]*[()]|^range:(?:[^,\r\n]*,){5}",
+    rf"%22(?:{_BLANK}|%29|%3b|%7c|%26|-)",
+    r"\bo(?::|%3a)[0-9]",
+    rf"(?:%20|\+)(?:{_CODE_WORDS})(?:%20|\+)",
+    _NAMES,
+    _AGENTS,
+)
+_FORM = (
+    rf"[\x22{{}}\x00-\x08\x80-\xff{_CHARACTERS}]", _ENCODINGS, _ENCODED, _CLIMB, "--", "=%2f|=/|%3a%2f|:/", _SENTENCE,
+    _NAMES, _ADDRESSES,
+)  # fmt: skip
+_JSON = (
+    rf"[\x00-\x08{_CHARACTERS}]", "%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _NAMES, _ADDRESSES,
+)  # fmt: skip
+SUSPICIOUS = Suspicious(
+    target="|".join(_TARGET), headers="|".join(_HEADERS), form="|".join(_FORM), json="|".join(_JSON)
+)

@@ -8,6 +8,7 @@ local values = require("values")
 local engine = {}
 
 local CLASSES = {
+  require("rules.protocol"),
   require("rules.sqli"),
   require("rules.traversal"),
   require("rules.xss"),

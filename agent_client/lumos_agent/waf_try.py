@@ -1,0 +1,115 @@
+"""What the WAF would say about a request: the very engine of the shields, in a process with limits of its own."""
+
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from lumos_agent.errors import AgentError
+from lumos_agent.render.haproxy import BODY_BYTES, lua_bundle
+from lumos_agent.render.policies import policy_value
+from lumos_agent.schema import Policy
+
+REQUEST_BYTES_MAX = 256 * 1024
+MATCHED_CHARACTERS = 128
+SECONDS = 2
+MEMORY_BYTES = 256 * 1024 * 1024
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One rule that objects, and to what."""
+
+    rule: str
+    group: str
+    score: int
+    why: str
+    place: str
+    name: str
+    matched: str
+
+
+class Trial(Struct, frozen=True, kw_only=True):
+    """The verdict: `pass` without findings, else the action that a shield would take."""
+
+    action: Literal["pass", "detect", "block"] = "pass"
+    score: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def _program() -> str:
+    return lua_bundle("trial")
+
+
+def _fields(request: bytes) -> list[bytes]:
+    """Return method, path, query, body and the names and values of headers of a raw HTTP/1.1 request."""
+    blank = b"\r\n\r\n" if b"\r\n\r\n" in request else b"\n\n"
+    head, _, body = request.partition(blank)
+    first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
+    method, _, rest = first.partition(b" ")
+    target = rest.rpartition(b" HTTP/")[0] or rest
+    path, _, query = target.partition(b"?")
+    fields = [method, path, query, body[:BODY_BYTES]]
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields += [name.strip().lower(), value.strip()]
+    return fields
+
+
+def _packed(fields: list[bytes]) -> bytes:
+    return b"".join(b"%d\n%s" % (len(field), field) for field in fields)
+
+
+def _unpacked(data: bytes) -> list[str]:
+    fields, at = [], 0
+    while at < len(data):
+        start = data.index(b"\n", at) + 1
+        at = start + int(data[at:start])
+        fields.append(data[start:at].decode(errors="replace"))
+    return fields
+
+
+def _run(stdin: bytes) -> bytes:
+    with tempfile.NamedTemporaryFile(suffix=".lua") as program:
+        Path(program.name).write_text(_program(), encoding="utf-8")
+        argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
+        try:
+            done = subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS * 2, check=True)  # noqa: S603 - argv is ours
+        except FileNotFoundError as error:
+            raise AgentError(f"{error.filename} is not installed; install its package and try again") from error
+        except subprocess.SubprocessError as error:
+            raise AgentError("the request could not be judged within the limits on time and memory") from error
+    return done.stdout
+
+
+def judge(request: bytes, policy: Policy) -> Trial:
+    """Judge a raw HTTP/1.1 request as a shield with this policy would.
+
+    Raises:
+        AgentError: the request is too large, or judging it took too much time or memory.
+    """
+    if len(request) > REQUEST_BYTES_MAX:
+        raise AgentError(f"a request to try has at most {REQUEST_BYTES_MAX} bytes")
+    if policy.mode == "off":
+        return Trial()
+    answer = _unpacked(_run(_packed([policy_value(policy).encode(), *_fields(request)])))
+    if not answer:
+        return Trial()
+    action, score, *rest = answer
+    findings = tuple(
+        Finding(
+            rule=rule,
+            group=group,
+            score=int(points),
+            why=why,
+            place=place,
+            name=name,
+            matched=matched[:MATCHED_CHARACTERS],
+        )
+        for rule, group, points, why, place, name, matched in zip(*[iter(rest)] * 7, strict=True)
+    )
+    return Trial(action="block" if action == "block" else "detect", score=int(score), findings=findings)
