@@ -301,10 +301,9 @@ def _places(cfg: str) -> set[tuple[str, str, str, str, str]]:
 def _carried_over(rows: str, wanted: str) -> str:
     """Return `show servers state` without what the configuration that is `wanted` says.
 
-    Servers that are another place now are left out (their state would bring the old port back), and those that are in
-    maintenance;
-    the weight is the one that the configuration gave; in a backend without checks every server runs: no check would
-    bring it back.
+    Servers that are another place now are left out (their state would bring the old port back), and those in
+    maintenance; the weight is the one that the configuration gave; in a backend without checks every server runs: no
+    check would bring it back.
     """
     kept, checked, places = [], set(_CHECKED.findall(wanted)), _places(wanted)
     for line in rows.splitlines(keepends=True):
