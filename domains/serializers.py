@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -47,6 +48,7 @@ class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
         return Server.objects.all()
 
 
+@extend_schema_field(OpenApiTypes.UUID)
 class ScopedDomain(serializers.PrimaryKeyRelatedField[Domain]):
     """Id of a domain of this account; those of others do not exist."""
 
