@@ -9,6 +9,7 @@ from rest_framework import serializers
 from domains import traffic
 from domains.clone import Part
 from domains.models import Certificate, Domain, Origin, OriginHealth, Rollout, RolloutState, Tls
+from domains.presets import PRESETS
 from domains.services import OriginData
 from servers.models import Server
 
@@ -143,6 +144,12 @@ class UploadSerializer(serializers.Serializer[Any]):
 
     chain = serializers.CharField(max_length=65_536)
     keys = SealedKeySerializer(many=True)
+
+
+class PresetSerializer(serializers.Serializer[Any]):
+    """The name of a preset."""
+
+    preset = serializers.ChoiceField(choices=[(name, preset.title) for name, preset in PRESETS.items()])
 
 
 class CloneSerializer(serializers.Serializer[Any]):
