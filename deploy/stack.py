@@ -318,7 +318,7 @@ class Stack:
             status = json.loads((self.agent_state / "run" / "status.json").read_text())
         except (OSError, ValueError):
             return False
-        return status["connection"] == "connected" and status["pid"] == self.pid("agent")
+        return bool(status["connection"] == "connected" and status["pid"] == self.pid("agent"))
 
     def _until(self, name: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
