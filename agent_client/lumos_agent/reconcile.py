@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -321,6 +322,8 @@ def options_of(state: State) -> Options:
         run_dir=str(state.run),
         certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
         challenges_map=str(_existing(state.challenges_map, "")),
+        alarms_map=str(_existing(state.alarms_map, "")),
+        crawlers_map=str(_existing(state.crawlers_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
         quic=usable_quic(installed_build(), settings.https),
@@ -337,6 +340,7 @@ def _existing(path: Path, text: str) -> Path:
 def _installed_engine(state: State) -> Path:
     """Write this version's WAF engine under a name of its own, so that a check never reads another one."""
     source = lua_bundle().encode()
+    _existing(state.check_key, secrets.token_hex(32))
     path = state.engine / f"waf-{hashlib.sha256(source).hexdigest()[:16]}.lua"
     if not path.exists():
         write_atomically(path, source)

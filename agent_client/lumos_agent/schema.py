@@ -26,6 +26,7 @@ from lumos_agent.grammar import (
     Sealed,
     Served,
 )
+from lumos_agent.guard import RATES_MAX, BotCheck, RateRule
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -69,6 +70,13 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Literal["low", "medium", "high"] = "medium"
     groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
     exclusions: Annotated[tuple[Exclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
+    rates: Annotated[tuple[RateRule, ...], Meta(max_length=RATES_MAX)] = ()
+    bot_check: BotCheck = BotCheck()
+
+    def __post_init__(self) -> None:
+        ids = [rule.id for rule in self.rates]
+        if len(set(ids)) != len(ids):
+            raise SchemaError("two rate rules of one domain have the same id")
 
 
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,7 +121,8 @@ class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket.
 
-    `uploads`, sorted by domain, are the certificates of domains that bring their own.
+    `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
+    switch: every visitor of every domain must pass the bot check.
     """
 
     server_id: Id
@@ -121,6 +130,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lists: tuple[Listing, ...] = ()
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
+    under_attack: bool = False
 
     def __post_init__(self) -> None:
         hostnames = [domain.hostname for domain in self.domains]

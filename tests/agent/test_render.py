@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lumos_agent import grammar
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
+from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
@@ -101,10 +102,33 @@ _TRAFFIC = st.builds(
     maintenance_allow=_NETWORKS,
     pages=st.builds(Pages, denied=_HTML, too_many=_HTML, bad_gateway=_HTML, unavailable=_HTML, maintenance=_HTML),
 )
+_RATES = st.builds(
+    RateRule,
+    id=_text(grammar.RateName),
+    requests=st.integers(1, 100_000),
+    window_seconds=st.sampled_from(WINDOWS_SECONDS),
+    key=st.just("cookie"),
+    name=_text(grammar.KeyName).filter(bool),
+    path=_text(grammar.PathPrefix),
+    methods=st.sampled_from([(), ("GET", "POST")]),
+    header=_text(grammar.KeyName),
+    statuses=_text(grammar.StatusListOrNone),
+    action=st.sampled_from(["limit", "challenge"]),
+)
 _POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
+    rates=st.lists(_RATES, max_size=4, unique_by=lambda rule: rule.id).map(tuple),
+    bot_check=st.builds(
+        BotCheck,
+        mode=st.sampled_from(["off", "suspicious", "always"]),
+        under_attack=st.booleans(),
+        escalate=st.booleans(),
+        exempt_paths=st.lists(_text(grammar.ExemptPath), max_size=3).map(tuple),
+        token_headers=st.lists(_text(grammar.HeaderName), max_size=2).map(tuple),
+        search_engines=st.booleans(),
+    ),
 )
 
 
@@ -141,7 +165,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     (root / "waf.lua").write_text(lua_bundle())
     return Options(
         http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
-        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
+        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), alarms_map=str(root / "challenges.map"), crawlers_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
         quic=installed_build().quic,
     )  # fmt: skip
 
@@ -176,6 +200,8 @@ def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: S
         run_dir="/r",
         certificates_list="/c",
         challenges_map="/m",
+        alarms_map="/a",
+        crawlers_map="/k",
         server_state="/s",
         engine="/e",
     )
