@@ -25,6 +25,7 @@ class Action(enum.StrEnum):
     CERTIFICATE_UPLOADED = "domain.certificate_uploaded"
     ROLLOUT_RELEASED = "domain.rollout_released"
     POLICY_CHANGED = "policy.changed"
+    GUARD_CHANGED = "guard.changed"
     LIST_ENTRY_ADDED = "list_entry.added"
     LIST_ENTRY_REMOVED = "list_entry.removed"
     LISTS_REPLACED = "lists.replaced"

@@ -56,3 +56,15 @@ class BotCheck(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     exempt_methods: Methods = ()
     token_headers: Annotated[tuple[HeaderName, ...], Meta(max_length=5)] = ()
     search_engines: bool = True
+
+
+class Guard(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What one domain asks of its visitors besides its policy."""
+
+    rates: Annotated[tuple[RateRule, ...], Meta(max_length=RATES_MAX)] = ()
+    bot_check: BotCheck = BotCheck()
+
+    def __post_init__(self) -> None:
+        ids = [rule.id for rule in self.rates]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two rate rules have the same id")

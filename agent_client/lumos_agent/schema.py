@@ -26,7 +26,7 @@ from lumos_agent.grammar import (
     Sealed,
     Served,
 )
-from lumos_agent.guard import RATES_MAX, BotCheck, RateRule
+from lumos_agent.guard import Guard
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -70,13 +70,6 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Literal["low", "medium", "high"] = "medium"
     groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
     exclusions: Annotated[tuple[Exclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
-    rates: Annotated[tuple[RateRule, ...], Meta(max_length=RATES_MAX)] = ()
-    bot_check: BotCheck = BotCheck()
-
-    def __post_init__(self) -> None:
-        ids = [rule.id for rule in self.rates]
-        if len(set(ids)) != len(ids):
-            raise SchemaError("two rate rules of one domain have the same id")
 
 
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,6 +92,7 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hostname: Served
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
+    guard: Guard = Guard()
     traffic: Traffic = Traffic()
     certificate: Literal["off", "acme", "uploaded"] = "off"
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from lumos_agent.drivers import cli
-from lumos_agent.guard import BotCheck, RateRule
-from lumos_agent.schema import Policy
+from lumos_agent.guard import BotCheck, Guard, RateRule
 from lumos_agent.traffic import Traffic
 from tests.agent.builders import Shield, config, domain
 from tests.agent.visitor import Answer, origin, request
@@ -33,7 +32,7 @@ PROXIED = Traffic(trusted_proxies=("127.0.0.1/32",))
 
 def checked(port: int, number: int = 1, *, rates: tuple[RateRule, ...] = (), **check: Any) -> Any:
     wanted = BotCheck(**{"mode": "always", "level": "low", **check})
-    return domain(number, port=port, policy=Policy(bot_check=wanted, rates=rates), traffic=PROXIED)
+    return domain(number, port=port, guard=Guard(bot_check=wanted, rates=rates), traffic=PROXIED)
 
 
 async def visit(
@@ -176,7 +175,11 @@ async def test_suspicious_mode_asks_programs(shield: Shield) -> None:
 
 
 async def test_exemptions(shield: Shield) -> None:
-    exempt: dict[str, Any] = {"exempt_paths": ("/api",), "exempt_methods": ("OPTIONS",), "token_headers": ("X-Api-Key",)}
+    exempt: dict[str, Any] = {
+        "exempt_paths": ("/api",),
+        "exempt_methods": ("OPTIONS",),
+        "token_headers": ("X-Api-Key",),
+    }
     async with origin() as port:
         await shield.applier.apply(config(1, checked(port, **exempt)))
         assert (await visit(shield, *CURL, path="/api/x")).status == 200

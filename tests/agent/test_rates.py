@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lumos_agent.drivers import cli
-from lumos_agent.guard import RateRule
+from lumos_agent.guard import Guard, RateRule
 from lumos_agent.schema import Policy
 from lumos_agent.traffic import Traffic
 from tests.agent.builders import Shield, config, domain
@@ -21,8 +21,8 @@ PROXIED = Traffic(trusted_proxies=("127.0.0.1/32",))
 COLD_START_SECONDS = 11  # a worker that waits for what its elder counted teaches none to the next
 
 
-def limited(*rules: RateRule, port: int, number: int = 1, **changes: Any) -> Any:
-    return domain(number, port=port, policy=Policy(mode="off", rates=rules, **changes), traffic=PROXIED)
+def limited(*rules: RateRule, port: int) -> Any:
+    return domain(port=port, policy=Policy(mode="off"), guard=Guard(rates=rules), traffic=PROXIED)
 
 
 async def visit(shield: Shield, address: str, path: str = "/", *headers: str, body: bytes = b"") -> Answer:

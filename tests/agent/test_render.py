@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lumos_agent import grammar
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
-from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, RateRule
+from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
@@ -119,6 +119,9 @@ _POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
+)
+_GUARDS = st.builds(
+    Guard,
     rates=st.lists(_RATES, max_size=4, unique_by=lambda rule: rule.id).map(tuple),
     bot_check=st.builds(
         BotCheck,
@@ -150,7 +153,14 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             for index in range(draw(st.integers(0, 3)))
         )
         domains.append(
-            Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES), traffic=draw(_TRAFFIC))
+            Domain(
+                id=ident(number),
+                hostname=name,
+                origins=origins,
+                policy=draw(_POLICIES),
+                guard=draw(_GUARDS),
+                traffic=draw(_TRAFFIC),
+            )
         )
     return snapshot(*domains, deny={number: draw(_NETWORKS) for number in range(len(names))})
 

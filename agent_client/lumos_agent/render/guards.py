@@ -40,10 +40,9 @@ def guard_entries(domains: tuple[Domain, ...], *, under_attack: bool) -> dict[st
     """Return {domain id: value} for domains that have rates or a bot check; `under_attack` is the account's switch."""
     found = {EVERYBODY: UNDER_ATTACK} if under_attack else {}
     for domain in domains:
-        policy = domain.policy
-        check = policy.bot_check
+        check = domain.guard.bot_check
         is_checked = check.mode != "off" or check.under_attack or check.escalate or under_attack
-        if policy.rates or (is_checked and check != BotCheck()):
+        if domain.guard.rates or (is_checked and check != BotCheck()):
             words = _check(check) + ["attack"] * (under_attack and not check.under_attack)
-            found[domain.id] = " ".join([*words, *map(_rate, policy.rates)])
+            found[domain.id] = " ".join([*words, *map(_rate, domain.guard.rates)])
     return found
