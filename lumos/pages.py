@@ -38,6 +38,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
     path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),
+    path("under-attack", guard_views.under_attack_save, name="under-attack"),
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),

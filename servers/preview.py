@@ -14,8 +14,6 @@ NEUTRAL = Options(
     run_dir="/var/lib/lumos/run",
     certificates_list="/var/lib/lumos/certs/list",
     challenges_map="/var/lib/lumos/run/challenges.map",
-    alarms_map="/var/lib/lumos/run/alarms.map",
-    crawlers_map="/var/lib/lumos/run/crawlers.map",
     server_state="/var/lib/lumos/run/server-state",
     engine="/var/lib/lumos/engine/waf.lua",
 )

@@ -18,7 +18,7 @@ from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from servers.models import Server, epoch
 from waf.compiler import list_parts, policy_parts
-from waf.guards import guard_parts
+from waf.guards import guard_parts, is_under_attack
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -101,6 +101,7 @@ def snapshot_of(server: Server) -> Snapshot:
         domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
+        under_attack=is_under_attack(),
     )
 
 

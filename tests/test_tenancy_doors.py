@@ -22,7 +22,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
-    "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
+    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
@@ -39,6 +39,7 @@ POST_ONLY = {
     "domain-clone",
     "policy-save",
     "guard-save",
+    "under-attack",
     "rate-add",
     "rate-remove",
     "entry-add",
@@ -62,7 +63,7 @@ API: dict[str, str | None] = {
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
-    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",

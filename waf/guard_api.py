@@ -32,10 +32,33 @@ class GuardSerializer(serializers.Serializer[Any]):
     bot_check = serializers.DictField(
         required=False,
         help_text=(
-            "mode (off, suspicious, always), level (low, medium, high), under_attack, escalate, exempt_paths, "
-            "exempt_methods, token_headers, search_engines."
+            "mode (off, suspicious, always), level (low, medium, high), under_attack, exempt_paths, "
+            "exempt_methods, token_headers."
         ),
     )
+
+
+class UnderAttackSerializer(serializers.Serializer[Any]):
+    """The account's switch: while it is on, every visitor of every domain must pass the bot check."""
+
+    under_attack = serializers.BooleanField()
+
+
+class UnderAttackView(APIView):
+    """The account's "under attack" switch."""
+
+    @extend_schema(responses=UnderAttackSerializer)
+    def get(self, request: Request) -> Response:
+        """Return where it stands."""
+        return Response({"under_attack": guards.is_under_attack()})
+
+    @extend_schema(request=UnderAttackSerializer, responses=UnderAttackSerializer)
+    def patch(self, request: Request) -> Response:
+        """Turn it; no shield reloads."""
+        form = UnderAttackSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        guards.put_under_attack(under_attack=form.validated_data["under_attack"], actor=actor(request))
+        return Response({"under_attack": guards.is_under_attack()})
 
 
 class GuardView(APIView):

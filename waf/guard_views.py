@@ -63,3 +63,11 @@ def rate_remove(request: PageRequest, pk: uuid.UUID, name: str) -> HttpResponse:
     rates = plain(guards.guard_of(domain.pk)).get("rates", [])
     _put(request, domain, {"rates": [rule for rule in rates if rule["id"] != name]})
     return redirect("waf", pk=pk)
+
+
+@require_POST
+@page(WRITE)
+def under_attack_save(request: PageRequest) -> HttpResponse:
+    """Turn the account's switch."""
+    guards.put_under_attack(under_attack=request.POST.get("under_attack") == "on", actor=request.user)
+    return redirect("domains")

@@ -14,7 +14,8 @@ from domains.traffic import plain, refusal
 from lumos.errors import InvalidInput
 from lumos_agent.guard import Guard as GuardPart
 from servers import revisions
-from waf.models import Guard
+from servers.models import Server
+from waf.models import AccountGuard, Guard
 
 
 def guard_parts(domain_ids: Any) -> dict[Any, GuardPart]:
@@ -70,3 +71,22 @@ def put_guard(*, domain: Domain, wanted: GuardPart, actor: User) -> None:
     Guard.objects.update_or_create(domain=domain, defaults={"settings": after})
     cause = audit.record(actor, audit.Action.GUARD_CHANGED, domain, changed)
     revisions.bump(domain.servers.all(), cause=cause, touched=[domain.pk])
+
+
+def is_under_attack() -> bool:
+    """Whether the account's switch is on: every visitor of all its domains is checked."""
+    return bool(AccountGuard.objects.filter(under_attack=True).exists())
+
+
+@transaction.atomic
+def put_under_attack(*, under_attack: bool, actor: User) -> None:
+    """Turn the account's switch, for all servers at once."""
+    row, _ = AccountGuard.objects.get_or_create()
+    row = AccountGuard.objects.select_for_update().get(pk=row.pk)
+    if row.under_attack == under_attack:
+        return
+    changed = {"under_attack": [row.under_attack, under_attack]}
+    row.under_attack = under_attack
+    row.save()
+    cause = audit.record(actor, audit.Action.UNDER_ATTACK_CHANGED, row, changed)
+    revisions.bump(Server.objects.all(), cause=cause)

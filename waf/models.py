@@ -123,6 +123,19 @@ class Guard(TenantModel):
         return f"guard of {self.domain}"
 
 
+class AccountGuard(TenantModel):
+    """The account's own switch; an account has one row at most."""
+
+    under_attack = models.BooleanField(default=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["account"], name="one_guard_per_account")]
+
+    def __str__(self) -> str:
+        return "under attack" if self.under_attack else "calm"
+
+
 class EventCount(models.Model):
     """Events of one server on one day (UTC): stored ones, and those beyond the cap, counted only."""
 

@@ -86,8 +86,6 @@ class State:
         self.fifo = self.run / "events"
         self.answers_fifo = self.run / "answers"
         self.challenges_map = self.run / "challenges.map"
-        self.alarms_map = self.run / "alarms.map"
-        self.crawlers_map = self.run / "crawlers.map"
         self.pid_file = self.run / "haproxy.json"
         self.server_state = self.run / "server-state"
         self.status_file = self.run / "status.json"

@@ -322,8 +322,6 @@ def options_of(state: State) -> Options:
         run_dir=str(state.run),
         certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
         challenges_map=str(_existing(state.challenges_map, "")),
-        alarms_map=str(_existing(state.alarms_map, "")),
-        crawlers_map=str(_existing(state.crawlers_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
         quic=usable_quic(installed_build(), settings.https),

@@ -13,8 +13,6 @@ OPTIONS = Options(
     run_dir="/run/l",
     certificates_list="/c",
     challenges_map="/m",
-    alarms_map="/a",
-    crawlers_map="/k",
     server_state="/s",
     engine="/waf.lua",
 )

@@ -127,10 +127,8 @@ _GUARDS = st.builds(
         BotCheck,
         mode=st.sampled_from(["off", "suspicious", "always"]),
         under_attack=st.booleans(),
-        escalate=st.booleans(),
         exempt_paths=st.lists(_text(grammar.ExemptPath), max_size=3).map(tuple),
         token_headers=st.lists(_text(grammar.HeaderName), max_size=2).map(tuple),
-        search_engines=st.booleans(),
     ),
 )
 
@@ -175,7 +173,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     (root / "waf.lua").write_text(lua_bundle())
     return Options(
         http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
-        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), alarms_map=str(root / "challenges.map"), crawlers_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
+        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
         quic=installed_build().quic,
     )  # fmt: skip
 
@@ -210,8 +208,6 @@ def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: S
         run_dir="/r",
         certificates_list="/c",
         challenges_map="/m",
-        alarms_map="/a",
-        crawlers_map="/k",
         server_state="/s",
         engine="/e",
     )

@@ -74,6 +74,19 @@ def test_export_import_restore_and_clone_take_them_along(api: Api, alice: Tenant
     assert api.get(path(alice)).json()["rates"] == []
 
 
+def test_account_switch_reaches_every_server(api: Api, alice: Tenant, signed_in: Any) -> None:
+    assert api.get("/under-attack").json() == {"under_attack": False}
+    assert api.patch("/under-attack", {"under_attack": True}).json() == {"under_attack": True}
+    with alice.scope:
+        assert snapshot_of(alice.server).under_attack
+    client: Client = signed_in(alice.owner)
+    assert "every visitor of every domain" in client.get("/domains").content.decode()
+    assert client.post("/under-attack", {"under_attack": "off"}).status_code == 302
+    with alice.scope:
+        assert not snapshot_of(alice.server).under_attack
+    assert api.patch("/under-attack", {}).status_code == 400
+
+
 def test_page_edits_rules_and_switch(alice: Tenant, signed_in: Any) -> None:
     client: Client = signed_in(alice.owner)
     page = f"/domains/{alice.domain.pk}/waf"

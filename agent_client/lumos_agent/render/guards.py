@@ -28,11 +28,10 @@ def _rate(rule: RateRule) -> str:
 
 def _check(check: BotCheck) -> list[str]:
     words = [_field("check", check.mode)] if check.mode != "off" else []
-    words += ["attack"] * check.under_attack + ["escalate"] * check.escalate
+    words += ["attack"] * check.under_attack
     words += [_field("path", path) for path in check.exempt_paths]
     words += [_field("method", method) for method in check.exempt_methods]
     words += [_field("token", name.lower()) for name in check.token_headers]
-    words += ["crawlers"] * check.search_engines
     return [f"level={check.level}", *words]
 
 
@@ -41,7 +40,7 @@ def guard_entries(domains: tuple[Domain, ...], *, under_attack: bool) -> dict[st
     found = {EVERYBODY: UNDER_ATTACK} if under_attack else {}
     for domain in domains:
         check = domain.guard.bot_check
-        is_checked = check.mode != "off" or check.under_attack or check.escalate or under_attack
+        is_checked = check.mode != "off" or check.under_attack or under_attack
         if domain.guard.rates or (is_checked and check != BotCheck()):
             words = _check(check) + ["attack"] * (under_attack and not check.under_attack)
             found[domain.id] = " ".join([*words, *map(_rate, domain.guard.rates)])

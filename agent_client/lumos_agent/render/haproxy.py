@@ -45,8 +45,6 @@ class Options(Struct, frozen=True, kw_only=True):
     run_dir: str
     certificates_list: str
     challenges_map: str
-    alarms_map: str
-    crawlers_map: str
     engine: str
     server_state: str
     hard_stop_seconds: int = 60

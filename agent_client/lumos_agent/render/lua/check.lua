@@ -120,7 +120,7 @@ end
 
 local function is_exempt(guard, txn)
   local sf = txn.sf
-  if guard.methods[sf:method()] or guard.crawlers and txn:get_var("txn.crawler") then return true end
+  if guard.methods[sf:method()] then return true end
   for _, name in ipairs(guard.tokens) do
     if sf:req_fhdr(name) ~= "" then return true end
   end
@@ -129,7 +129,7 @@ end
 
 -- Whether this visitor should be asked, if he has no pass.
 function check.is_wanted(guard, txn)
-  local everybody = guard.attack or guard.check == "always" or txn:get_var("txn.alarm")
+  local everybody = guard.attack or guard.check == "always"
   if not everybody and guard.check ~= "suspicious" then return false end
   return not is_exempt(guard, txn) and (everybody or is_suspicious(txn))
 end

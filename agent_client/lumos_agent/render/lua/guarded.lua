@@ -60,7 +60,7 @@ local function parsed(text)
   return result
 end
 
--- Returns the guard {check, level, attack, crawlers, paths, methods, tokens, rates} that a map's value describes.
+-- Returns the guard {check, level, attack, paths, methods, tokens, rates} that a map's value describes.
 function guarded.parse(text)
   local known = cache[text]
   if known then return known end
