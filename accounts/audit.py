@@ -25,6 +25,8 @@ class Action(enum.StrEnum):
     CERTIFICATE_UPLOADED = "domain.certificate_uploaded"
     ROLLOUT_RELEASED = "domain.rollout_released"
     POLICY_CHANGED = "policy.changed"
+    GUARD_CHANGED = "guard.changed"
+    UNDER_ATTACK_CHANGED = "account.under_attack_changed"
     LIST_ENTRY_ADDED = "list_entry.added"
     LIST_ENTRY_REMOVED = "list_entry.removed"
     LISTS_REPLACED = "lists.replaced"

@@ -21,6 +21,7 @@ class Part(models.TextChoices):
 
     TRAFFIC = "traffic", "Traffic settings"
     POLICY = "policy", "WAF policy"
+    GUARD = "guard", "Rates and bot check"
     LISTS = "lists", "Allow and deny lists"
     ORIGINS = "origins", "Origins"
 

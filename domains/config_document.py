@@ -25,6 +25,7 @@ from lumos_agent.document import (
     ConfigOrigin,
     ConfigServer,
 )
+from waf.guards import canonical_guard
 from waf.services import canonical_entry
 
 
@@ -131,6 +132,9 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
             values["origins"] = tuple(ConfigOrigin(**vars(origin)) for origin in clean)
         if given.traffic is not UNSET:
             values["traffic"] = traffic.portable(traffic.merged({}, given.traffic))
+    if given.guard is not UNSET:
+        with _at(f"{place}.guard"):
+            values["guard"] = traffic.plain(canonical_guard(given.guard))
     if given.servers is not UNSET:
         values["servers"] = _server_names(given.servers, f"{place}.servers")
     if given.lists is not UNSET:

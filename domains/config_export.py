@@ -9,7 +9,9 @@ from domains.config_document import canonical_address
 from domains.config_plan import AccountState, DomainState, ServerState
 from domains.models import Domain, DomainServer, Origin
 from lumos_agent.document import ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
+from lumos_agent.guard import Guard
 from servers.models import Server
+from waf.guards import guard_parts
 from waf.models import ListEntry, ListKind, Policy
 
 _ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")
@@ -42,7 +44,7 @@ def domain_states(rows: Any) -> list[DomainState]:
     for domain_id, name in carried.values_list("domain_id", "server__name"):
         servers[domain_id].append(name)
     policies = {row.domain_id: row for row in Policy.objects.filter(domain_id__in=ids)}
-    lists = _lists(ids)
+    lists, guards = _lists(ids), guard_parts(ids)
     return [
         DomainState(
             hostname=row.hostname,
@@ -52,6 +54,7 @@ def domain_states(rows: Any) -> list[DomainState]:
             certificate=row.certificate,
             rollout=row.rollout,
             policy=ConfigPolicy(mode=policies[row.pk].mode, level=policies[row.pk].level),
+            guard=traffic.plain(guards.get(row.pk, Guard())),
             lists=lists.get(row.pk, ConfigLists()),
         )
         for row in rows

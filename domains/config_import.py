@@ -18,6 +18,7 @@ from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
 from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
+from waf.guards import canonical_guard, put_guard
 from waf.services import change_policy, replace_lists
 
 
@@ -93,6 +94,8 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
         domain = _changed(before, after, servers, actor)
     if after.policy != before.policy:
         change_policy(policy=domain.policy, mode=after.policy.mode, level=after.policy.level, actor=actor)
+    if after.guard != before.guard:
+        put_guard(domain=domain, wanted=canonical_guard(after.guard), actor=actor)
     if after.lists != before.lists:
         _put_lists(domain, after.lists, actor)
     return domain

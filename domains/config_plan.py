@@ -44,6 +44,7 @@ class DomainState:
     certificate: str = "acme"
     rollout: str = "all"
     policy: ConfigPolicy = field(default_factory=ConfigPolicy)
+    guard: dict[str, Any] = field(default_factory=dict)
     lists: ConfigLists = field(default_factory=ConfigLists)
 
 

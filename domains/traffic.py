@@ -26,6 +26,11 @@ def shown(value: Any) -> Any:
     return _plain(value, whole=True)
 
 
+def plain(value: Any) -> Any:
+    """Return a part of a snapshot as plain data: the fields that differ from their default."""
+    return _plain(value, whole=False)
+
+
 def _plain(value: Any, *, whole: bool) -> Any:
     """Return `value` as JSON; unless `whole`, without what equals its default (`omit_defaults` compares identities)."""
     if isinstance(value, msgspec.Struct):

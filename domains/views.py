@@ -21,6 +21,7 @@ from domains.traffic_form import TrafficForm
 from domains.uploads import recipients, upload_certificate
 from lumos.errors import AppError
 from servers import selectors
+from waf.guards import is_under_attack
 
 PAGE_SIZE = 50
 
@@ -33,7 +34,7 @@ def domain_list(request: HttpRequest) -> HttpResponse:
     if search:
         rows = rows.filter(hostname__icontains=search)
     found = Paginator(rows.order_by("hostname"), PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "domains/list.html", {"domains": found, "search": search})
+    return render(request, "domains/list.html", {"domains": found, "search": search, "under_attack": is_under_attack()})
 
 
 @page(WRITE)

@@ -8,6 +8,7 @@ from domains import views as domains
 from lumos import views as lumos
 from servers import install
 from servers import views as servers
+from waf import guard_views
 from waf import views as waf
 
 urlpatterns = [
@@ -38,6 +39,10 @@ urlpatterns = [
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
     path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),
+    path("under-attack", guard_views.under_attack_save, name="under-attack"),
+    path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
+    path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
+    path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),
     path("domains/<uuid:pk>/waf/entries", waf.entry_add, name="entry-add"),
     path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
     path("events", waf.event_list, name="events"),

@@ -14,6 +14,7 @@ from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
+from waf.guard_api import GuardView, UnderAttackView
 
 # The API browser brings its page's few style rules inline.
 INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
@@ -34,6 +35,8 @@ health: list[URLPattern | URLResolver] = [
 ]
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
+    path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
+    path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),

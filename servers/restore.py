@@ -26,6 +26,7 @@ from servers import history, revisions
 from servers.diff import Pair, Site, pairs
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
+from waf.guards import put_guard
 from waf.services import change_policy, replace_lists
 
 SHOWN = 5
@@ -113,6 +114,8 @@ def _set_back(server: Server, before: Site | None, after: Site, actor: User) -> 
     policy = after.domain.policy
     if before is None or before.domain.policy != policy:
         change_policy(policy=domain.policy, mode=policy.mode, level=policy.level, actor=actor)
+    if before is None or before.domain.guard != after.domain.guard:
+        put_guard(domain=domain, wanted=after.domain.guard, actor=actor)
     if before is None or (before.allow, before.deny) != (after.allow, after.deny):
         replace_lists(domain=domain, allow=after.allow, deny=after.deny, actor=actor)
 

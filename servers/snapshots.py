@@ -11,12 +11,14 @@ from django.db import connection, transaction
 
 from domains import traffic
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
+from lumos_agent.guard import Guard as GuardPart
 from lumos_agent.schema import Acme, Snapshot, Upload, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from servers.models import Server, epoch
 from waf.compiler import list_parts, policy_parts
+from waf.guards import guard_parts, is_under_attack
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
                 enabled=row.enabled,
             )
         )
-    policies = policy_parts(domain_ids)
+    policies, guards = policy_parts(domain_ids), guard_parts(domain_ids)
     rows = Domain.objects.filter(pk__in=domain_ids).order_by("hostname")
     return [
         DomainPart(
@@ -65,6 +67,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
             hostname=hostname,
             origins=tuple(origins[pk]),
             policy=policies.get(pk, PolicyPart()),
+            guard=guards.get(pk, GuardPart()),
             traffic=traffic.parsed(stored),
             certificate=certificate,
         )
@@ -84,7 +87,7 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
         if (row := held.get(part.id)) is not None:
             before = msgspec.convert(row.before, DomainPart)
             if before.hostname == part.hostname or before.hostname not in hostnames:
-                part = msgspec.structs.replace(before, policy=part.policy)
+                part = msgspec.structs.replace(before, policy=part.policy, guard=part.guard)
         result.append(part)
     return sorted(result, key=lambda part: part.hostname)
 
@@ -98,6 +101,7 @@ def snapshot_of(server: Server) -> Snapshot:
         domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
+        under_attack=is_under_attack(),
     )
 
 

@@ -22,6 +22,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
+    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
@@ -38,6 +39,10 @@ POST_ONLY = {
     "domain-bulk",
     "domain-clone",
     "policy-save",
+    "guard-save",
+    "under-attack",
+    "rate-add",
+    "rate-remove",
     "entry-add",
     "entry-remove",
     "api-key-revoke",
@@ -59,7 +64,7 @@ API: dict[str, str | None] = {
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
-    "api-domain-clone-settings": "domain", "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
@@ -96,6 +101,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         return {
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "key": ApiKey.objects.get().pk,
+            "rate": (tenant.domain.pk, "any"),
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
 

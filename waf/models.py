@@ -110,6 +110,32 @@ class Event(TenantModel):
         return f"{self.action} {self.client} {self.host}{self.path}"
 
 
+class Guard(TenantModel):
+    """Rate rules and bot check of one domain (`lumos_agent.guard.Guard`, what differs from the defaults)."""
+
+    domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="guard")
+    settings = models.JSONField(default=dict)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"guard of {self.domain}"
+
+
+class AccountGuard(TenantModel):
+    """The account's own switch; an account has one row at most."""
+
+    under_attack = models.BooleanField(default=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["account"], name="one_guard_per_account")]
+
+    def __str__(self) -> str:
+        return "under attack" if self.under_attack else "calm"
+
+
 class EventCount(models.Model):
     """Events of one server on one day (UTC): stored ones, and those beyond the cap, counted only."""
 

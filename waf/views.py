@@ -14,6 +14,8 @@ from lumos.errors import AppError
 from waf import services
 from waf.filters import EventFilter
 from waf.forms import ListEntryForm, PolicyForm
+from waf.guard_forms import BotCheckForm, RateForm
+from waf.guards import guard_of
 from waf.models import Event, ListEntry
 
 PAGE_SIZE = 50
@@ -21,13 +23,22 @@ PAGE_SIZE = 50
 
 @page()
 def waf_detail(
-    request: HttpRequest, pk: uuid.UUID, policy: PolicyForm | None = None, entry: ListEntryForm | None = None
+    request: HttpRequest,
+    pk: uuid.UUID,
+    policy: PolicyForm | None = None,
+    entry: ListEntryForm | None = None,
+    check: BotCheckForm | None = None,
+    rate: RateForm | None = None,
 ) -> HttpResponse:
     """Policy, lists and latest events of one domain."""
     domain = get_object_or_404(Domain.objects.select_related("policy"), pk=pk)
     initial = {"mode": domain.policy.mode, "level": domain.policy.level}
+    guard = guard_of(domain.pk)
     context = {
         "domain": domain,
+        "guard": guard,
+        "check_form": check or BotCheckForm.of(guard.bot_check),
+        "rate_form": rate or RateForm(),
         "policy_form": policy or PolicyForm(initial=initial),
         "entry_form": entry or ListEntryForm(initial={"kind": "deny"}),
         "entries": Paginator(domain.list_entries.all(), PAGE_SIZE).get_page(request.GET.get("page")),

@@ -70,6 +70,7 @@ class State:
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
         self.engine = self.root / "engine"
+        self.check_key = self.engine / "check.key"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"

@@ -30,6 +30,7 @@ _ID_CHARACTERS = 36
 _PIPE_BYTES = 1024 * 1024
 ZERO: Counts = (0,) * len(FIELDS)
 _STATUS = {str(n).encode(): FIELDS.index(f"status_{n}xx") for n in range(1, 6)}
+_STOPPED = (b"block", b"limit", b"challenge")
 _ANSWER = re.compile(
     rb"answer (?P<pid>\d+) (?P<date>\d+) d-(?P<domain>[0-9a-f-]{36})(?:-r\d+)? (?P<status>-?\d+) "
     rb"(?P<uploaded>\d+) (?P<sent>\d+) (?P<action>\S+)"
@@ -62,7 +63,7 @@ def answered_after(log_lines: bytes, pid: str, microseconds: int) -> dict[str, C
             total = sums.setdefault(line["domain"].decode(), [0] * len(FIELDS))
             total[FIELDS.index("bytes_in")] += int(line["uploaded"])
             total[FIELDS.index("bytes_out")] += int(line["sent"])
-            total[FIELDS.index("blocked")] += line["action"] == b"block"
+            total[FIELDS.index("blocked")] += line["action"] in _STOPPED
             total[_STATUS.get(line["status"][:1], FIELDS.index("other"))] += 1
     return {domain_id: tuple(total) for domain_id, total in sums.items()}
 

@@ -65,7 +65,10 @@ class ConfigLists(Part, frozen=True, kw_only=True):
 
 
 class ConfigDomain(Part, frozen=True, kw_only=True):
-    """A protected hostname; `servers` are names, the primary first; `traffic` is what differs from the defaults."""
+    """A protected hostname; `servers` are names, the primary first.
+
+    `traffic` and `guard` hold what differs from the defaults.
+    """
 
     hostname: _Host
     origins: tuple[ConfigOrigin, ...] | UnsetType = UNSET
@@ -74,6 +77,7 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     certificate: Literal["off", "acme"] | UnsetType = UNSET
     rollout: Literal["all", "staged"] | UnsetType = UNSET
     policy: ConfigPolicy | UnsetType = UNSET
+    guard: dict[str, Any] | UnsetType = UNSET
     lists: ConfigLists | UnsetType = UNSET
 
 

@@ -19,6 +19,12 @@ TOTAL_BYTES_MAX = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
 # Lines of an earlier configuration have no place.
 _FIELDS = (20, 21)
+_ACTIONS: dict[bytes, protocol.EventAction] = {
+    b"block": "block",
+    b"detect": "detect",
+    b"limit": "limit",
+    b"challenge": "challenge",
+}
 
 
 class Position(Struct, frozen=True):
@@ -115,7 +121,7 @@ def _number(field: bytes) -> float:
 def parse_line(line: bytes) -> protocol.Event | None:
     """Return the event of one log line (log-format in haproxy.cfg.j2), or None for other lines."""
     fields = line.rstrip(b"\n").split(b" ")
-    if len(fields) not in _FIELDS or fields[0] != b"answer" or fields[7] not in (b"block", b"detect"):
+    if len(fields) not in _FIELDS or fields[0] != b"answer" or fields[7] not in _ACTIONS:
         return None
     request_id, timestamp, domain_id, client, score = fields[8:13]
     rules, matched, method, host, path, query, agent, place = (_text(field) for field in [*fields[13:], b""][:8])
@@ -124,7 +130,7 @@ def parse_line(line: bytes) -> protocol.Event | None:
         time=_number(timestamp),
         domain_id=domain_id.decode(errors="replace"),
         client=client.decode(errors="replace"),
-        action="block" if fields[7] == b"block" else "detect",
+        action=_ACTIONS[fields[7]],
         score=max(int(_number(score)), 0),
         rules=tuple(rule for rule in rules.split(",") if rule),
         matched=matched,

@@ -43,6 +43,10 @@ GroupName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{1,31}\Z")]
 RuleName = Annotated[str, Meta(pattern=r"\A(?:[a-z][a-z0-9-]{1,47})?\Z")]
 PathPrefix = Annotated[str, Meta(pattern=r"\A(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,127})?\Z")]
 ParameterName = Annotated[str, Meta(pattern=r"\A[a-z0-9_.\[\]$:@/-]{0,64}\Z")]
+# Rate rules and the bot check: a rule's id, a header or cookie, a path prefix that is there.
+RateName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
+KeyName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{0,64}\Z")]
+ExemptPath = Annotated[str, Meta(pattern=r"\A/[A-Za-z0-9._~!$&'()*+,;=:@%/-]{0,127}\Z")]
 # An absolute path or an http(s) URL.
 Location = Annotated[
     str, Meta(pattern=r"\A(?:https?://[A-Za-z0-9.:\[\]_-]{1,260})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?#-]{0,1023})?\Z")
@@ -53,6 +57,7 @@ EmailOrNone = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]
 # Codes and ranges of codes, such as 200-399,404.
 _STATUS = r"[1-5][0-9]{2}(?:-[1-5][0-9]{2})?"
 StatusList = Annotated[str, Meta(pattern=rf"\A{_STATUS}(?:,{_STATUS}){{0,9}}\Z")]
+StatusListOrNone = Annotated[str, Meta(pattern=rf"\A(?:{_STATUS}(?:,{_STATUS}){{0,9}})?\Z")]
 # What people write for people: anything but NUL, which PostgreSQL does not store.
 Text = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
 Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=8192)]
@@ -74,6 +79,10 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (ParameterName, "Enter the name of a parameter in lower case, at most 64 characters, without spaces."),
     (Location, "Enter a path that begins with /, or a whole URL that begins with http:// or https://."),
     (StatusList, "Enter status codes and ranges, for example 200-399,404."),
+    (RateName, "A rate rule has an id such as login: lower-case letters, digits and hyphens, at most 32."),
+    (KeyName, "A header or cookie has letters, digits, - and _, at most 64."),
+    (ExemptPath, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 128 characters."),
+    (StatusListOrNone, "Enter status codes and ranges, for example 401,403 or 400-499."),
     (Text, "Take the NUL character out."),
     (Html, "A page may hold no control characters."),
 )

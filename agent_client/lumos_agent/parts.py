@@ -27,6 +27,7 @@ class _Frame(Struct, forbid_unknown_fields=True):
     lists: tuple[Raw, ...] = ()
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
+    under_attack: bool = False
 
 
 class _DomainKey(Struct):
@@ -42,10 +43,11 @@ class _ListKey(Struct):
 class Parts:
     """The pieces. `domains`: {id: (hostname, JSON)}; `lists`: {(scope, bucket): JSON}."""
 
-    def __init__(self, server_id: str, uploads: tuple[Upload, ...], acme: Acme | None) -> None:
+    def __init__(self, server_id: str, uploads: tuple[Upload, ...], acme: Acme | None, *, under_attack: bool) -> None:
         self.server_id = server_id
         self.uploads = uploads
         self.acme = acme
+        self.under_attack = under_attack
         self.domains: dict[str, tuple[str, bytes]] = {}
         self.lists: dict[ListKey, bytes] = {}
 
@@ -57,13 +59,13 @@ class Parts:
             msgspec.DecodeError: it is no snapshot.
         """
         frame = msgspec.json.decode(encoded, type=_Frame)
-        parts = cls(frame.server_id, frame.uploads, frame.acme)
+        parts = cls(frame.server_id, frame.uploads, frame.acme, under_attack=frame.under_attack)
         parts.put_encoded(frame.domains, frame.lists)
         return parts
 
     def copy(self) -> Self:
         """Return the same pieces, to be changed on their own."""
-        other = type(self)(self.server_id, self.uploads, self.acme)
+        other = type(self)(self.server_id, self.uploads, self.acme, under_attack=self.under_attack)
         other.domains, other.lists = dict(self.domains), dict(self.lists)
         return other
 
@@ -91,8 +93,9 @@ class Parts:
         domains = b",".join(raw for _, raw in sorted(self.domains.values()))
         lists = b",".join(raw for _, raw in sorted(self.lists.items()))
         head = b'{"server_id":' + _encoder.encode(self.server_id)
-        tail = b'],"uploads":' + _encoder.encode(self.uploads) + b',"acme":' + _encoder.encode(self.acme) + b"}"
-        return b"".join((head, b',"domains":[', domains, b'],"lists":[', lists, tail))
+        tail = b'],"uploads":' + _encoder.encode(self.uploads) + b',"acme":' + _encoder.encode(self.acme)
+        last = b',"under_attack":' + _encoder.encode(self.under_attack) + b"}"
+        return b"".join((head, b',"domains":[', domains, b'],"lists":[', lists, tail, last))
 
 
 def encoded(part: Domain | Listing) -> Raw:
@@ -132,6 +135,7 @@ class Decoder:
             lists=tuple(lists.values()),
             uploads=frame.uploads,
             acme=frame.acme,
+            under_attack=frame.under_attack,
         )
 
 

@@ -29,6 +29,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 Text = Annotated[str, Meta(max_length=2048)]
 ChallengeText = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,257}\Z")]
+EventAction = Literal["block", "detect", "limit", "challenge"]
 Report = Annotated[str, Meta(max_length=16_384)]
 
 
@@ -174,7 +175,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One request that a policy blocked, or would have blocked (`detect`). Texts are cut, never empty-padded.
+    """One request that was stopped, or would have been (`detect`). Texts are cut, never empty-padded.
 
     `place` is where the decisive finding was, with the parameter's name, such as ``query:q``.
     """
@@ -192,7 +193,7 @@ class Event(Struct, frozen=True, kw_only=True):
     score: Count = 0
     matched: Text = ""
     place: Text = ""
-    action: Literal["block", "detect"]
+    action: EventAction
 
 
 class Batch(Message, frozen=True, kw_only=True, tag="batch"):

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -338,6 +339,7 @@ def _existing(path: Path, text: str) -> Path:
 def _installed_engine(state: State) -> Path:
     """Write this version's WAF engine under a name of its own, so that a check never reads another one."""
     source = lua_bundle().encode()
+    _existing(state.check_key, secrets.token_hex(32))
     path = state.engine / f"waf-{hashlib.sha256(source).hexdigest()[:16]}.lua"
     if not path.exists():
         write_atomically(path, source)

@@ -26,6 +26,7 @@ from lumos_agent.grammar import (
     Sealed,
     Served,
 )
+from lumos_agent.guard import Guard
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -91,6 +92,7 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     hostname: Served
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
+    guard: Guard = Guard()
     traffic: Traffic = Traffic()
     certificate: Literal["off", "acme", "uploaded"] = "off"
 
@@ -113,7 +115,8 @@ class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket.
 
-    `uploads`, sorted by domain, are the certificates of domains that bring their own.
+    `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
+    switch: every visitor of every domain must pass the bot check.
     """
 
     server_id: Id
@@ -121,6 +124,7 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lists: tuple[Listing, ...] = ()
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
+    under_attack: bool = False
 
     def __post_init__(self) -> None:
         hostnames = [domain.hostname for domain in self.domains]

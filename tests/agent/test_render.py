@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lumos_agent import grammar
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
+from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
@@ -101,10 +102,34 @@ _TRAFFIC = st.builds(
     maintenance_allow=_NETWORKS,
     pages=st.builds(Pages, denied=_HTML, too_many=_HTML, bad_gateway=_HTML, unavailable=_HTML, maintenance=_HTML),
 )
+_RATES = st.builds(
+    RateRule,
+    id=_text(grammar.RateName),
+    requests=st.integers(1, 100_000),
+    window_seconds=st.sampled_from(WINDOWS_SECONDS),
+    key=st.just("cookie"),
+    name=_text(grammar.KeyName).filter(bool),
+    path=_text(grammar.PathPrefix),
+    methods=st.sampled_from([(), ("GET", "POST")]),
+    header=_text(grammar.KeyName),
+    statuses=_text(grammar.StatusListOrNone),
+    action=st.sampled_from(["limit", "challenge"]),
+)
 _POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
+)
+_GUARDS = st.builds(
+    Guard,
+    rates=st.lists(_RATES, max_size=4, unique_by=lambda rule: rule.id).map(tuple),
+    bot_check=st.builds(
+        BotCheck,
+        mode=st.sampled_from(["off", "suspicious", "always"]),
+        under_attack=st.booleans(),
+        exempt_paths=st.lists(_text(grammar.ExemptPath), max_size=3).map(tuple),
+        token_headers=st.lists(_text(grammar.HeaderName), max_size=2).map(tuple),
+    ),
 )
 
 
@@ -126,7 +151,14 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             for index in range(draw(st.integers(0, 3)))
         )
         domains.append(
-            Domain(id=ident(number), hostname=name, origins=origins, policy=draw(_POLICIES), traffic=draw(_TRAFFIC))
+            Domain(
+                id=ident(number),
+                hostname=name,
+                origins=origins,
+                policy=draw(_POLICIES),
+                guard=draw(_GUARDS),
+                traffic=draw(_TRAFFIC),
+            )
         )
     return snapshot(*domains, deny={number: draw(_NETWORKS) for number in range(len(names))})
 

@@ -111,6 +111,7 @@ def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
         "certificate": "acme",
         "rollout": "all",
         "policy": {"mode": "block", "level": "medium"},
+        "guard": {},
         "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
     }
     assert set(star["traffic"]) == {"compression", "health", "hsts", "headers", "routes"}

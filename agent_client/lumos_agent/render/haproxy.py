@@ -10,6 +10,7 @@ import jinja2
 from msgspec import Struct
 
 from lumos_agent.render.backend import Site, site
+from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
 from lumos_agent.render.policies import policy_value
 from lumos_agent.render.precheck import SUSPICIOUS
@@ -102,7 +103,9 @@ def lua_bundle(entry: Literal["main", "trial"] = "main") -> str:
 def _fixed_files() -> dict[str, bytes]:
     """Return what no snapshot changes: the error pages."""
     page = _templates().get_template("page.html.j2")
-    files = {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
+    check = resources.files("lumos_agent.render") / "templates" / "check.html"
+    files = {"errors/check.html": check.read_bytes()}
+    files |= {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     return files
@@ -150,6 +153,7 @@ class Renderer:
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
+            "guards": guard_entries(domains, under_attack=snapshot.under_attack),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
@@ -177,6 +181,7 @@ class Renderer:
             "http3_ports": [] if options.quic == "off" else sorted({_port(listen) for listen in options.https}),
             "body_bytes": BODY_BYTES,
             "buffer_bytes": BUFFER_BYTES,
+            "slots": SLOTS,
             "suspicious": SUSPICIOUS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),

@@ -1,5 +1,6 @@
--- Binds the engine to HAProxy: action "lumos_inspect" reads txn.policy and sets txn.waf_*.
+-- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; the others are the guard's steps.
 local engine = require("engine")
+local guard = require("guard")
 local policy = require("policy")
 
 local LOG_SECONDS = 60
@@ -10,7 +11,7 @@ local function report(message)
   local now = core.now().sec
   if now - logged_at >= LOG_SECONDS then
     logged_at = now
-    core.Alert("lumos_inspect failed: " .. tostring(message))
+    core.Alert("lumos failed: " .. tostring(message))
   end
 end
 
@@ -52,4 +53,14 @@ local function inspect(txn)
   end
 end
 
+local function safely(action)
+  return function(txn)
+    local ok, message = pcall(action, txn)
+    if not ok then report(message) end
+  end
+end
+
+core.register_action("lumos_guard", { "http-req" }, safely(guard.examine))
+core.register_action("lumos_settle", { "http-req" }, safely(guard.settle))
+core.register_action("lumos_count", { "http-res" }, safely(guard.answered))
 core.register_action("lumos_inspect", { "http-req" }, inspect)

@@ -59,6 +59,15 @@ local function is_below(path, prefix)
   return #path == #prefix or sub(prefix, -1) == "/" or sub(path, #prefix + 1, #prefix + 1) == "/"
 end
 
+-- Whether a request's path, as the origin resolves it, is below one of these prefixes.
+function policy.is_below_any(path, prefixes)
+  local where = prefixes[1] and resolved(path)
+  for _, prefix in ipairs(prefixes) do
+    if is_below(where, prefix) then return true end
+  end
+  return false
+end
+
 -- Returns the exclusions that hold for a request's path.
 local function exclusions_at(exclusions, path)
   local here, where = {}, nil
