@@ -20,11 +20,15 @@ from lumos_agent.document import (
     VERSION,
     ConfigDocument,
     ConfigDomain,
+    ConfigExclusion,
     ConfigListEntry,
     ConfigLists,
     ConfigOrigin,
+    ConfigPolicy,
     ConfigServer,
 )
+from waf.exclusions import canonical_exclusion
+from waf.rules import canonical_groups
 from waf.services import canonical_entry
 
 
@@ -137,7 +141,23 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
         lists = given.lists
         allow, deny = (_entries(getattr(lists, kind), f"{place}.lists.{kind}") for kind in ("allow", "deny"))
         values["lists"] = ConfigLists(allow=allow, deny=deny)
-    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, policy=given.policy, **values)
+    if given.policy is not UNSET:
+        values["policy"] = _policy(given.policy, f"{place}.policy")
+    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, **values)
+
+
+def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:
+    found: dict[tuple[str, str, str], ConfigExclusion] = {}
+    for index, exclusion in enumerate(given.exclusions):
+        with _at(f"{place}.exclusions[{index}]"):
+            data = canonical_exclusion(**msgspec.structs.asdict(exclusion))
+        if data.key in found:
+            raise InvalidInput("This exclusion is there twice; keep one.", field=f"{place}.exclusions[{index}]")
+        found[data.key] = ConfigExclusion(**data._asdict())
+    with _at(place):
+        groups = canonical_groups(given.groups)
+    exclusions = tuple(found[key] for key in sorted(found))
+    return ConfigPolicy(mode=given.mode, level=given.level, groups=groups, exclusions=exclusions)  # type: ignore[arg-type]
 
 
 def _server_names(given: Sequence[str], place: str) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
 from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
-from waf.services import change_policy, replace_lists
+from waf.exclusions import put_policy
+from waf.services import replace_lists
 
 
 def planned(document: ConfigDocument, *, prune: bool) -> Plan:
@@ -92,7 +93,7 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
     else:
         domain = _changed(before, after, servers, actor)
     if after.policy != before.policy:
-        change_policy(policy=domain.policy, mode=after.policy.mode, level=after.policy.level, actor=actor)
+        put_policy(domain=domain, wanted=after.policy, actor=actor)
     if after.lists != before.lists:
         _put_lists(domain, after.lists, actor)
     return domain

@@ -26,7 +26,8 @@ from servers import history, revisions
 from servers.diff import Pair, Site, pairs
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
-from waf.services import change_policy, replace_lists
+from waf.exclusions import put_policy
+from waf.services import replace_lists
 
 SHOWN = 5
 
@@ -112,7 +113,7 @@ def _set_back(server: Server, before: Site | None, after: Site, actor: User) -> 
         domain = _with_settings(before.domain, after.domain, actor)
     policy = after.domain.policy
     if before is None or before.domain.policy != policy:
-        change_policy(policy=domain.policy, mode=policy.mode, level=policy.level, actor=actor)
+        put_policy(domain=domain, wanted=policy, actor=actor)
     if before is None or (before.allow, before.deny) != (after.allow, after.deny):
         replace_lists(domain=domain, allow=after.allow, deny=after.deny, actor=actor)
 

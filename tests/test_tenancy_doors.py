@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import Event
+from waf.models import Event, Exclusion
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +23,8 @@ PAGES: dict[str, str | None] = {
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
-    "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
+    "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
+    "entry-remove": "entry", "events": None, "events-csv": None, "event": "event", "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
@@ -39,6 +40,8 @@ POST_ONLY = {
     "policy-save",
     "entry-add",
     "entry-remove",
+    "exclusion-add",
+    "exclusion-remove",
     "api-key-revoke",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
@@ -49,11 +52,13 @@ VIEWER_REFUSED = {
     "domain-edit",
     "domain-traffic",
     "domain-certificate",
+    "waf-try",
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
-    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
+    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
+    "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
@@ -62,7 +67,7 @@ API: dict[str, str | None] = {
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-domain-upload-certificate",
+    "api-domain-upload-certificate", "api-policy-try-request",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
@@ -92,9 +97,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             method="GET", host="h", path="/", action="block",
         )  # fmt: skip
         event.save()
+        exclusion = Exclusion(domain=tenant.domain, rule="sqli")
+        exclusion.save()
         return {
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
-            "entry": tenant.entry.pk, "event": event.pk, "key": ApiKey.objects.get().pk,
+            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "key": ApiKey.objects.get().pk,
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
 
@@ -160,7 +167,7 @@ def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory:
     ids(alice)
     if name in POST_ONLY:
         return
-    text = signed_in(mallory.owner).get(address(name, what, own)).content.decode()
+    text = signed_in(mallory.owner).get(address(name, what, own)).getvalue().decode()
     assert "alice" not in text
 
 
@@ -223,9 +230,9 @@ def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
     from domains.serializers import CloneSerializer, DomainSerializer
-    from waf.serializers import ListEntrySerializer
+    from waf.serializers import ExclusionSerializer, ListEntrySerializer
 
-    for serializer in (DomainSerializer, ListEntrySerializer, CloneSerializer):
+    for serializer in (DomainSerializer, ListEntrySerializer, ExclusionSerializer, CloneSerializer):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)
             if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:

@@ -4,15 +4,23 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from lumos_agent.schema import Exclusion as ExclusionPart
 from lumos_agent.schema import Listing
 from lumos_agent.schema import Policy as PolicyPart
-from waf.models import ListEntry, ListKind, Policy
+from waf.models import Exclusion, ListEntry, ListKind, Policy
 
 
 def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
-    """Return {domain id: policy} in one query."""
-    rows = Policy.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "mode", "level")
-    return {domain_id: PolicyPart(mode=mode, level=level) for domain_id, mode, level in rows}
+    """Return {domain id: policy} in two queries."""
+    excluded: defaultdict[Any, list[ExclusionPart]] = defaultdict(list)
+    exclusions = Exclusion.objects.filter(domain_id__in=domain_ids).order_by()
+    for domain_id, rule, path, parameter in sorted(exclusions.values_list("domain_id", "rule", "path", "parameter")):
+        excluded[domain_id].append(ExclusionPart(rule=rule, path=path, parameter=parameter))
+    rows = Policy.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "mode", "level", "groups")
+    return {
+        domain_id: PolicyPart(mode=mode, level=level, groups=groups, exclusions=tuple(excluded.get(domain_id, ())))
+        for domain_id, mode, level, groups in rows
+    }
 
 
 def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None) -> list[Listing]:

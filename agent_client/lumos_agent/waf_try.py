@@ -39,9 +39,26 @@ class Trial(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-@lru_cache(maxsize=1)
-def _program() -> str:
-    return lua_bundle("trial")
+class Rule(Struct, frozen=True, kw_only=True):
+    """One rule of the engine, and why it objects."""
+
+    id: str
+    group: str
+    score: int
+    why: str
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """What the engine knows: {group: what it is about}, {id: rule} and {level: score from which it objects}."""
+
+    groups: dict[str, str]
+    rules: dict[str, Rule]
+    thresholds: dict[str, int]
+
+
+@lru_cache(maxsize=3)
+def _program(entry: Literal["trial", "catalogue"]) -> str:
+    return lua_bundle(entry)
 
 
 def _fields(request: bytes) -> list[bytes]:
@@ -73,9 +90,9 @@ def _unpacked(data: bytes) -> list[str]:
     return fields
 
 
-def _run(stdin: bytes) -> bytes:
+def _run(entry: Literal["trial", "catalogue"], stdin: bytes = b"") -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".lua") as program:
-        Path(program.name).write_text(_program(), encoding="utf-8")
+        Path(program.name).write_text(_program(entry), encoding="utf-8")
         argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS * 2, check=True)  # noqa: S603 - argv is ours
@@ -84,6 +101,29 @@ def _run(stdin: bytes) -> bytes:
         except subprocess.SubprocessError as error:
             raise AgentError("the request could not be judged within the limits on time and memory") from error
     return done.stdout
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> Catalogue:
+    """Return the groups, rules and thresholds that the engine itself tells.
+
+    Raises:
+        AgentError: there is no interpreter for it.
+    """
+    groups: dict[str, list[str]] = {}
+    rules: dict[str, Rule] = {}
+    thresholds: dict[str, int] = {}
+    for line in _run("catalogue").decode().splitlines():
+        kind, *fields = line.split("\t")
+        if kind == "threshold":
+            thresholds[fields[0]] = int(fields[1])
+        elif kind == "group":
+            groups.setdefault(fields[0], []).append(fields[1])
+        else:
+            group, rule, score, why = fields
+            rules[rule] = Rule(id=rule, group=group, score=int(score), why=why)
+    about = {group: " ".join(sentences) for group, sentences in sorted(groups.items())}
+    return Catalogue(groups=about, rules=dict(sorted(rules.items())), thresholds=thresholds)
 
 
 def judge(request: bytes, policy: Policy) -> Trial:
@@ -96,7 +136,7 @@ def judge(request: bytes, policy: Policy) -> Trial:
         raise AgentError(f"a request to try has at most {REQUEST_BYTES_MAX} bytes")
     if policy.mode == "off":
         return Trial()
-    answer = _unpacked(_run(_packed([policy_value(policy).encode(), *_fields(request)])))
+    answer = _unpacked(_run("trial", _packed([policy_value(policy).encode(), *_fields(request)])))
     if not answer:
         return Trial()
     action, score, *rest = answer

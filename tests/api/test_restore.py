@@ -54,6 +54,9 @@ def change_everything(api: Api, tenant: Tenant) -> None:
     backup = {"address": "origin.example.com", "port": 8443, "backup": True, "tls": "on"}
     assert api.patch(path, {"origins": [*origins, backup], "hostname": "new.example"}).status_code == 200
     assert api.patch(f"/policies/{tenant.domain.policy.pk}", {"mode": "off", "level": "high"}).status_code == 200
+    assert api.patch(f"/policies/{tenant.domain.policy.pk}", {"groups": {"sqli": "detect"}}).status_code == 200
+    body = {"domain": str(tenant.domain.pk), "rule": "xss", "path": "/cms", "parameter": "text"}
+    assert api.post("/exclusions", body).status_code == 201
     assert api.delete(f"/ip-lists/{tenant.entry.pk}").status_code == 204
     for kind, network in (("allow", "10.1.0.0/16"), ("deny", "2001:db8::/32")):
         body = {"domain": str(tenant.domain.pk), "kind": kind, "network": network}

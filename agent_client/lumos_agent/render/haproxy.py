@@ -85,14 +85,14 @@ def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     return modules
 
 
-def lua_bundle(entry: Literal["main", "trial"] = "main") -> str:
-    """Return the WAF engine as one file that ends in its binding to HAProxy, or to a pipe.
+def lua_bundle(entry: Literal["main", "trial", "catalogue"] = "main") -> str:
+    """Return the WAF engine as one file that ends in its binding to HAProxy, to a pipe, or in a list of its rules.
 
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
     modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
-    entries = {name: modules.pop(name) for name in ("main", "trial")}
+    entries = {name: modules.pop(name) for name in ("main", "trial", "catalogue")}
     preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
     return "".join(preloaded) + entries[entry]
 

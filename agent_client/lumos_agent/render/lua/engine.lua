@@ -25,6 +25,7 @@ local CLASSES = {
   require("rules.probe"),
   require("rules.xxe"),
 }
+engine.classes = CLASSES
 
 -- Stands among an event's rules when more of the body followed than was read.
 local CUT = "body-cut"

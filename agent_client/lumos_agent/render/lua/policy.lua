@@ -9,6 +9,8 @@ local CACHED_MAX = 256
 -- Score at which a level objects.
 local THRESHOLDS = { low = 8, medium = 5, high = 3 }
 
+policy.thresholds = THRESHOLDS
+
 local cache, cached = {}, 0
 
 local function plain(text)
