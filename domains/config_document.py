@@ -27,6 +27,7 @@ from lumos_agent.document import (
     ConfigPolicy,
     ConfigServer,
 )
+from waf.custom_rules import canonical_expression
 from waf.exclusions import canonical_exclusion
 from waf.rules import canonical_groups
 from waf.services import canonical_entry
@@ -154,10 +155,16 @@ def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:
         if data.key in found:
             raise InvalidInput("This exclusion is there twice; keep one.", field=f"{place}.exclusions[{index}]")
         found[data.key] = ConfigExclusion(**data._asdict())
+    custom = []
+    for index, rule in enumerate(given.custom):
+        with _at(f"{place}.custom[{index}]"):
+            clean = canonical_expression(rule.expression)
+        custom.append(msgspec.structs.replace(rule, name=rule.name.strip(), expression=clean))
     with _at(place):
         groups = canonical_groups(given.groups)
-    exclusions = tuple(found[key] for key in sorted(found))
-    return ConfigPolicy(mode=given.mode, level=given.level, groups=groups, exclusions=exclusions)  # type: ignore[arg-type]
+    return msgspec.structs.replace(
+        given, groups=groups, exclusions=tuple(found[key] for key in sorted(found)), custom=tuple(custom)
+    )
 
 
 def _server_names(given: Sequence[str], place: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from domains.config_plan import AccountState, DomainState, ServerState
 from domains.models import Domain, DomainServer, Origin
 from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
 from servers.models import Server
+from waf.custom_rules import document_rules
 from waf.models import Exclusion, ListEntry, ListKind, Policy
 
 _ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")
@@ -64,9 +65,14 @@ def _policies(domain_ids: Any) -> dict[Any, ConfigPolicy]:
     exclusions = Exclusion.objects.filter(domain_id__in=domain_ids).order_by()
     for domain_id, *values in sorted(exclusions.values_list("domain_id", *_EXCLUSION)):
         excluded[domain_id].append(ConfigExclusion(**dict(zip(_EXCLUSION, values, strict=True))))
+    custom = document_rules(domain_ids)
     return {
         row.domain_id: ConfigPolicy(
-            mode=row.mode, level=row.level, groups=row.groups, exclusions=tuple(excluded[row.domain_id])
+            mode=row.mode,
+            level=row.level,
+            groups=row.groups,
+            exclusions=tuple(excluded[row.domain_id]),
+            custom=custom.get(row.domain_id, ()),
         )
         for row in Policy.objects.filter(domain_id__in=domain_ids)
     }

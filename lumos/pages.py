@@ -10,6 +10,7 @@ from servers import install
 from servers import views as servers
 from waf import event_views as events
 from waf import policy_views as policies
+from waf import rule_views as rules
 from waf import views as waf
 
 urlpatterns = [
@@ -43,6 +44,9 @@ urlpatterns = [
     path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
     path("domains/<uuid:pk>/waf/exclusions", policies.exclusion_add, name="exclusion-add"),
     path("waf/exclusions/<uuid:pk>/remove", policies.exclusion_remove, name="exclusion-remove"),
+    path("domains/<uuid:pk>/waf/rules", rules.rule_list, name="waf-rules"),
+    path("waf/rules/<uuid:pk>", rules.rule_edit, name="waf-rule"),
+    path("waf/rules/<uuid:pk>/remove", rules.rule_remove, name="waf-rule-remove"),
     path("domains/<uuid:pk>/waf/try", policies.waf_try, name="waf-try"),
     path("events", events.event_list, name="events"),
     path("events/csv", events.event_csv, name="events-csv"),

@@ -13,7 +13,14 @@ from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
-from waf.api import EventViewSet, ExclusionViewSet, ListEntryViewSet, PolicyViewSet, RuleCatalogueView
+from waf.api import (
+    CustomRuleViewSet,
+    EventViewSet,
+    ExclusionViewSet,
+    ListEntryViewSet,
+    PolicyViewSet,
+    RuleCatalogueView,
+)
 
 # The API browser brings its page's few style rules inline.
 INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
@@ -24,6 +31,7 @@ router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSe
 router.register("domains", DomainViewSet, "api-domain")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("exclusions", ExclusionViewSet, "api-exclusion")
+router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")
 router.register("events", EventViewSet, "api-event")
 router.register("metrics", MetricViewSet, "api-metric")

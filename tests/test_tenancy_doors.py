@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import Event, Exclusion
+from waf.models import CustomRule, Event, Exclusion
 
 pytestmark = pytest.mark.django_db
 
@@ -24,6 +24,7 @@ PAGES: dict[str, str | None] = {
     "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
+    "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
     "entry-remove": "entry", "events": None, "events-csv": None, "event": "event", "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
@@ -42,6 +43,7 @@ POST_ONLY = {
     "entry-remove",
     "exclusion-add",
     "exclusion-remove",
+    "waf-rule-remove",
     "api-key-revoke",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
@@ -53,12 +55,14 @@ VIEWER_REFUSED = {
     "domain-traffic",
     "domain-certificate",
     "waf-try",
+    "waf-rule",
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
-    "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-event-top": None, "api-list-entry-list": None,
+    "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
+    "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
@@ -99,9 +103,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         event.save()
         exclusion = Exclusion(domain=tenant.domain, rule="sqli")
         exclusion.save()
+        rule = CustomRule(domain=tenant.domain, position=0, name="r", expression='path eq "/"', action="log")
+        rule.save()
         return {
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
-            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "key": ApiKey.objects.get().pk,
+            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
 
@@ -230,9 +236,16 @@ def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
     from domains.serializers import CloneSerializer, DomainSerializer
-    from waf.serializers import ExclusionSerializer, ListEntrySerializer
+    from waf.serializers import CustomRuleSerializer, DryRunRequestSerializer, ExclusionSerializer, ListEntrySerializer
 
-    for serializer in (DomainSerializer, ListEntrySerializer, ExclusionSerializer, CloneSerializer):
+    for serializer in (
+        DomainSerializer,
+        ListEntrySerializer,
+        ExclusionSerializer,
+        CustomRuleSerializer,
+        DryRunRequestSerializer,
+        CloneSerializer,
+    ):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)
             if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:

@@ -12,11 +12,14 @@ from rest_framework.views import APIView
 
 from accounts.authentication import actor
 from lumos.errors import InvalidInput
-from waf import exclusions, selectors, services, trial
+from waf import custom_rules, exclusions, selectors, services, trial
 from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter
-from waf.models import Event, Exclusion, ListEntry, Policy
+from waf.models import CustomRule, Event, Exclusion, ListEntry, Policy
 from waf.rules import catalogue
 from waf.serializers import (
+    CustomRuleSerializer,
+    DryRunRequestSerializer,
+    DryRunSerializer,
     EventSerializer,
     ExclusionSerializer,
     ListEntrySerializer,
@@ -140,6 +143,40 @@ class ListEntryViewSet(
     def perform_destroy(self, instance: ListEntry) -> None:
         """Remove an entry."""
         services.remove_list_entry(entry=instance, actor=actor(self.request))
+
+
+class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):
+    """What people decide by conditions of their own, before the rules of the engine."""
+
+    serializer_class = CustomRuleSerializer
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    filterset_class = ExclusionFilter
+
+    def get_queryset(self) -> QuerySet[CustomRule]:
+        """Return the custom rules of the account."""
+        return CustomRule.objects.all()
+
+    def perform_create(self, serializer: Any) -> None:
+        """Add a rule."""
+        serializer.instance = custom_rules.add_rule(actor=actor(self.request), **serializer.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        """Change a rule."""
+        changes = {name: value for name, value in serializer.validated_data.items() if name != "domain"}
+        serializer.instance = custom_rules.change_rule(rule=serializer.instance, actor=actor(self.request), **changes)
+
+    def perform_destroy(self, instance: CustomRule) -> None:
+        """Remove a rule."""
+        custom_rules.remove_rule(rule=instance, actor=actor(self.request))
+
+    @extend_schema(request=DryRunRequestSerializer, responses=DryRunSerializer)
+    @action(detail=False, methods=["post"], url_path="dry-run", pagination_class=None, filterset_class=None)
+    def dry_run(self, request: Request) -> Response:
+        """Tell what a condition would have held for in the last hour; nothing is stored."""
+        given = DryRunRequestSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        found = custom_rules.dry_run_of(**given.validated_data)
+        return Response(DryRunSerializer(found).data)
 
 
 class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Event]):

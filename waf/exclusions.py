@@ -15,6 +15,7 @@ from lumos_agent.document import ConfigPolicy
 from lumos_agent.schema import EXCLUSIONS_MAX, Policy
 from lumos_agent.schema import Exclusion as ExclusionPart
 from servers import revisions
+from waf.custom_rules import replace_rules, restore_rules
 from waf.models import Exclusion
 from waf.rules import known_rule
 from waf.services import change_policy
@@ -131,3 +132,7 @@ def put_policy(*, domain: Domain, wanted: ConfigPolicy | Policy, actor: User) ->
     change_policy(policy=domain.policy, mode=wanted.mode, level=wanted.level, groups=wanted.groups, actor=actor)
     exclusions = [canonical_exclusion(**msgspec.structs.asdict(exclusion)) for exclusion in wanted.exclusions]
     replace_exclusions(domain=domain, wanted=exclusions, with_notes=isinstance(wanted, ConfigPolicy), actor=actor)
+    if isinstance(wanted, ConfigPolicy):
+        replace_rules(domain=domain, wanted=wanted.custom, actor=actor)
+    else:
+        restore_rules(domain=domain, wanted=wanted.custom, actor=actor)

@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 
 from lumos.forms import LumosForm
+from lumos_agent.conditions import EXPRESSION_MAX, TEXT_FIELDS, TEXT_OPERATORS
 from lumos_agent.waf_try import REQUEST_BYTES_MAX
-from waf.models import Level, ListKind, Mode, Policy
+from waf.models import Level, ListKind, Mode, Policy, RuleAction
 from waf.rules import catalogue
 
 GROUP = "group-"
@@ -62,6 +63,30 @@ class ExclusionForm(LumosForm):
     )
     parameter = forms.CharField(max_length=64, required=False, widget=forms.TextInput({"placeholder": "content"}))
     note = forms.CharField(max_length=200, required=False)
+
+
+class RuleForm(LumosForm):
+    """A custom rule."""
+
+    name = forms.CharField(max_length=100)
+    action = forms.ChoiceField(choices=RuleAction.choices, initial=RuleAction.LOG)
+    position = forms.IntegerField(
+        min_value=0, max_value=32_767, required=False, help_text="Lower ones are asked first."
+    )
+    expires_at = forms.DateTimeField(
+        required=False, label="Expires (UTC)", widget=forms.DateTimeInput({"type": "datetime-local"}, "%Y-%m-%dT%H:%M")
+    )
+    enabled = forms.BooleanField(required=False, initial=True)
+    expression = forms.CharField(
+        max_length=EXPRESSION_MAX,
+        label="Condition",
+        widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
+        help_text=(
+            f'Fields: {", ".join(TEXT_FIELDS)}, ip, header["name"], cookie["name"]. '
+            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr. Joined by and, or, not and parentheses. "
+            'Example: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}'
+        ),
+    )
 
 
 class TryForm(LumosForm):

@@ -62,6 +62,37 @@ class Exclusion(TenantModel):
         return " ".join([*filter(None, what), *([f"in parameter {self.parameter}"] if self.parameter else [])])
 
 
+class RuleAction(models.TextChoices):
+    """What a custom rule does."""
+
+    ALLOW = "allow", "Allow"
+    BLOCK = "block", "Block"
+    LOG = "log", "Log"
+
+
+class CustomRule(TenantModel):
+    """What happens to requests for which a condition holds; rules are asked in the order of their positions."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="custom_rules")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    expression = models.CharField(max_length=2000)
+    action = models.CharField(max_length=10, choices=RuleAction.choices)
+    enabled = models.BooleanField(default=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["position", "created_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def event_name(self) -> str:
+        """How events name it."""
+        return f"rule:{self.pk}"
+
+
 class ListKind(models.TextChoices):
     """Which list an entry is on; allow wins over deny."""
 

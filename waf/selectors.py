@@ -61,11 +61,11 @@ def top_lists(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
     """Return {client, rule, path, host: [{value, events}]}, the most frequent first."""
     rows = events.order_by()
     values: dict[str, Any] = {"client": F("client"), "rule": _Elements("rules"), "path": F("path"), "host": F("host")}
-    return {name: [{**row} for row in _counted(rows.annotate(value=value))[:TOP]] for name, value in values.items()}
+    return {name: [{**row} for row in _counted(rows, value)[:TOP]] for name, value in values.items()}
 
 
-def _counted(rows: QuerySet[Event]) -> Any:
-    return rows.values("value").annotate(events=Count("pk")).order_by("-events", "value")
+def _counted(rows: QuerySet[Event], value: Any) -> Any:
+    return rows.annotate(value=value).values("value").annotate(events=Count("pk")).order_by("-events", "value")
 
 
 def only_counted(since: datetime) -> int:

@@ -4,8 +4,10 @@ from typing import Any
 
 from rest_framework import serializers
 
+from domains.models import Domain
 from domains.serializers import ScopedDomain
-from waf.models import Event, Exclusion, ListEntry, ListKind, Mode, Policy
+from lumos_agent.conditions import EXPRESSION_MAX
+from waf.models import CustomRule, Event, Exclusion, ListEntry, ListKind, Mode, Policy
 
 
 class PolicySerializer(serializers.ModelSerializer[Policy]):
@@ -43,6 +45,57 @@ class ExclusionSerializer(serializers.ModelSerializer[Exclusion]):
         fields = ("id", "domain", "rule", "path", "parameter", "note", "created_by", "created_at")
         read_only_fields = ("id", "created_at")
         validators = ()  # the service tells of a duplicate, as 409
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    """A request that was blocked, or would have been (`detect`)."""
+
+    class Meta:
+        model = Event
+        fields = (
+            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
+            "rules", "score", "matched", "place", "request_id", "created_at",
+        )  # fmt: skip
+
+
+class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
+    """What happens to requests for which a condition holds.
+
+    Example: `path starts_with "/admin" and not ip in_cidr "192.0.2.0/24"`. Rules are asked by position; the first that
+    allows or blocks ends the list.
+    """
+
+    domain = ScopedDomain()
+    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+    position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
+
+    class Meta:
+        model = CustomRule
+        fields = (
+            "id", "domain", "position", "name", "expression", "action", "enabled", "expires_at", "created_at",
+        )  # fmt: skip
+        read_only_fields = ("id", "created_at")
+
+    def validate_domain(self, domain: Domain) -> Domain:
+        """Keep a rule where it is."""
+        if self.instance is not None and domain.pk != self.instance.domain_id:
+            raise serializers.ValidationError("A rule stays with its domain; add one to the other domain.")
+        return domain
+
+
+class DryRunRequestSerializer(serializers.Serializer[Any]):
+    """A condition to try on the events of the last hour."""
+
+    domain = ScopedDomain()
+    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+
+
+class DryRunSerializer(serializers.Serializer[Any]):
+    """For how many of the stored events of the last hour a condition would have held, and some of them."""
+
+    events = serializers.IntegerField()
+    matching = serializers.IntegerField()
+    examples = EventSerializer(many=True)
 
 
 class TrialRequestSerializer(serializers.Serializer[Any]):
@@ -124,14 +177,3 @@ class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
         fields = ("id", "domain", "kind", "network", "note", "created_at")
         read_only_fields = ("id", "created_at")
         validators = ()  # the service tells of a duplicate, as 409
-
-
-class EventSerializer(serializers.ModelSerializer[Event]):
-    """A request that was blocked, or would have been (`detect`)."""
-
-    class Meta:
-        model = Event
-        fields = (
-            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
-            "rules", "score", "matched", "place", "request_id", "created_at",
-        )  # fmt: skip

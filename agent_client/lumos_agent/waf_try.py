@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,8 @@ from msgspec import Struct
 
 from lumos_agent.errors import AgentError
 from lumos_agent.render.haproxy import BODY_BYTES, lua_bundle
-from lumos_agent.render.policies import policy_value
-from lumos_agent.schema import Policy
+from lumos_agent.render.policies import policy_value, rules_value
+from lumos_agent.schema import CustomRule, Policy
 
 REQUEST_BYTES_MAX = 256 * 1024
 MATCHED_CHARACTERS = 128
@@ -56,8 +57,8 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     thresholds: dict[str, int]
 
 
-@lru_cache(maxsize=3)
-def _program(entry: Literal["trial", "catalogue"]) -> str:
+@lru_cache(maxsize=4)
+def _program(entry: Literal["trial", "dryrun", "catalogue"]) -> str:
     return lua_bundle(entry)
 
 
@@ -90,7 +91,7 @@ def _unpacked(data: bytes) -> list[str]:
     return fields
 
 
-def _run(entry: Literal["trial", "catalogue"], stdin: bytes = b"") -> bytes:
+def _run(entry: Literal["trial", "dryrun", "catalogue"], stdin: bytes = b"") -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".lua") as program:
         Path(program.name).write_text(_program(entry), encoding="utf-8")
         argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
@@ -101,6 +102,30 @@ def _run(entry: Literal["trial", "catalogue"], stdin: bytes = b"") -> bytes:
         except subprocess.SubprocessError as error:
             raise AgentError("the request could not be judged within the limits on time and memory") from error
     return done.stdout
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What is kept of a request; a rule finds other headers, cookies and the body empty."""
+
+    client: str
+    method: str
+    path: str
+    query: str
+    host: str
+    user_agent: str
+
+
+def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) -> list[tuple[str, ...]]:
+    """Return the ids of the rules that hold for each request, as a shield would apply them at a time.
+
+    Raises:
+        AgentError: it took too much time or memory.
+    """
+    fields = [rules_value(rules), str(now)]
+    for sample in samples:
+        fields += [sample.client, sample.method, sample.path, sample.query, sample.host, sample.user_agent]
+    lines = _run("dryrun", _packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
+    return [tuple(word for word in line.split() if word != "-") for line in lines]
 
 
 @lru_cache(maxsize=1)
