@@ -20,12 +20,17 @@ from lumos_agent.document import (
     VERSION,
     ConfigDocument,
     ConfigDomain,
+    ConfigExclusion,
     ConfigListEntry,
     ConfigLists,
     ConfigOrigin,
+    ConfigPolicy,
     ConfigServer,
 )
 from waf.guards import canonical_guard
+from waf.custom_rules import canonical_expression
+from waf.exclusions import canonical_exclusion
+from waf.rules import canonical_groups
 from waf.services import canonical_entry
 
 
@@ -141,7 +146,29 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
         lists = given.lists
         allow, deny = (_entries(getattr(lists, kind), f"{place}.lists.{kind}") for kind in ("allow", "deny"))
         values["lists"] = ConfigLists(allow=allow, deny=deny)
-    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, policy=given.policy, **values)
+    if given.policy is not UNSET:
+        values["policy"] = _policy(given.policy, f"{place}.policy")
+    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, **values)
+
+
+def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:
+    found: dict[tuple[str, str, str], ConfigExclusion] = {}
+    for index, exclusion in enumerate(given.exclusions):
+        with _at(f"{place}.exclusions[{index}]"):
+            data = canonical_exclusion(**msgspec.structs.asdict(exclusion))
+        if data.key in found:
+            raise InvalidInput("This exclusion is there twice; keep one.", field=f"{place}.exclusions[{index}]")
+        found[data.key] = ConfigExclusion(**data._asdict())
+    custom = []
+    for index, rule in enumerate(given.custom):
+        with _at(f"{place}.custom[{index}]"):
+            clean = canonical_expression(rule.expression)
+        custom.append(msgspec.structs.replace(rule, name=rule.name.strip(), expression=clean))
+    with _at(place):
+        groups = canonical_groups(given.groups)
+    return msgspec.structs.replace(
+        given, groups=groups, exclusions=tuple(found[key] for key in sorted(found)), custom=tuple(custom)
+    )
 
 
 def _server_names(given: Sequence[str], place: str) -> tuple[str, ...]:

@@ -8,13 +8,15 @@ from domains import traffic
 from domains.config_document import canonical_address
 from domains.config_plan import AccountState, DomainState, ServerState
 from domains.models import Domain, DomainServer, Origin
-from lumos_agent.document import ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
+from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
 from lumos_agent.guard import Guard
 from servers.models import Server
+from waf.custom_rules import document_rules
 from waf.guards import guard_parts
-from waf.models import ListEntry, ListKind, Policy
+from waf.models import Exclusion, ListEntry, ListKind, Policy
 
 _ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")
+_EXCLUSION = ("rule", "path", "parameter", "note")
 
 
 def account_state() -> AccountState:
@@ -43,7 +45,7 @@ def domain_states(rows: Any) -> list[DomainState]:
     carried = DomainServer.objects.filter(domain_id__in=ids).order_by("position", "pk")
     for domain_id, name in carried.values_list("domain_id", "server__name"):
         servers[domain_id].append(name)
-    policies = {row.domain_id: row for row in Policy.objects.filter(domain_id__in=ids)}
+    policies = _policies(ids)
     lists, guards = _lists(ids), guard_parts(ids)
     return [
         DomainState(
@@ -53,12 +55,30 @@ def domain_states(rows: Any) -> list[DomainState]:
             traffic=traffic.portable(row.traffic),
             certificate=row.certificate,
             rollout=row.rollout,
-            policy=ConfigPolicy(mode=policies[row.pk].mode, level=policies[row.pk].level),
+            policy=policies[row.pk],
             guard=traffic.plain(guards.get(row.pk, Guard())),
             lists=lists.get(row.pk, ConfigLists()),
         )
         for row in rows
     ]
+
+
+def _policies(domain_ids: Any) -> dict[Any, ConfigPolicy]:
+    excluded: defaultdict[Any, list[ConfigExclusion]] = defaultdict(list)
+    exclusions = Exclusion.objects.filter(domain_id__in=domain_ids).order_by()
+    for domain_id, *values in sorted(exclusions.values_list("domain_id", *_EXCLUSION)):
+        excluded[domain_id].append(ConfigExclusion(**dict(zip(_EXCLUSION, values, strict=True))))
+    custom = document_rules(domain_ids)
+    return {
+        row.domain_id: ConfigPolicy(
+            mode=row.mode,
+            level=row.level,
+            groups=row.groups,
+            exclusions=tuple(excluded[row.domain_id]),
+            custom=custom.get(row.domain_id, ()),
+        )
+        for row in Policy.objects.filter(domain_id__in=domain_ids)
+    }
 
 
 def _lists(domain_ids: Any) -> dict[Any, ConfigLists]:

@@ -18,8 +18,9 @@ from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
 from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
+from waf.exclusions import put_policy
 from waf.guards import canonical_guard, put_guard
-from waf.services import change_policy, replace_lists
+from waf.services import replace_lists
 
 
 def planned(document: ConfigDocument, *, prune: bool) -> Plan:
@@ -93,7 +94,7 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
     else:
         domain = _changed(before, after, servers, actor)
     if after.policy != before.policy:
-        change_policy(policy=domain.policy, mode=after.policy.mode, level=after.policy.level, actor=actor)
+        put_policy(domain=domain, wanted=after.policy, actor=actor)
     if after.guard != before.guard:
         put_guard(domain=domain, wanted=canonical_guard(after.guard), actor=actor)
     if after.lists != before.lists:

@@ -32,6 +32,15 @@ class Conflict(AppError):
     title = "Conflict with what exists"
 
 
+class Busy(AppError):
+    """Too much is going on at the moment."""
+
+    status = 503
+    code = "busy"
+    title = "Busy"
+    retryable = True
+
+
 class LimitReached(AppError):
     """A size or plan limit forbids more."""
 

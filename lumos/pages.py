@@ -8,7 +8,10 @@ from domains import views as domains
 from lumos import views as lumos
 from servers import install
 from servers import views as servers
+from waf import event_views as events
 from waf import guard_views
+from waf import policy_views as policies
+from waf import rule_views as rules
 from waf import views as waf
 
 urlpatterns = [
@@ -38,14 +41,22 @@ urlpatterns = [
     path("domains/<uuid:pk>/clone-settings", domains.domain_clone, name="domain-clone"),
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
-    path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),
+    path("domains/<uuid:pk>/waf/policy", policies.policy_save, name="policy-save"),
     path("under-attack", guard_views.under_attack_save, name="under-attack"),
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),
     path("domains/<uuid:pk>/waf/entries", waf.entry_add, name="entry-add"),
     path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
-    path("events", waf.event_list, name="events"),
+    path("domains/<uuid:pk>/waf/exclusions", policies.exclusion_add, name="exclusion-add"),
+    path("waf/exclusions/<uuid:pk>/remove", policies.exclusion_remove, name="exclusion-remove"),
+    path("domains/<uuid:pk>/waf/rules", rules.rule_list, name="waf-rules"),
+    path("waf/rules/<uuid:pk>", rules.rule_edit, name="waf-rule"),
+    path("waf/rules/<uuid:pk>/remove", rules.rule_remove, name="waf-rule-remove"),
+    path("domains/<uuid:pk>/waf/try", policies.waf_try, name="waf-try"),
+    path("events", events.event_list, name="events"),
+    path("events/csv", events.event_csv, name="events-csv"),
+    path("events/<uuid:pk>", events.event_detail, name="event"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

@@ -13,7 +13,14 @@ from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
-from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
+from waf.api import (
+    CustomRuleViewSet,
+    EventViewSet,
+    ExclusionViewSet,
+    ListEntryViewSet,
+    PolicyViewSet,
+    RuleCatalogueView,
+)
 from waf.guard_api import GuardView, UnderAttackView
 
 # The API browser brings its page's few style rules inline.
@@ -24,6 +31,8 @@ router.register("servers", ServerViewSet, "api-server")
 router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSet, "api-snapshot")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("policies", PolicyViewSet, "api-policy")
+router.register("exclusions", ExclusionViewSet, "api-exclusion")
+router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")
 router.register("events", EventViewSet, "api-event")
 router.register("metrics", MetricViewSet, "api-metric")
@@ -39,6 +48,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
+    path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(
         "api/v1/docs",

@@ -26,8 +26,9 @@ from servers import history, revisions
 from servers.diff import Pair, Site, pairs
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
+from waf.exclusions import put_policy
 from waf.guards import put_guard
-from waf.services import change_policy, replace_lists
+from waf.services import replace_lists
 
 SHOWN = 5
 
@@ -113,7 +114,7 @@ def _set_back(server: Server, before: Site | None, after: Site, actor: User) -> 
         domain = _with_settings(before.domain, after.domain, actor)
     policy = after.domain.policy
     if before is None or before.domain.policy != policy:
-        change_policy(policy=domain.policy, mode=policy.mode, level=policy.level, actor=actor)
+        put_policy(domain=domain, wanted=policy, actor=actor)
     if before is None or before.domain.guard != after.domain.guard:
         put_guard(domain=domain, wanted=after.domain.guard, actor=actor)
     if before is None or (before.allow, before.deny) != (after.allow, after.deny):

@@ -9,8 +9,8 @@ from domains.models import Challenge
 from servers import history
 from servers.metrics import KEPT_HOURLY
 from servers.models import HourlyMetric
-from waf.events import KEPT
-from waf.models import Event, EventCount
+from waf.events import KEPT, expire_events
+from waf.models import EventCount
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def expire_old_rows() -> None:
     """Delete metrics, events and challenges that are past their time, and snapshots beyond the number kept."""
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
-    events, _ = Event.unscoped.filter(created_at__lt=now - KEPT).delete()
+    events = expire_events(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()

@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import Event
+from waf.models import CustomRule, Event, Exclusion
 
 pytestmark = pytest.mark.django_db
 
@@ -24,7 +24,9 @@ PAGES: dict[str, str | None] = {
     "rollout-release": "domain",
     "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
-    "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
+    "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
+    "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
+    "entry-remove": "entry", "events": None, "events-csv": None, "event": "event", "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
@@ -45,6 +47,9 @@ POST_ONLY = {
     "rate-remove",
     "entry-add",
     "entry-remove",
+    "exclusion-add",
+    "exclusion-remove",
+    "waf-rule-remove",
     "api-key-revoke",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
@@ -55,11 +60,15 @@ VIEWER_REFUSED = {
     "domain-edit",
     "domain-traffic",
     "domain-certificate",
+    "waf-try",
+    "waf-rule",
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
-    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-list-entry-list": None,
+    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
+    "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
+    "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
@@ -68,7 +77,7 @@ API: dict[str, str | None] = {
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-domain-upload-certificate", "api-domain-apply-preset",
+    "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
@@ -98,9 +107,13 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             method="GET", host="h", path="/", action="block",
         )  # fmt: skip
         event.save()
+        exclusion = Exclusion(domain=tenant.domain, rule="sqli")
+        exclusion.save()
+        rule = CustomRule(domain=tenant.domain, position=0, name="r", expression='path eq "/"', action="log")
+        rule.save()
         return {
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
-            "entry": tenant.entry.pk, "event": event.pk, "key": ApiKey.objects.get().pk,
+            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
             "rate": (tenant.domain.pk, "any"),
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
@@ -167,7 +180,7 @@ def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory:
     ids(alice)
     if name in POST_ONLY:
         return
-    text = signed_in(mallory.owner).get(address(name, what, own)).content.decode()
+    text = signed_in(mallory.owner).get(address(name, what, own)).getvalue().decode()
     assert "alice" not in text
 
 
@@ -230,9 +243,16 @@ def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
     from domains.serializers import CloneSerializer, DomainSerializer
-    from waf.serializers import ListEntrySerializer
+    from waf.serializers import CustomRuleSerializer, DryRunRequestSerializer, ExclusionSerializer, ListEntrySerializer
 
-    for serializer in (DomainSerializer, ListEntrySerializer, CloneSerializer):
+    for serializer in (
+        DomainSerializer,
+        ListEntrySerializer,
+        ExclusionSerializer,
+        CustomRuleSerializer,
+        DryRunRequestSerializer,
+        CloneSerializer,
+    ):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)
             if isinstance(related, serializers.PrimaryKeyRelatedField) and not field.read_only:

@@ -3,13 +3,32 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.authentication import actor
-from waf import services
-from waf.filters import EventFilter, ListEntryFilter, PolicyFilter
-from waf.models import Event, ListEntry, Policy
-from waf.serializers import EventSerializer, ListEntrySerializer, PolicySerializer
+from lumos.errors import InvalidInput
+from waf import custom_rules, exclusions, selectors, services, trial
+from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter
+from waf.models import CustomRule, Event, Exclusion, ListEntry, Policy
+from waf.rules import catalogue
+from waf.serializers import (
+    CustomRuleSerializer,
+    DryRunRequestSerializer,
+    DryRunSerializer,
+    EventSerializer,
+    ExclusionSerializer,
+    ListEntrySerializer,
+    PolicySerializer,
+    RuleCatalogueSerializer,
+    TopSerializer,
+    TrialRequestSerializer,
+    TrialSerializer,
+)
 
 
 class PolicyViewSet(
@@ -18,7 +37,7 @@ class PolicyViewSet(
     """WAF settings; every domain has exactly one policy, made and removed with it."""
 
     serializer_class = PolicySerializer
-    http_method_names = ["get", "patch", "head", "options"]
+    http_method_names = ["get", "patch", "post", "head", "options"]
     filterset_class = PolicyFilter
 
     def get_queryset(self) -> QuerySet[Policy]:
@@ -26,10 +45,79 @@ class PolicyViewSet(
         return Policy.objects.all()
 
     def perform_update(self, serializer: Any) -> None:
-        """Change mode or level."""
+        """Change mode, level or the modes of groups."""
         serializer.instance = services.change_policy(
             policy=serializer.instance, actor=actor(self.request), **serializer.validated_data
         )
+
+    @extend_schema(request=TrialRequestSerializer, responses=TrialSerializer)
+    @action(detail=True, methods=["post"], url_path="try")
+    def try_request(self, request: Request, pk: str) -> Response:
+        """Judge a request with the engine of the shields; nothing is stored or sent anywhere."""
+        policy = self.get_object()
+        given = TrialRequestSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        found, policy_part = trial.try_request(domain=policy.domain, request=_raw(given.validated_data))
+        answer = {
+            "action": found.action,
+            "score": found.score,
+            "threshold": catalogue().thresholds[policy_part.level],
+            "findings": found.findings,
+        }
+        return Response(TrialSerializer(answer).data)
+
+
+def _raw(given: dict[str, Any]) -> bytes:
+    raw = given.pop("request", None)
+    if (raw is None) == (not given):
+        raise InvalidInput("Give either the raw request, or url with method, headers and body.", field="request")
+    if raw is not None:
+        return str(raw).encode()
+    return trial.raw_request(
+        method=given.get("method", "GET"),
+        url=given.get("url", "/"),
+        headers=given.get("headers", {}),
+        body=given.get("body", ""),
+    )
+
+
+class RuleCatalogueView(APIView):
+    """What the engine looks for."""
+
+    @extend_schema(responses=RuleCatalogueSerializer)
+    def get(self, request: Request) -> Response:
+        """Return the groups of rules, each with its rules, and the thresholds of the levels."""
+        found = catalogue()
+        groups = [
+            {"name": name, "about": about, "rules": [rule for rule in found.rules.values() if rule.group == name]}
+            for name, about in found.groups.items()
+        ]
+        return Response(RuleCatalogueSerializer({"thresholds": found.thresholds, "groups": groups}).data)
+
+
+class ExclusionViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.CreateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[Exclusion],
+):
+    """What the rules of a domain do not object to."""
+
+    serializer_class = ExclusionSerializer
+    filterset_class = ExclusionFilter
+
+    def get_queryset(self) -> QuerySet[Exclusion]:
+        """Return the exclusions of the account."""
+        return Exclusion.objects.select_related("created_by")
+
+    def perform_create(self, serializer: Any) -> None:
+        """Add an exclusion."""
+        serializer.instance = exclusions.add_exclusion(actor=actor(self.request), **serializer.validated_data)
+
+    def perform_destroy(self, instance: Exclusion) -> None:
+        """Remove an exclusion."""
+        exclusions.remove_exclusion(exclusion=instance, actor=actor(self.request))
 
 
 class ListEntryViewSet(
@@ -57,6 +145,40 @@ class ListEntryViewSet(
         services.remove_list_entry(entry=instance, actor=actor(self.request))
 
 
+class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):
+    """What people decide by conditions of their own, before the rules of the engine."""
+
+    serializer_class = CustomRuleSerializer
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    filterset_class = ExclusionFilter
+
+    def get_queryset(self) -> QuerySet[CustomRule]:
+        """Return the custom rules of the account."""
+        return CustomRule.objects.all()
+
+    def perform_create(self, serializer: Any) -> None:
+        """Add a rule."""
+        serializer.instance = custom_rules.add_rule(actor=actor(self.request), **serializer.validated_data)
+
+    def perform_update(self, serializer: Any) -> None:
+        """Change a rule."""
+        changes = {name: value for name, value in serializer.validated_data.items() if name != "domain"}
+        serializer.instance = custom_rules.change_rule(rule=serializer.instance, actor=actor(self.request), **changes)
+
+    def perform_destroy(self, instance: CustomRule) -> None:
+        """Remove a rule."""
+        custom_rules.remove_rule(rule=instance, actor=actor(self.request))
+
+    @extend_schema(request=DryRunRequestSerializer, responses=DryRunSerializer)
+    @action(detail=False, methods=["post"], url_path="dry-run", pagination_class=None, filterset_class=None)
+    def dry_run(self, request: Request) -> Response:
+        """Tell what a condition would have held for in the last hour; nothing is stored."""
+        given = DryRunRequestSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        found = custom_rules.dry_run_of(**given.validated_data)
+        return Response(DryRunSerializer(found).data)
+
+
 class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Event]):
     """Requests that policies stopped, newest first."""
 
@@ -66,3 +188,9 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
     def get_queryset(self) -> QuerySet[Event]:
         """Return the events of the account."""
         return Event.objects.all()
+
+    @extend_schema(responses=TopSerializer)
+    @action(detail=False, pagination_class=None)
+    def top(self, request: Request) -> Response:
+        """Return the most frequent clients, rules, paths and hosts among the events that the filters leave."""
+        return Response(selectors.top_lists(self.filter_queryset(self.get_queryset())))

@@ -1,18 +1,43 @@
 """Policy and list rows -> the WAF parts of a snapshot."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from lumos_agent.schema import CustomRule as CustomRulePart
+from lumos_agent.schema import Exclusion as ExclusionPart
 from lumos_agent.schema import Listing
 from lumos_agent.schema import Policy as PolicyPart
-from waf.models import ListEntry, ListKind, Policy
+from waf.models import CustomRule, Exclusion, ListEntry, ListKind, Policy
 
 
 def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
-    """Return {domain id: policy} in one query."""
-    rows = Policy.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "mode", "level")
-    return {domain_id: PolicyPart(mode=mode, level=level) for domain_id, mode, level in rows}
+    """Return {domain id: policy} in three queries."""
+    excluded: defaultdict[Any, list[ExclusionPart]] = defaultdict(list)
+    exclusions = Exclusion.objects.filter(domain_id__in=domain_ids).order_by()
+    for domain_id, rule, path, parameter in sorted(exclusions.values_list("domain_id", "rule", "path", "parameter")):
+        excluded[domain_id].append(ExclusionPart(rule=rule, path=path, parameter=parameter))
+    custom: defaultdict[Any, list[CustomRulePart]] = defaultdict(list)
+    for rule in CustomRule.objects.filter(domain_id__in=domain_ids, enabled=True):
+        custom[rule.domain_id].append(custom_part(rule))
+    rows = Policy.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "mode", "level", "groups")
+    return {
+        domain_id: PolicyPart(
+            mode=mode,
+            level=level,
+            groups=groups,
+            exclusions=tuple(excluded.get(domain_id, ())),
+            custom=tuple(custom.get(domain_id, ())),
+        )
+        for domain_id, mode, level, groups in rows
+    }
+
+
+def custom_part(rule: CustomRule) -> CustomRulePart:
+    """Return what a shield knows of a custom rule."""
+    expires = math.ceil(rule.expires_at.timestamp()) if rule.expires_at else 0
+    return CustomRulePart(id=str(rule.pk), action=rule.action, expression=rule.expression, expires=expires)  # type: ignore[arg-type]
 
 
 def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None) -> list[Listing]:

@@ -15,6 +15,8 @@ from waf.models import Event, EventCount
 
 EVENTS_PER_DAY = 5_000
 KEPT = timedelta(days=30)
+EXPIRED_BATCH = 2_000
+EXPIRED_PER_RUN = 1_000_000
 
 
 def _row(server: Server, event: protocol.Event, account_id: Any) -> Event | None:
@@ -24,7 +26,9 @@ def _row(server: Server, event: protocol.Event, account_id: Any) -> Event | None
     except (ValueError, OverflowError, OSError):
         return None
     # PostgreSQL's text cannot hold NUL.
-    clean = {n: getattr(event, n).replace("\0", "\\0") for n in ("path", "query", "user_agent", "matched", "host")}
+    clean = {
+        n: getattr(event, n).replace("\0", "\\0") for n in ("path", "query", "user_agent", "matched", "place", "host")
+    }
     return Event(
         account_id=account_id,
         server=server,
@@ -59,3 +63,18 @@ def store_events(server: Server, events: Sequence[protocol.Event], dropped: int)
         stored=F("stored") + len(stored), counted=F("counted") + len(rows) - len(stored) + dropped
     )
     return len(stored)
+
+
+def expire_events(now: datetime) -> int:
+    """Delete the events of all tenants that are past their time, in bounded batches; returns how many.
+
+    What is left after `EXPIRED_PER_RUN` waits for the next run.
+    """
+    expired = 0
+    while expired < EXPIRED_PER_RUN:
+        old = Event.unscoped.filter(created_at__lt=now - KEPT).order_by("created_at").values_list("pk", flat=True)
+        gone, _ = Event.unscoped.filter(pk__in=list(old[:EXPIRED_BATCH])).delete()
+        expired += gone
+        if gone < EXPIRED_BATCH:
+            break
+    return expired

@@ -2,8 +2,9 @@
 
 import django_filters
 from django import forms
+from django.db.models import QuerySet
 
-from waf.models import ListKind
+from waf.models import Event, ListKind
 
 
 class AddressFilter(django_filters.Filter):
@@ -26,14 +27,26 @@ class ListEntryFilter(django_filters.FilterSet):
     network = django_filters.CharFilter()
 
 
+class ExclusionFilter(django_filters.FilterSet):
+    """By domain."""
+
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+
+
 class EventFilter(django_filters.FilterSet):
-    """By domain, server, host, action, client, request id and time."""
+    """By domain, server, host, action, rule, client, path, request id and time."""
 
     domain = django_filters.UUIDFilter(field_name="domain_id")
     server = django_filters.UUIDFilter(field_name="server_id")
     host = django_filters.CharFilter(lookup_expr="iexact")
     action = django_filters.CharFilter()
     client = AddressFilter()
+    rule = django_filters.CharFilter(method="filter_rule", label="Rule")
+    path = django_filters.CharFilter(lookup_expr="icontains", label="Path contains")
     request_id = django_filters.CharFilter()
     since = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte")
     until = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt")
+
+    def filter_rule(self, events: QuerySet[Event], name: str, value: str) -> QuerySet[Event]:
+        """Keep events in which a rule objected."""
+        return events.filter(rules__contains=[value])

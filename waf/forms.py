@@ -1,16 +1,104 @@
 """Forms of the WAF pages."""
 
+from typing import Any
+
 from django import forms
 
 from lumos.forms import LumosForm
-from waf.models import Level, ListKind, Mode
+from lumos_agent.conditions import EXPRESSION_MAX, TEXT_FIELDS, TEXT_OPERATORS
+from lumos_agent.waf_try import REQUEST_BYTES_MAX
+from waf.models import Level, ListKind, Mode, Policy, RuleAction
+from waf.rules import catalogue
+
+GROUP = "group-"
 
 
 class PolicyForm(LumosForm):
-    """Mode and level."""
+    """Mode, level, and the mode of each group of rules."""
 
     mode = forms.ChoiceField(choices=Mode.choices)
     level = forms.ChoiceField(choices=Level.choices)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, about in catalogue().groups.items():
+            select = forms.Select(attrs={"class": "form-select"})
+            choices = [("", "As the policy"), *Mode.choices]
+            self.fields[GROUP + name] = forms.ChoiceField(
+                choices=choices, required=False, label=name, help_text=about, widget=select
+            )
+
+    @classmethod
+    def of(cls, policy: Policy) -> "PolicyForm":
+        """Return the form as a policy is."""
+        groups = {GROUP + name: mode for name, mode in policy.groups.items()}
+        return cls(initial={"mode": policy.mode, "level": policy.level, **groups})
+
+    @property
+    def main_fields(self) -> list[forms.BoundField]:
+        """Mode and level."""
+        return [self["mode"], self["level"]]
+
+    @property
+    def group_fields(self) -> list[forms.BoundField]:
+        """One field for each group."""
+        return [self[name] for name in self.fields if name.startswith(GROUP)]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the service takes."""
+        clean = self.cleaned_data
+        groups = {name.removeprefix(GROUP): mode for name, mode in clean.items() if name.startswith(GROUP) and mode}
+        return {"mode": clean["mode"], "level": clean["level"], "groups": groups}
+
+
+class ExclusionForm(LumosForm):
+    """Findings that do not count; what is empty is any."""
+
+    rule = forms.CharField(
+        max_length=48, required=False, label="Rule or group", widget=forms.TextInput({"placeholder": "sqli-union"})
+    )
+    path = forms.CharField(
+        max_length=128, required=False, label="Path and below", widget=forms.TextInput({"placeholder": "/editor"})
+    )
+    parameter = forms.CharField(max_length=64, required=False, widget=forms.TextInput({"placeholder": "content"}))
+    note = forms.CharField(max_length=200, required=False)
+
+
+class RuleForm(LumosForm):
+    """A custom rule."""
+
+    name = forms.CharField(max_length=100)
+    action = forms.ChoiceField(choices=RuleAction.choices, initial=RuleAction.LOG)
+    position = forms.IntegerField(
+        min_value=0, max_value=32_767, required=False, help_text="Lower ones are asked first."
+    )
+    expires_at = forms.DateTimeField(
+        required=False, label="Expires (UTC)", widget=forms.DateTimeInput({"type": "datetime-local"}, "%Y-%m-%dT%H:%M")
+    )
+    enabled = forms.BooleanField(required=False, initial=True)
+    expression = forms.CharField(
+        max_length=EXPRESSION_MAX,
+        label="Condition",
+        widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
+        help_text=(
+            f'Fields: {", ".join(TEXT_FIELDS)}, ip, header["name"], cookie["name"]. '
+            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr. Joined by and, or, not and parentheses. "
+            'Example: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}'
+        ),
+    )
+
+
+class TryForm(LumosForm):
+    """A raw request."""
+
+    request = forms.CharField(
+        label="Request",
+        strip=False,
+        max_length=REQUEST_BYTES_MAX,
+        widget=forms.Textarea({"rows": 12, "spellcheck": "false"}),
+        help_text="The request as it is sent: first line, headers, an empty line, body. It is judged and forgotten.",
+    )
 
 
 class ListEntryForm(LumosForm):

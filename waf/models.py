@@ -2,6 +2,7 @@
 
 from django.db import models
 
+from accounts.models import User
 from accounts.tenancy import TenantModel
 from domains.models import Domain
 from lumos_agent.schema import bucket_of
@@ -30,12 +31,66 @@ class Policy(TenantModel):
     domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="policy")
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.BLOCK)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.MEDIUM)
+    # {group: mode}, of the groups that have a mode of their own.
+    groups = models.JSONField(default=dict, blank=True)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at"]
 
     def __str__(self) -> str:
         return f"policy of {self.domain}"
+
+
+class Exclusion(TenantModel):
+    """Findings that do not count: of a rule or group, below a path, in a parameter; what is empty is any."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="exclusions")
+    rule = models.CharField(max_length=48, blank=True)
+    path = models.CharField(max_length=128, blank=True)
+    parameter = models.CharField(max_length=64, blank=True)
+    note = models.CharField(max_length=200, blank=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["domain", "rule", "path", "parameter"], name="exclusion_once_per_domain"),
+        ]
+
+    def __str__(self) -> str:
+        what = [self.rule or "every rule", f"below {self.path}" if self.path else ""]
+        return " ".join([*filter(None, what), *([f"in parameter {self.parameter}"] if self.parameter else [])])
+
+
+class RuleAction(models.TextChoices):
+    """What a custom rule does."""
+
+    ALLOW = "allow", "Allow"
+    BLOCK = "block", "Block"
+    LOG = "log", "Log"
+
+
+class CustomRule(TenantModel):
+    """What happens to requests for which a condition holds; rules are asked in the order of their positions."""
+
+    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="custom_rules")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=100)
+    expression = models.CharField(max_length=2000)
+    action = models.CharField(max_length=10, choices=RuleAction.choices)
+    enabled = models.BooleanField(default=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["position", "created_at", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def event_name(self) -> str:
+        """How events name it."""
+        return f"rule:{self.pk}"
 
 
 class ListKind(models.TextChoices):
@@ -96,6 +151,8 @@ class Event(TenantModel):
     rules = models.JSONField(default=list)
     score = models.PositiveIntegerField(default=0)
     matched = models.TextField(blank=True)
+    # Where the decisive finding was: "place" or "place:name", such as query:q.
+    place = models.TextField(blank=True)
     action = models.CharField(max_length=10)
 
     class Meta(TenantModel.Meta):
@@ -104,6 +161,7 @@ class Event(TenantModel):
             models.Index(fields=["account", "-created_at"]),
             models.Index(fields=["domain", "-created_at"]),
             models.Index(fields=["server", "-created_at"]),
+            models.Index(fields=["created_at"]),
         ]
 
     def __str__(self) -> str:

@@ -1,18 +1,166 @@
 """Shapes of policies, list entries and events in the API."""
 
+from typing import Any
+
 from rest_framework import serializers
 
+from domains.models import Domain
 from domains.serializers import ScopedDomain
-from waf.models import Event, ListEntry, ListKind, Policy
+from lumos_agent.conditions import EXPRESSION_MAX
+from waf.models import CustomRule, Event, Exclusion, ListEntry, ListKind, Mode, Policy
 
 
 class PolicySerializer(serializers.ModelSerializer[Policy]):
     """The WAF settings of one domain."""
 
+    groups = serializers.DictField(
+        child=serializers.ChoiceField(choices=Mode.choices),
+        required=False,
+        help_text="{group: mode} of all rule groups with a mode of their own; GET /waf-rules lists the groups.",
+    )
+
     class Meta:
         model = Policy
-        fields = ("id", "domain", "mode", "level", "created_at")
+        fields = ("id", "domain", "mode", "level", "groups", "created_at")
         read_only_fields = ("id", "domain", "created_at")
+
+
+class ExclusionSerializer(serializers.ModelSerializer[Exclusion]):
+    """Findings that do not count; exclusions are added and removed, never edited. What is empty is any."""
+
+    domain = ScopedDomain()
+    rule = serializers.CharField(
+        required=False, allow_blank=True, max_length=48, help_text="A rule or a group of rules."
+    )
+    path = serializers.CharField(
+        required=False, allow_blank=True, max_length=128, help_text="A path and all below it, decoded."
+    )
+    parameter = serializers.CharField(
+        required=False, allow_blank=True, max_length=64, help_text="A parameter, cookie, header or field of a form."
+    )
+    created_by = serializers.CharField(read_only=True, source="created_by.email", default=None)
+
+    class Meta:
+        model = Exclusion
+        fields = ("id", "domain", "rule", "path", "parameter", "note", "created_by", "created_at")
+        read_only_fields = ("id", "created_at")
+        validators = ()  # the service tells of a duplicate, as 409
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    """A request that was blocked, or would have been (`detect`)."""
+
+    class Meta:
+        model = Event
+        fields = (
+            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
+            "rules", "score", "matched", "place", "request_id", "created_at",
+        )  # fmt: skip
+
+
+class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
+    """What happens to requests for which a condition holds.
+
+    Example: `path starts_with "/admin" and not ip in_cidr "192.0.2.0/24"`. Rules are asked by position; the first that
+    allows or blocks ends the list.
+    """
+
+    domain = ScopedDomain()
+    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+    position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
+
+    class Meta:
+        model = CustomRule
+        fields = (
+            "id", "domain", "position", "name", "expression", "action", "enabled", "expires_at", "created_at",
+        )  # fmt: skip
+        read_only_fields = ("id", "created_at")
+
+    def validate_domain(self, domain: Domain) -> Domain:
+        """Keep a rule where it is."""
+        if self.instance is not None and domain.pk != self.instance.domain_id:
+            raise serializers.ValidationError("A rule stays with its domain; add one to the other domain.")
+        return domain
+
+
+class DryRunRequestSerializer(serializers.Serializer[Any]):
+    """A condition to try on the events of the last hour."""
+
+    domain = ScopedDomain()
+    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+
+
+class DryRunSerializer(serializers.Serializer[Any]):
+    """For how many of the stored events of the last hour a condition would have held, and some of them."""
+
+    events = serializers.IntegerField()
+    matching = serializers.IntegerField()
+    examples = EventSerializer(many=True)
+
+
+class TrialRequestSerializer(serializers.Serializer[Any]):
+    """A request to try: as raw HTTP/1.1, or as method, URL, headers and body."""
+
+    request = serializers.CharField(
+        required=False, trim_whitespace=False, help_text="Raw HTTP/1.1 request; excludes the other fields."
+    )
+    method = serializers.RegexField(r"\A[A-Za-z]{1,20}\Z", required=False)
+    url = serializers.CharField(required=False, max_length=16_384)
+    headers = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False)
+    body = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+
+
+class FindingSerializer(serializers.Serializer[Any]):
+    """One rule that objects, and to what; `matched` is decoded."""
+
+    rule = serializers.CharField()
+    group = serializers.CharField()
+    score = serializers.IntegerField()
+    why = serializers.CharField()
+    place = serializers.CharField()
+    name = serializers.CharField()
+    matched = serializers.CharField()
+
+
+class TrialSerializer(serializers.Serializer[Any]):
+    """What a shield would do with the request; `threshold` is the score at which the policy's level objects."""
+
+    action = serializers.ChoiceField(choices=("pass", "detect", "block"))
+    score = serializers.IntegerField()
+    threshold = serializers.IntegerField()
+    findings = FindingSerializer(many=True)
+
+
+class RuleSerializer(serializers.Serializer[Any]):
+    """One rule of the engine, and why it objects."""
+
+    id = serializers.CharField()
+    score = serializers.IntegerField()
+    why = serializers.CharField()
+
+
+class RuleGroupSerializer(serializers.Serializer[Any]):
+    """A group of rules."""
+
+    name = serializers.CharField()
+    about = serializers.CharField()
+    rules = RuleSerializer(many=True)
+
+
+class RuleCatalogueSerializer(serializers.Serializer[Any]):
+    """All rules, and the score at which each level objects."""
+
+    thresholds = serializers.DictField(child=serializers.IntegerField())
+    groups = RuleGroupSerializer(many=True)
+
+
+class TopSerializer(serializers.Serializer[Any]):
+    """The most frequent values of a period: lists of {value, events}."""
+
+    client = serializers.ListField(child=serializers.DictField())
+    rule = serializers.ListField(child=serializers.DictField())
+    path = serializers.ListField(child=serializers.DictField())
+    host = serializers.ListField(child=serializers.DictField())
 
 
 class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
@@ -29,14 +177,3 @@ class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
         fields = ("id", "domain", "kind", "network", "note", "created_at")
         read_only_fields = ("id", "created_at")
         validators = ()  # the service tells of a duplicate, as 409
-
-
-class EventSerializer(serializers.ModelSerializer[Event]):
-    """A request that was blocked, or would have been (`detect`)."""
-
-    class Meta:
-        model = Event
-        fields = (
-            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
-            "rules", "score", "matched", "request_id", "created_at",
-        )  # fmt: skip

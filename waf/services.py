@@ -12,6 +12,7 @@ from domains.models import Domain
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos_agent.schema import NETWORKS_MAX, bucket_of, canonical_network
 from servers import revisions
+from waf import rules
 from waf.models import ListEntry, ListKind, Policy
 
 BATCH = 1_000
@@ -44,12 +45,25 @@ def _lock(domain: Domain) -> None:
 
 
 @transaction.atomic
-def change_policy(*, policy: Policy, actor: User, mode: str | None = None, level: str | None = None) -> Policy:
-    """Change what is given and push it."""
+def change_policy(
+    *,
+    policy: Policy,
+    actor: User,
+    mode: str | None = None,
+    level: str | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> Policy:
+    """Change what is given and push it; `groups` are all groups that have a mode of their own.
+
+    Raises:
+        InvalidInput: there is no such group or mode.
+    """
     row: Policy = Policy.objects.select_for_update().get(pk=policy.pk)
-    before = {"mode": row.mode, "level": row.level}
+    before = {"mode": row.mode, "level": row.level, "groups": row.groups}
     row.mode, row.level = mode or row.mode, level or row.level
-    changed = audit.changes(before, {"mode": row.mode, "level": row.level})
+    if groups is not None:
+        row.groups = rules.canonical_groups(groups)
+    changed = audit.changes(before, {"mode": row.mode, "level": row.level, "groups": row.groups})
     if changed:
         row.save()
         cause = audit.record(actor, audit.Action.POLICY_CHANGED, row.domain, changed)

@@ -1,4 +1,4 @@
-"""Pages of policies, lists and events."""
+"""Pages of a domain's WAF and of its lists."""
 
 import uuid
 
@@ -12,8 +12,7 @@ from accounts.permissions import WRITE
 from domains.models import Domain
 from lumos.errors import AppError
 from waf import services
-from waf.filters import EventFilter
-from waf.forms import ListEntryForm, PolicyForm
+from waf.forms import ExclusionForm, ListEntryForm, PolicyForm
 from waf.guard_forms import BotCheckForm, RateForm
 from waf.guards import guard_of
 from waf.models import Event, ListEntry
@@ -29,34 +28,24 @@ def waf_detail(
     entry: ListEntryForm | None = None,
     check: BotCheckForm | None = None,
     rate: RateForm | None = None,
+    exclusion: ExclusionForm | None = None,
 ) -> HttpResponse:
-    """Policy, lists and latest events of one domain."""
+    """Policy, exclusions, lists and latest events of one domain."""
     domain = get_object_or_404(Domain.objects.select_related("policy"), pk=pk)
-    initial = {"mode": domain.policy.mode, "level": domain.policy.level}
     guard = guard_of(domain.pk)
     context = {
         "domain": domain,
         "guard": guard,
         "check_form": check or BotCheckForm.of(guard.bot_check),
         "rate_form": rate or RateForm(),
-        "policy_form": policy or PolicyForm(initial=initial),
+        "policy_form": policy or PolicyForm.of(domain.policy),
+        "exclusion_form": exclusion or ExclusionForm(),
+        "exclusions": domain.exclusions.select_related("created_by"),
         "entry_form": entry or ListEntryForm(initial={"kind": "deny"}),
         "entries": Paginator(domain.list_entries.all(), PAGE_SIZE).get_page(request.GET.get("page")),
         "events": Event.objects.filter(domain=domain).select_related("domain")[:10],
     }
     return render(request, "waf/detail.html", context)
-
-
-@require_POST
-@page(WRITE)
-def policy_save(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    """Change mode and level."""
-    domain = get_object_or_404(Domain.objects.select_related("policy"), pk=pk)
-    form = PolicyForm(request.POST)
-    if not form.is_valid():
-        return waf_detail(request, pk, policy=form)
-    services.change_policy(policy=domain.policy, actor=request.user, **form.cleaned_data)
-    return redirect("waf", pk=pk)
 
 
 @require_POST
@@ -81,11 +70,3 @@ def entry_remove(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     entry = get_object_or_404(ListEntry.objects.select_related("domain"), pk=pk)
     services.remove_list_entry(entry=entry, actor=request.user)
     return redirect("waf", pk=entry.domain_id)
-
-
-@page()
-def event_list(request: HttpRequest) -> HttpResponse:
-    """What policies stopped, newest first; filters by host, client and request id."""
-    found = EventFilter(request.GET, Event.objects.select_related("domain", "server"))
-    rows = Paginator(found.qs, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "waf/events.html", {"events": rows, "filter": found, "query": request.GET})

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lumos_agent.grammar import Port, Text, Weight
-from lumos_agent.schema import DOMAINS_MAX
+from lumos_agent.grammar import Expression, GroupName, ParameterName, PathPrefix, Port, RuleName, Text, Weight
+from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
 
 VERSION: Literal[1] = 1
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024  # with its form around it, a request of the dashboard may have 8 MiB
@@ -43,11 +43,33 @@ class ConfigOrigin(Part, frozen=True, kw_only=True):
     tls: Literal["off", "on", "verify"] = "off"
 
 
+class ConfigExclusion(Part, frozen=True, kw_only=True):
+    """Findings that do not count, and why; what is empty is any."""
+
+    rule: RuleName = ""
+    path: PathPrefix = ""
+    parameter: ParameterName = ""
+    note: Annotated[Text, Meta(max_length=200)] = ""
+
+
+class ConfigRule(Part, frozen=True, kw_only=True):
+    """A custom rule (conditions.py); `expires` is Unix time, 0 for never."""
+
+    name: _Name
+    expression: Expression
+    action: Literal["allow", "block", "log"]
+    enabled: bool = True
+    expires: Annotated[int, Meta(ge=0, le=2**40)] = 0
+
+
 class ConfigPolicy(Part, frozen=True, kw_only=True):
-    """The WAF settings of a domain."""
+    """The WAF settings of a domain. `groups` are the rule groups that have a mode of their own."""
 
     mode: Literal["off", "detect", "block"] = "block"
     level: Literal["low", "medium", "high"] = "medium"
+    groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
+    custom: Annotated[tuple[ConfigRule, ...], Meta(max_length=CUSTOM_RULES_MAX)] = ()
+    exclusions: Annotated[tuple[ConfigExclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
 
 
 class ConfigListEntry(Part, frozen=True, kw_only=True):

@@ -62,6 +62,9 @@ StatusListOrNone = Annotated[str, Meta(pattern=rf"\A(?:{_STATUS}(?:,{_STATUS}){{
 Text = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
 Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=8192)]
 
+# What conditions.py parses.
+Expression = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z", max_length=2000)]
+
 _WORDS: tuple[tuple[Any, str], ...] = (
     (Address, "Enter an IP address or a hostname."),
     (Network, "Enter an address or a network such as 203.0.113.0/24 or 2001:db8::/32."),
@@ -77,6 +80,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (RuleName, "A rule or a group of rules has a name such as sqli or sqli-union."),
     (PathPrefix, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 128 characters."),
     (ParameterName, "Enter the name of a parameter in lower case, at most 64 characters, without spaces."),
+    (Expression, "A condition is one line of at most 2000 characters."),
     (Location, "Enter a path that begins with /, or a whole URL that begins with http:// or https://."),
     (StatusList, "Enter status codes and ranges, for example 200-399,404."),
     (RateName, "A rate rule has an id such as login: lower-case letters, digits and hyphens, at most 32."),

@@ -12,10 +12,12 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, Struct
 
+from lumos_agent import conditions
 from lumos_agent.grammar import (
     Chain,
     DirectoryUrl,
     EmailOrNone,
+    Expression,
     GroupName,
     Id,
     Network,
@@ -35,6 +37,7 @@ NETWORKS_MAX = 100_000
 BUCKETS = 64
 GROUPS_MAX = 32
 EXCLUSIONS_MAX = 50
+CUSTOM_RULES_MAX = 50
 
 
 class SchemaError(ValueError):
@@ -63,6 +66,24 @@ class Exclusion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, o
             raise SchemaError("an exclusion names a rule, a path or a parameter")
 
 
+class CustomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """What happens to requests for which a condition holds (conditions.py), until `expires` (Unix time, 0: always).
+
+    `allow` skips the later checks, `log` writes an event and goes on with the next rule.
+    """
+
+    id: Id
+    action: Literal["allow", "block", "log"]
+    expression: Expression
+    expires: Annotated[int, Meta(ge=0, le=2**40)] = 0
+
+    def __post_init__(self) -> None:
+        try:
+            conditions.parsed(self.expression)
+        except conditions.ConditionError as error:
+            raise SchemaError(str(error)) from error
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The WAF settings of one domain. `groups` holds the rule groups whose mode differs from the policy's."""
 
@@ -70,6 +91,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level: Literal["low", "medium", "high"] = "medium"
     groups: Annotated[dict[GroupName, Literal["off", "detect", "block"]], Meta(max_length=GROUPS_MAX)] = {}
     exclusions: Annotated[tuple[Exclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
+    custom: Annotated[tuple[CustomRule, ...], Meta(max_length=CUSTOM_RULES_MAX)] = ()
 
 
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,8 @@ from msgspec import Struct
 
 from lumos_agent.errors import AgentError
 from lumos_agent.render.haproxy import BODY_BYTES, lua_bundle
-from lumos_agent.render.policies import policy_value
-from lumos_agent.schema import Policy
+from lumos_agent.render.policies import policy_value, rules_value
+from lumos_agent.schema import CustomRule, Policy
 
 REQUEST_BYTES_MAX = 256 * 1024
 MATCHED_CHARACTERS = 128
@@ -39,9 +40,26 @@ class Trial(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-@lru_cache(maxsize=1)
-def _program() -> str:
-    return lua_bundle("trial")
+class Rule(Struct, frozen=True, kw_only=True):
+    """One rule of the engine, and why it objects."""
+
+    id: str
+    group: str
+    score: int
+    why: str
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """What the engine knows: {group: what it is about}, {id: rule} and {level: score from which it objects}."""
+
+    groups: dict[str, str]
+    rules: dict[str, Rule]
+    thresholds: dict[str, int]
+
+
+@lru_cache(maxsize=4)
+def _program(entry: Literal["trial", "dryrun", "catalogue"]) -> str:
+    return lua_bundle(entry)
 
 
 def _fields(request: bytes) -> list[bytes]:
@@ -73,9 +91,9 @@ def _unpacked(data: bytes) -> list[str]:
     return fields
 
 
-def _run(stdin: bytes) -> bytes:
+def _run(entry: Literal["trial", "dryrun", "catalogue"], stdin: bytes = b"") -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".lua") as program:
-        Path(program.name).write_text(_program(), encoding="utf-8")
+        Path(program.name).write_text(_program(entry), encoding="utf-8")
         argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS * 2, check=True)  # noqa: S603 - argv is ours
@@ -84,6 +102,53 @@ def _run(stdin: bytes) -> bytes:
         except subprocess.SubprocessError as error:
             raise AgentError("the request could not be judged within the limits on time and memory") from error
     return done.stdout
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """What is kept of a request; a rule finds other headers, cookies and the body empty."""
+
+    client: str
+    method: str
+    path: str
+    query: str
+    host: str
+    user_agent: str
+
+
+def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) -> list[tuple[str, ...]]:
+    """Return the ids of the rules that hold for each request, as a shield would apply them at a time.
+
+    Raises:
+        AgentError: it took too much time or memory.
+    """
+    fields = [rules_value(rules), str(now)]
+    for sample in samples:
+        fields += [sample.client, sample.method, sample.path, sample.query, sample.host, sample.user_agent]
+    lines = _run("dryrun", _packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
+    return [tuple(word for word in line.split() if word != "-") for line in lines]
+
+
+@lru_cache(maxsize=1)
+def catalogue() -> Catalogue:
+    """Return the groups, rules and thresholds that the engine itself tells.
+
+    Raises:
+        AgentError: there is no interpreter for it.
+    """
+    groups: dict[str, list[str]] = {}
+    rules: dict[str, Rule] = {}
+    thresholds: dict[str, int] = {}
+    for line in _run("catalogue").decode().splitlines():
+        kind, *fields = line.split("\t")
+        if kind == "threshold":
+            thresholds[fields[0]] = int(fields[1])
+        elif kind == "group":
+            groups.setdefault(fields[0], []).append(fields[1])
+        else:
+            group, rule, score, why = fields
+            rules[rule] = Rule(id=rule, group=group, score=int(score), why=why)
+    about = {group: " ".join(sentences) for group, sentences in sorted(groups.items())}
+    return Catalogue(groups=about, rules=dict(sorted(rules.items())), thresholds=thresholds)
 
 
 def judge(request: bytes, policy: Policy) -> Trial:
@@ -96,7 +161,7 @@ def judge(request: bytes, policy: Policy) -> Trial:
         raise AgentError(f"a request to try has at most {REQUEST_BYTES_MAX} bytes")
     if policy.mode == "off":
         return Trial()
-    answer = _unpacked(_run(_packed([policy_value(policy).encode(), *_fields(request)])))
+    answer = _unpacked(_run("trial", _packed([policy_value(policy).encode(), *_fields(request)])))
     if not answer:
         return Trial()
     action, score, *rest = answer

@@ -14,7 +14,7 @@ from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
-from lumos_agent.schema import Domain, Origin, Policy, SchemaError, Snapshot
+from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Snapshot
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
 from tests.agent.builders import domain, ident, snapshot
 
@@ -115,8 +115,25 @@ _RATES = st.builds(
     statuses=_text(grammar.StatusListOrNone),
     action=st.sampled_from(["limit", "challenge"]),
 )
+_CUSTOM = st.tuples(
+    st.sampled_from(["allow", "block", "log"]),
+    st.sampled_from(
+        [
+            'path matches "^/[a-z]+\\d{2,4}$" or body contains "a b"', 'ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}',
+            'header["x-a"] eq "\'%20;|\\"#" and not cookie["b"] ne "ü"', 'query contains "a\\\\b,c@d"',
+        ]
+    ),
+    st.sampled_from([0, 4102444800]),
+)  # fmt: skip
 _POLICIES = st.builds(
     Policy,
+    groups=st.dictionaries(st.sampled_from(["sqli", "xss"]), st.sampled_from(["off", "detect", "block"])),
+    custom=st.lists(_CUSTOM, max_size=3).map(
+        lambda rules: tuple(
+            CustomRule(id=ident(900 + n), action=action, expression=text, expires=expires)  # type: ignore[arg-type]
+            for n, (action, text, expires) in enumerate(rules)
+        )
+    ),
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
 )

@@ -75,7 +75,14 @@ def fill(api: Api, tenant: Tenant) -> None:
     made = api.post("/domains", body)
     assert made.status_code == 201, made.content
     api.post("/domains", {"hostname": "nowhere.example", "origins": ORIGINS, "servers": []})
-    api.patch(f"/policies/{made.json()['policy']}", {"mode": "detect", "level": "high"})
+    api.patch(f"/policies/{made.json()['policy']}", {"mode": "detect", "level": "high", "groups": {"xss": "block"}})
+    for path, parameter in (("/b", "q"), ("/B", ""), ("/a", "")):
+        body = {"domain": made.json()["id"], "rule": "sqli", "path": path, "parameter": parameter, "note": "editor"}
+        assert api.post("/exclusions", body).status_code == 201
+    for number, action in enumerate(("block", "allow")):
+        rule = {"name": f"r{number}", "expression": 'path eq "/x"', "action": action, "enabled": not number}
+        rule |= {"domain": made.json()["id"], "expires_at": "2100-01-01T00:00:00Z"}
+        assert api.post("/custom-rules", rule).status_code == 201
     for kind, network, note in (
         ("allow", "10.0.0.0/8", "büro"),
         ("deny", "2001:db8::/32", ""),
@@ -110,7 +117,7 @@ def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
         "traffic": {},
         "certificate": "acme",
         "rollout": "all",
-        "policy": {"mode": "block", "level": "medium"},
+        "policy": {"mode": "block", "level": "medium", "groups": {}, "custom": [], "exclusions": []},
         "guard": {},
         "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
     }

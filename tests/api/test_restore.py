@@ -54,6 +54,11 @@ def change_everything(api: Api, tenant: Tenant) -> None:
     backup = {"address": "origin.example.com", "port": 8443, "backup": True, "tls": "on"}
     assert api.patch(path, {"origins": [*origins, backup], "hostname": "new.example"}).status_code == 200
     assert api.patch(f"/policies/{tenant.domain.policy.pk}", {"mode": "off", "level": "high"}).status_code == 200
+    assert api.patch(f"/policies/{tenant.domain.policy.pk}", {"groups": {"sqli": "detect"}}).status_code == 200
+    body = {"domain": str(tenant.domain.pk), "rule": "xss", "path": "/cms", "parameter": "text"}
+    assert api.post("/exclusions", body).status_code == 201
+    rule = {"domain": str(tenant.domain.pk), "name": "r", "expression": 'ip eq "192.0.2.1"', "action": "block"}
+    assert api.post("/custom-rules", rule).status_code == 201
     assert api.delete(f"/ip-lists/{tenant.entry.pk}").status_code == 204
     for kind, network in (("allow", "10.1.0.0/16"), ("deny", "2001:db8::/32")):
         body = {"domain": str(tenant.domain.pk), "kind": kind, "network": network}
@@ -80,7 +85,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
     """A new part of the schema needs its line in servers/restore.py; then it may be added here."""
     assert schema.Snapshot.__struct_fields__ == ("server_id", "domains", "lists", "uploads", "acme", "under_attack")
     assert schema.Domain.__struct_fields__ == ("id", "hostname", "origins", "policy", "guard", "traffic", "certificate")
-    assert schema.Policy.__struct_fields__ == ("mode", "level", "groups", "exclusions")
+    assert schema.Policy.__struct_fields__ == ("mode", "level", "groups", "exclusions", "custom")
     assert schema.Origin.__struct_fields__ == ("address", "port", "weight", "backup", "tls", "id", "enabled")
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
-from lumos_agent.render.policies import policy_value
+from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
 from lumos_agent.schema import Domain, Listing, Snapshot
 
@@ -87,14 +87,14 @@ def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     return modules
 
 
-def lua_bundle(entry: Literal["main", "trial"] = "main") -> str:
-    """Return the WAF engine as one file that ends in its binding to HAProxy, or to a pipe.
+def lua_bundle(entry: Literal["main", "trial", "dryrun", "catalogue"] = "main") -> str:
+    """Return the WAF engine as one file that ends in its binding to HAProxy, to a pipe, or in a list of its rules.
 
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
     modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
-    entries = {name: modules.pop(name) for name in ("main", "trial")}
+    entries = {name: modules.pop(name) for name in ("main", "trial", "dryrun", "catalogue")}
     preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
     return "".join(preloaded) + entries[entry]
 
@@ -154,6 +154,7 @@ class Renderer:
             "routes": routes,
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack),
+            "rules": {d.id: rules_value(d.policy.custom) for d in domains if d.policy.custom},
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
@@ -189,6 +190,7 @@ class Renderer:
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_account_lists": any(part.scope == "*" for part in snapshot.lists),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
+            "has_rules": any(domain.policy.custom for domain in domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }

@@ -25,6 +25,7 @@ local CLASSES = {
   require("rules.probe"),
   require("rules.xxe"),
 }
+engine.classes = CLASSES
 
 -- Texts are judged up to this length, and up to the shorter one when a request has used its share.
 local LONG_BYTES, SHORT_BYTES = 16 * 1024, 1024

@@ -1,5 +1,8 @@
--- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; the others are the guard's steps.
+-- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own rules,
+-- the others are the guard's steps.
+local conditions = require("conditions")
 local engine = require("engine")
+local fields = require("fields")
 local guard = require("guard")
 local policy = require("policy")
 
@@ -35,9 +38,21 @@ local function request_of(txn)
   return request
 end
 
+local function decided(txn)
+  local request = request_of(txn)
+  local asked = conditions.request(txn.sf:src(), fields.reader(request))
+  return conditions.decide(conditions.parse(txn:get_var("txn.custom_rules")), asked, core.now().sec)
+end
+
 local function judged(txn)
   local wanted = policy.parse(txn:get_var("txn.policy") or "")
   return wanted and engine.judge(request_of(txn), wanted)
+end
+
+-- Rules that only log stand before those of the engine.
+local function add_rules(txn, ids)
+  local earlier = txn:get_var("txn.waf_rules")
+  txn:set_var("txn.waf_rules", (earlier and earlier .. "," or "") .. table.concat(ids, ","))
 end
 
 local function inspect(txn)
@@ -46,7 +61,7 @@ local function inspect(txn)
     report(verdict)
   elseif verdict then
     txn:set_var("txn.waf_action", verdict.action)
-    txn:set_var("txn.waf_rules", table.concat(verdict.rules, ","))
+    add_rules(txn, verdict.rules)
     txn:set_var("txn.waf_score", tostring(verdict.score))
     txn:set_var("txn.waf_matched", verdict.matched)
     txn:set_var("txn.waf_place", verdict.place)
@@ -63,4 +78,25 @@ end
 core.register_action("lumos_guard", { "http-req" }, safely(guard.examine))
 core.register_action("lumos_settle", { "http-req" }, safely(guard.settle))
 core.register_action("lumos_count", { "http-res" }, safely(guard.answered))
+-- txn.custom_action tells later checks what a custom rule decided: "allow" skips them, "block" ends the request.
+local function apply_rules(txn)
+  local ok, rule, logged = pcall(decided, txn)
+  if not ok then
+    report(rule)
+    return
+  end
+  for _, id in ipairs(logged) do
+    txn:set_var("txn.waf_action", "detect")
+    add_rules(txn, { "rule:" .. id })
+  end
+  if not rule then return end
+  txn:set_var("txn.custom_action", rule.action)
+  txn:unset_var("txn.policy")
+  if rule.action == "block" then
+    txn:set_var("txn.waf_action", "block")
+    add_rules(txn, { "rule:" .. rule.id })
+  end
+end
+
+core.register_action("lumos_rules", { "http-req" }, apply_rules)
 core.register_action("lumos_inspect", { "http-req" }, inspect)

@@ -9,6 +9,8 @@ local CACHED_MAX = 256
 -- Score at which a level objects.
 local THRESHOLDS = { low = 8, medium = 5, high = 3 }
 
+policy.thresholds = THRESHOLDS
+
 local cache, cached = {}, 0
 
 local function plain(text)
@@ -41,7 +43,7 @@ function policy.parse(text)
 end
 
 -- The path as the origin resolves it, so that "/a/../b" is not taken for something below "/a".
-local function resolved(path)
+function policy.resolved(path)
   local segments = {}
   for segment in gmatch(gsub(decode.path(path), "\\", "/"), "[^/]+") do
     local name = match(segment, "^[^;]*")
@@ -72,7 +74,7 @@ end
 local function exclusions_at(exclusions, path)
   local here, where = {}, nil
   for _, exclusion in ipairs(exclusions) do
-    where = where or resolved(path)
+    where = where or policy.resolved(path)
     if exclusion.path == "" or is_below(where, exclusion.path) then here[#here + 1] = exclusion end
   end
   return here

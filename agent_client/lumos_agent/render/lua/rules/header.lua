@@ -151,4 +151,7 @@ local function gate(value)
     true) ~= nil
 end
 
-return { group = "header", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "header", rules = RULES, gate = gate, judge = judge,
+  about = "Line breaks that add lines to HTTP answers or mails, and cookies set through values.",
+}

@@ -170,4 +170,7 @@ local function gate(value)
     or find(text, "['\"];") ~= nil
 end
 
-return { group = "script", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "script", rules = RULES, gate = gate, judge = judge,
+  about = "Code for JavaScript, Python, Ruby, Perl or Lua on the server.",
+}

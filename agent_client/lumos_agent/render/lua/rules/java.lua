@@ -288,4 +288,7 @@ local function gate(value)
     or find(text, "org.", 1, true) ~= nil
 end
 
-return { group = "java", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "java", rules = RULES, gate = gate, judge = judge,
+  about = "Log4j look-ups, Java expression languages, class loaders and serialized objects.",
+}

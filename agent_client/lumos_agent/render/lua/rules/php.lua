@@ -244,4 +244,7 @@ local function gate(value)
 end
 
 -- `documents`: of an uploaded text only the tags are judged.
-return { group = "php", rules = RULES, gate = gate, judge = judge, documents = true }
+return {
+  group = "php", rules = RULES, gate = gate, judge = judge, documents = true,
+  about = "PHP code and the stream wrappers of PHP.",
+}

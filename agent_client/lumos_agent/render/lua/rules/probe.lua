@@ -65,4 +65,7 @@ local function gate(value)
     or find(value.text, "/druid/", 1, true) ~= nil or find(value.text, "/jolokia/", 1, true) ~= nil
 end
 
-return { group = "scanner", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "scanner", rules = RULES, gate = gate, judge = judge,
+  about = "Requests for keys, settings, backups and repositories that nobody links to.",
+}

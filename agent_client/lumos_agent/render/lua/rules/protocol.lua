@@ -18,4 +18,7 @@ local function judge(value, report)
   if NULL_PLACES[value.place] and find(value.text, "\0", 1, true) then report(RULES.null, value.text) end
 end
 
-return { group = "protocol", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "protocol", rules = RULES, gate = gate, judge = judge,
+  about = "Abuse of HTTP itself, such as NUL bytes or hundreds of byte ranges.",
+}

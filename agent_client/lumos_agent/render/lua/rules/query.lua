@@ -103,4 +103,7 @@ local function gate(value)
   return find(text, "[$()%[]") ~= nil or find(text, ":[=:]") ~= nil or find(value.name, "$", 1, true) ~= nil
 end
 
-return { group = "query", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "query", rules = RULES, gate = gate, judge = judge,
+  about = "Queries that are not SQL: MongoDB, LDAP and XPath.",
+}

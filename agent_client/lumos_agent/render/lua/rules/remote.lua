@@ -177,4 +177,7 @@ local function gate(value)
     and #text <= 64
 end
 
-return { group = "remote", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "remote", rules = RULES, gate = gate, judge = judge,
+  about = "Addresses that make the server fetch something (remote file inclusion, SSRF).",
+}

@@ -56,4 +56,7 @@ local function gate(value)
     or find(text, ".canarytok", 1, true)) ~= nil
 end
 
-return { group = "scanner", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "scanner", rules = RULES, gate = gate, judge = judge,
+  about = "Tools that look for weaknesses.",
+}

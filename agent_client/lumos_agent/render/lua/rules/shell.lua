@@ -253,4 +253,7 @@ local function judge(value, report)
   if not found then marks.other(value, note, RULES) end
 end
 
-return { group = "shell", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "shell", rules = RULES, gate = gate, judge = judge,
+  about = "Commands for a Unix or Windows shell.",
+}

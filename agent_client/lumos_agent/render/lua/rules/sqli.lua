@@ -255,4 +255,7 @@ local function judge(value, report)
   if reading.inner > 0 then read((gsub(text, "/%*[^*]*%*/", "")), report) end
 end
 
-return { group = "sqli", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "sqli", rules = RULES, gate = gate, judge = judge,
+  about = "SQL injection.",
+}

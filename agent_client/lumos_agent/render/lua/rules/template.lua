@@ -179,4 +179,7 @@ local function gate(value)
     or find(text, "_self", 1, true) ~= nil
 end
 
-return { group = "template", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "template", rules = RULES, gate = gate, judge = judge,
+  about = "Code inside the brackets of template engines.",
+}

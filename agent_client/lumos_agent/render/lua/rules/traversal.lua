@@ -154,4 +154,7 @@ local function judge(value, report)
   end
 end
 
-return { group = "traversal", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "traversal", rules = RULES, gate = gate, judge = judge,
+  about = "Paths that climb out of the site, and files of the system.",
+}

@@ -63,4 +63,7 @@ local function gate(value)
   return (value.place == "filename" or value.place == "header" and find(value.name, "file[%-_.]?name") ~= nil)
 end
 
-return { group = "upload", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "upload", rules = RULES, gate = gate, judge = judge,
+  about = "Uploaded files that a web server would run or obey.",
+}

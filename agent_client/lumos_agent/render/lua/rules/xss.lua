@@ -153,4 +153,7 @@ local function judge(value, report)
   judge_script(text, report)
 end
 
-return { group = "xss", rules = RULES, gate = gate, judge = judge }
+return {
+  group = "xss", rules = RULES, gate = gate, judge = judge,
+  about = "Scripts and markup that would run in the browsers of other visitors.",
+}

@@ -70,4 +70,7 @@ local function judge(value, report)
   if schema and not names_one_of(sub(text, schema, schema + 300), SCHEMA_HOSTS) then report(RULES.schema, sub(text, schema)) end
 end
 
-return { group = "xxe", rules = RULES, gate = gate, judge = judge, documents = true }
+return {
+  group = "xxe", rules = RULES, gate = gate, judge = judge, documents = true,
+  about = "XML that makes its parser fetch files or addresses.",
+}

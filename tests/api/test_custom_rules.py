@@ -1,0 +1,89 @@
+"""Custom rules through API and page."""
+
+from typing import Any
+
+import pytest
+
+from accounts.models import AuditEntry, User
+from tests.api.test_policies import policy_of
+from tests.conftest import Api
+from tests.factories import Tenant
+from tests.unit.waf.test_events import event
+
+pytestmark = pytest.mark.django_db
+
+ADMIN = 'path starts_with "/admin" and not ip in_cidr "192.0.2.0/24"'
+
+
+def add(api: Api, tenant: Tenant, **changes: Any) -> Any:
+    body = {"domain": str(tenant.domain.pk), "name": "office", "expression": ADMIN, "action": "block"}
+    return api.post("/custom-rules", body | changes)
+
+
+def test_rules_reach_the_shield_in_their_order(api: Api, alice: Tenant) -> None:
+    first = add(api, alice)
+    assert first.status_code == 201, first.content
+    add(api, alice, name="key", expression='header["X-Key"] eq "a"', action="allow", expires_at="2100-01-01T00:00:00Z")
+    add(api, alice, name="off", enabled=False)
+    custom = policy_of(alice).custom
+    assert [(rule.action, rule.expires) for rule in custom] == [("block", 0), ("allow", 4102444800)]
+    path = f"/custom-rules/{first.json()['id']}"
+    assert api.patch(path, {"position": 9, "expression": 'method in {"PUT",\n "DELETE"}'}).status_code == 200
+    assert [rule.action for rule in policy_of(alice).custom] == ["allow", "block"]
+    assert api.delete(path).status_code == 204
+    assert [rule.action for rule in policy_of(alice).custom] == ["allow"]
+    with alice.scope:
+        told = AuditEntry.objects.filter(action__startswith="custom_rule.").order_by("created_at")
+        assert [entry.action.partition(".")[2] for entry in told] == ["added"] * 3 + ["changed", "removed"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [('path eq "/a" and', "col 17: "), ('path eq "\u0001"', "control"), ("", "blank"), ("x" * 3000, "2000")],
+)
+def test_mistake_is_told_with_its_column(api: Api, alice: Tenant, expression: str, message: str) -> None:
+    answer = add(api, alice, expression=expression)
+    assert answer.status_code == 400
+    assert message in answer.content.decode()
+    assert "expression" in answer.content.decode()
+    assert policy_of(alice).custom == ()
+
+
+def test_rule_stays_with_its_domain_and_a_domain_has_at_most_fifty(api: Api, alice: Tenant, mallory: Tenant) -> None:
+    made = add(api, alice).json()
+    answer = api.patch(f"/custom-rules/{made['id']}", {"domain": str(mallory.domain.pk)})
+    assert answer.status_code == 400
+    for number in range(49):
+        assert add(api, alice, name=str(number)).status_code == 201
+    assert add(api, alice).status_code == 409
+
+
+def test_dry_run_tells_what_would_have_matched(api: Api, alice: Tenant, mallory: Tenant) -> None:
+    event(alice, path="/%61dmin/x", client="198.51.100.1")
+    event(alice, path="/admin", client="192.0.2.7")
+    event(mallory, path="/admin", client="198.51.100.1")
+    found = api.post("/custom-rules/dry-run", {"domain": str(alice.domain.pk), "expression": ADMIN}).json()
+    assert (found["events"], found["matching"]) == (2, 1)
+    assert [row["path"] for row in found["examples"]] == ["/%61dmin/x"]
+    body = {"domain": str(mallory.domain.pk), "expression": ADMIN}
+    assert api.post("/custom-rules/dry-run", body).status_code == 400
+
+
+def test_page_tries_adds_changes_and_counts(api: Api, alice: Tenant, bob: User, signed_in: Any) -> None:
+    client, url = signed_in(alice.owner), f"/domains/{alice.domain.pk}/waf/rules"
+    event(alice, path="/admin/x", client="198.51.100.1")
+    form = {"name": "office", "action": "block", "expression": ADMIN, "enabled": "on"}
+    assert "holds for 1 of the 1 event of" in client.post(url, form | {"try": "1"}).content.decode()
+    assert policy_of(alice).custom == ()
+    assert "col 1: " in client.post(url, form | {"expression": "nonsense"}).content.decode()
+    assert client.post(url, form).status_code == 302
+    rule = api.get("/custom-rules").json()["results"][0]
+    event(alice, rules=[f"rule:{rule['id']}"])
+    assert f'rule=rule:{rule["id"]}">1</a>' in client.get(url).content.decode()
+    edit = f"/waf/rules/{rule['id']}"
+    assert "Change office" in client.get(edit).content.decode()
+    assert client.post(edit, form | {"action": "log", "expires_at": "2100-01-01T00:00"}).status_code == 302
+    assert [(r.action, r.expires) for r in policy_of(alice).custom] == [("log", 4102444800)]
+    assert "Add a rule" not in signed_in(bob).get(url).content.decode()
+    assert client.post(f"{edit}/remove").status_code == 302
+    assert policy_of(alice).custom == ()
