@@ -27,9 +27,9 @@ from lumos_agent.document import (
     ConfigPolicy,
     ConfigServer,
 )
-from waf.guards import canonical_guard
 from waf.custom_rules import canonical_expression
 from waf.exclusions import canonical_exclusion
+from waf.guards import canonical_guard
 from waf.rules import canonical_groups
 from waf.services import canonical_entry
 

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         ('accounts', '0001_initial'),
         ('domains', '0007_uploads'),
         ('servers', '0004_touched'),
-        ('waf', '0002_list_bucket'),
+        ('waf', '0003_guard'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
