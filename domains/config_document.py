@@ -25,7 +25,7 @@ from lumos_agent.document import (
     ConfigOrigin,
     ConfigServer,
 )
-from waf.services import canonical_entry
+from waf.entries import canonical_entry
 
 
 def encoded(document: ConfigDocument) -> bytes:

@@ -18,7 +18,8 @@ from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
 from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
-from waf.services import change_policy, replace_lists
+from waf.lists import replace_lists
+from waf.services import change_policy
 
 
 def planned(document: ConfigDocument, *, prune: bool) -> Plan:

@@ -8,6 +8,7 @@ from domains import views as domains
 from lumos import views as lumos
 from servers import install
 from servers import views as servers
+from waf import list_views
 from waf import views as waf
 
 urlpatterns = [
@@ -37,8 +38,17 @@ urlpatterns = [
     path("domains/<uuid:pk>/remove", domains.domain_remove, name="domain-remove"),
     path("domains/<uuid:pk>/waf", waf.waf_detail, name="waf"),
     path("domains/<uuid:pk>/waf/policy", waf.policy_save, name="policy-save"),
-    path("domains/<uuid:pk>/waf/entries", waf.entry_add, name="entry-add"),
-    path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
+    path("domains/<uuid:pk>/lists", list_views.domain_lists, name="domain-lists"),
+    path("domains/<uuid:pk>/lists/entries", list_views.entry_add, name="entry-add"),
+    path("domains/<uuid:pk>/lists/import", list_views.list_import, name="list-import"),
+    path("domains/<uuid:pk>/lists/subscriptions", list_views.subscription_add, name="subscription-add"),
+    path("lists", list_views.account_lists, name="lists"),
+    path("lists/entries", list_views.entry_add, name="account-entry-add"),
+    path("lists/import", list_views.list_import, name="account-list-import"),
+    path("lists/subscriptions", list_views.subscription_add, name="account-subscription-add"),
+    path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
+    path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
+    path("lists/settings", list_views.waf_settings_save, name="waf-settings-save"),
     path("events", waf.event_list, name="events"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),

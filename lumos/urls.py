@@ -13,7 +13,7 @@ from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
-from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet
+from waf.api import EventViewSet, ListEntryViewSet, PolicyViewSet, SubscriptionViewSet, WafSettingsView
 
 # The API browser brings its page's few style rules inline.
 INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
@@ -24,6 +24,7 @@ router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSe
 router.register("domains", DomainViewSet, "api-domain")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")
+router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscription")
 router.register("events", EventViewSet, "api-event")
 router.register("metrics", MetricViewSet, "api-metric")
 router.register("api-keys", ApiKeyViewSet, "api-key")
@@ -36,6 +37,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
+    path("api/v1/waf-settings", WafSettingsView.as_view(), name="api-waf-settings"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(
         "api/v1/docs",

@@ -26,7 +26,8 @@ from servers import history, revisions
 from servers.diff import Pair, Site, pairs
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
-from waf.services import change_policy, replace_lists
+from waf.lists import replace_lists
+from waf.services import change_policy
 
 SHOWN = 5
 

@@ -10,27 +10,23 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
 from domains.models import Domain
-from lumos.errors import AppError
 from waf import services
 from waf.filters import EventFilter
-from waf.forms import ListEntryForm, PolicyForm
+from waf.forms import PolicyForm
 from waf.models import Event, ListEntry
 
 PAGE_SIZE = 50
 
 
 @page()
-def waf_detail(
-    request: HttpRequest, pk: uuid.UUID, policy: PolicyForm | None = None, entry: ListEntryForm | None = None
-) -> HttpResponse:
-    """Policy, lists and latest events of one domain."""
+def waf_detail(request: HttpRequest, pk: uuid.UUID, policy: PolicyForm | None = None) -> HttpResponse:
+    """Policy, newest list entries and latest events of one domain."""
     domain = get_object_or_404(Domain.objects.select_related("policy"), pk=pk)
     initial = {"mode": domain.policy.mode, "level": domain.policy.level}
     context = {
         "domain": domain,
         "policy_form": policy or PolicyForm(initial=initial),
-        "entry_form": entry or ListEntryForm(initial={"kind": "deny"}),
-        "entries": Paginator(domain.list_entries.all(), PAGE_SIZE).get_page(request.GET.get("page")),
+        "entries": ListEntry.objects.filter(domain=domain)[:10],
         "events": Event.objects.filter(domain=domain).select_related("domain")[:10],
     }
     return render(request, "waf/detail.html", context)
@@ -46,30 +42,6 @@ def policy_save(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         return waf_detail(request, pk, policy=form)
     services.change_policy(policy=domain.policy, actor=request.user, **form.cleaned_data)
     return redirect("waf", pk=pk)
-
-
-@require_POST
-@page(WRITE)
-def entry_add(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    """Put a network on a list."""
-    domain = get_object_or_404(Domain.objects.all(), pk=pk)
-    form = ListEntryForm(request.POST)
-    if form.is_valid():
-        try:
-            services.add_list_entry(domain=domain, actor=request.user, **form.cleaned_data)
-            return redirect("waf", pk=pk)
-        except AppError as error:
-            form.show(error)
-    return waf_detail(request, pk, entry=form)
-
-
-@require_POST
-@page(WRITE)
-def entry_remove(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    """Take a network off its list."""
-    entry = get_object_or_404(ListEntry.objects.select_related("domain"), pk=pk)
-    services.remove_list_entry(entry=entry, actor=request.user)
-    return redirect("waf", pk=entry.domain_id)
 
 
 @page()

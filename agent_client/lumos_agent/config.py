@@ -23,7 +23,8 @@ Listen = Annotated[str, Meta(pattern=r"\A(?:[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
 
-    `local_http` is where metrics and health are served; empty means nowhere.
+    `local_http` is where metrics and health are served; empty means nowhere. The databases are files in MaxMind's
+    format; empty means geo/country.mmdb and geo/asn.mmdb below the state directory.
     """
 
     gateway_url: str
@@ -34,6 +35,8 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     acme_ca_file: str = ""
     acme_http_port: int = 80
     local_http: LocalListen = "127.0.0.1:9101"
+    country_database: str = ""
+    asn_database: str = ""
 
 
 def split_listen(listen: str) -> tuple[str, int]:
@@ -67,6 +70,7 @@ class State:
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
         self.engine = self.root / "engine"
+        self.geo = self.root / "geo"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"
@@ -107,6 +111,7 @@ class State:
                 self.run,
                 self.events,
                 self.engine,
+                self.geo,
                 self.certificates,
             ):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)

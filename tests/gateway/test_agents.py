@@ -21,8 +21,8 @@ from servers import consumers, enrolment, history, snapshots
 from servers.models import ApplyState, HourlyMetric, Server, ServerStatus, SnapshotRecord, SnapshotState
 from servers.routing import agent_routes
 from tests.factories import Tenant
+from waf.lists import add_list_entry
 from waf.models import Event, EventCount
-from waf.services import add_list_entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BOOT = str(uuid.uuid4())

@@ -1,4 +1,6 @@
--- Binds the engine to HAProxy: action "lumos_inspect" reads txn.policy and sets txn.waf_*.
+-- Binds the engine to HAProxy: action "lumos_inspect" reads txn.policy and sets txn.waf_*, "lumos_agents" reads the
+-- lists of user agents in txn.agents and txn.account_agents.
+local agents = require("agents")
 local engine = require("engine")
 local policy = require("policy")
 
@@ -53,3 +55,12 @@ local function inspect(txn)
 end
 
 core.register_action("lumos_inspect", { "http-req" }, inspect)
+
+local function judge_agent(txn)
+  local lists = {}
+  lists[#lists + 1] = txn:get_var("txn.agents")
+  lists[#lists + 1] = txn:get_var("txn.account_agents")
+  if agents.is_denied(txn.sf:req_fhdr("user-agent"), lists) then txn:set_var("txn.waf_rules", "agent-deny") end
+end
+
+core.register_action("lumos_agents", { "http-req" }, judge_agent)
