@@ -5,23 +5,38 @@ in some language count raw and percent-encoded; words count where a blank or a b
 code.
 """
 
+from base64 import b64encode
+
 from msgspec import Struct
 
 # Decoded lazily by servers or browsers: control characters, overlong UTF-8, double encoding, %u.
 _ENCODINGS = r"%(?:0|1[0-9a-f]|25|c[01]|e0%80|f[08c]%80|bg|u[0-9a-f])"
-_ENCODED = r"%(?:2[24789ab]|3[bce]|5[ce]|60|7[bcd])"
+_ENCODED = r"%(?:2[246789ab]|3[bce]|5[ce]|60|7[bcd])"
 _CLIMB = r"\.\.|%2e|0x2e|\?\?"
 _BLANK = r"(?:\+|%20|%a0| )"
 _CODE_WORDS = (
     "or|and|not|xor|div|like|rlike|between|in|is|union|select|order|group|having|limit|where|from|into|procedure|asc|desc"
-    "|sounds|regexp|exec|waitfor|collate|as"
+    "|sounds|regexp|exec|waitfor|collate|as|when|sleep|true"
 )
-_SENTENCE = rf"{_BLANK}(?:{_CODE_WORDS})(?:{_BLANK}|%|$|[-=&])"
+_SENTENCE = rf"(?:{_BLANK}|=|\x22)(?:{_CODE_WORDS})(?:{_BLANK}|%|$|[-=&])"
 _NAMES = (
     r"__[a-z]|union|select|script(?::|%3a)|jndi|etc/|etc%2f|proc/|passwd|-inf/|-inf%2f|win\.ini|boot\.ini|classloader|constructor"
     r"|nslookup|/bin/|bin%2f|cmd\.exe|php:|phar:|file:|data:|expect:"
 )
-_ADDRESSES = r"169\.254|localhost|127\.0"
+_OPTIONS = rf"{_BLANK}(?:-|/|%2f)|=alias"
+_CATALOGUES = r"information_schema|sysobjects|syscolumns|pg_[a-z]|sqlite_|msys[a-z]|all_tables|user_tables|mysql\."
+
+
+def _in_base64(word: str) -> set[str]:
+    """Return what a word looks like inside Base64, whatever stands around it."""
+    return {b64encode(b"\0" * skip + word.encode())[skip and skip + 1 : -4].decode() for skip in range(3)}
+
+
+# Ends of the names of Java classes that attacks chain together.
+_GADGETS = ("transformer", "closure", "factory", "runtime", "processbuilder")
+_HIDDEN = sorted(core for name in _GADGETS for core in _in_base64(name) | _in_base64(name.title()))
+_JAVA = "|".join((r"java\.|javax\.|org\.apache\.|com\.(?:opensymphony|sun|bea)|scriptengine", *_GADGETS, *_HIDDEN))
+_ADDRESSES = r"loopback|169\.254|localhost|127\.0"
 _PROBES = (
     r"/\.(?!well-known/)|actuator|wp-config|id_rsa|web\.config|server-status|phpinfo|phpmyadmin|\.(?:bak|old|orig|swp|sql|log|inc|ini|conf|cnf"
     r"|env|htaccess|git|svn|pem|key|pfx|kdbx|sqlite|mdb|save|backup|tar|tgz|rar|7z|gz)(?:$|[?&/~])|~(?:$|\?)"
@@ -46,7 +61,7 @@ class Suspicious(Struct, frozen=True):
 _CHARACTERS = r"\x27();<>\\|*$`^"
 _TARGET = (
     rf"[\x22{{}}\x80-\xff{_CHARACTERS}]", _ENCODINGS, _ENCODED, _CLIMB, "--", r"=/|=%2f|:/|%3a%2f|=\.|=(?:www\.|ht|ft)",
-    _SENTENCE, _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{40}",
+    _SENTENCE, _OPTIONS, _CATALOGUES, _JAVA, _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{40}",
 )  # fmt: skip
 _HEADERS = (
     r"(?m)[\x27<>\\`{}$|^\x00-\x08\x80-\xff]",
@@ -55,17 +70,19 @@ _HEADERS = (
     rf"^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]",
     r"^(?:cookie|user-agent):[^\r\n]*[\x22*]|^cookie:[^\r\n]*[()]|^range:(?:[^,\r\n]*,){5}",
     rf"%22(?:{_BLANK}|%29|%3b|%7c|%26|-)",
-    r"\bo(?::|%3a)[0-9]",
+    r"\bo(?::|%3a)[0-9]|^x-[a-z-]*file",
     rf"(?:%20|\+)(?:{_CODE_WORDS})(?:%20|\+)",
+    _JAVA,
     _NAMES,
     _AGENTS,
 )
 _FORM = (
     rf"[\x22{{}}\x00-\x08\x80-\xff{_CHARACTERS}]", _ENCODINGS, _ENCODED, _CLIMB, "--", "=%2f|=/|%3a%2f|:/", _SENTENCE,
-    _NAMES, _ADDRESSES,
+    _OPTIONS, _CATALOGUES, _JAVA, _NAMES, _ADDRESSES,
 )  # fmt: skip
 _JSON = (
-    rf"[\x00-\x08{_CHARACTERS}]", "%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _NAMES, _ADDRESSES,
+    rf"[\x00-\x08&{_CHARACTERS}]", "%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _OPTIONS,
+    _CATALOGUES, _JAVA, _NAMES, _ADDRESSES,
 )  # fmt: skip
 SUSPICIOUS = Suspicious(
     target="|".join(_TARGET), headers="|".join(_HEADERS), form="|".join(_FORM), json="|".join(_JSON)

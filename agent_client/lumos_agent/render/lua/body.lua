@@ -11,6 +11,8 @@ local find, gsub, lower, sub = string.find, string.gsub, string.lower, string.su
 local PARTS_MAX = 200
 local TEXTS_MAX = 2000
 local SNIFF_BYTES = 1024
+-- How much is read again in front of where a text stops to be JSON.
+local REREAD_BYTES = 512
 
 -- Letters and digits alone attack nothing.
 local function is_plain(text)
@@ -31,11 +33,10 @@ end
 local read_text
 
 local function add_json(list, text, is_nested)
-  local count, last = 0, 0
-  local is_whole = json.each(text, function(key, value)
+  local count = 0
+  local rest = json.each(text, function(key, value)
     count = count + 1
     if count > TEXTS_MAX then return end
-    last = value
     if not key then
       if find(value, "[^%w_. -]") or find(value, "__", 1, true) then list[#list + 1] = values.decoded("name", "", value) end
     elseif not is_plain(value) then
@@ -46,8 +47,9 @@ local function add_json(list, text, is_nested)
       end
     end
   end)
-  if count > TEXTS_MAX or not is_whole and (not is_nested or count < 2) then
-    list[#list + 1] = values.decoded("body", "", text)
+  if count > TEXTS_MAX or rest and (not is_nested or count < 2) then
+    text = count > TEXTS_MAX and text or sub(text, rest > REREAD_BYTES and rest - REREAD_BYTES or 1)
+    if not is_binary(text) then list[#list + 1] = values.decoded("body", "", text) end
   end
 end
 

@@ -26,6 +26,10 @@ local CLASSES = {
   require("rules.xxe"),
 }
 
+-- Texts are judged up to this length, and up to the shorter one when a request has used its share.
+local LONG_BYTES, SHORT_BYTES = 16 * 1024, 1024
+local SPENT_BYTES = 32 * 1024
+
 -- Stands among an event's rules when more of the body followed than was read.
 local CUT = "body-cut"
 
@@ -39,9 +43,11 @@ local function judge_value(value, found, groups)
 end
 
 local function all_findings(request, groups)
-  local found = findings.new()
+  local found, spent = findings.new(), 0
   for _, value in ipairs(collect.values(request)) do
     local before = #found.list
+    value:shorten(spent < SPENT_BYTES and LONG_BYTES or SHORT_BYTES)
+    spent = spent + #value.text
     judge_value(value, found, groups)
     local inner = values.unwrapped(value)
     if inner then judge_value(inner, found, groups) end

@@ -28,16 +28,16 @@ local function string_at(text, at)
   end
 end
 
--- Calls `each(key, text)` for strings and `each(nil, key)` for keys; returns whether the text was JSON to its end.
+-- Calls `each(key, text)` for strings and `each(nil, key)` for keys; returns where it stops to be JSON, or nil.
 function json.each(text, each)
   local at, key = 1, ""
   while true do
     at = find(text, "[^%s,%[%]{}:%d.+-]", at)
-    if not at then return true end
+    if not at then return nil end
     local first, last = find(text, "^%a+", at)
     if first then
       local word = sub(text, first, last)
-      if not LITERALS[word] and word ~= "e" and word ~= "E" then return false end
+      if not LITERALS[word] and word ~= "e" and word ~= "E" then return at end
       at = last + 1
     elseif byte(text, at) == 34 then
       local value, stop = string_at(text, at)
@@ -47,10 +47,10 @@ function json.each(text, each)
       else
         each(key, value)
       end
-      if not stop then return false end
+      if not stop then return nil end
       at = stop + 1
     else
-      return false
+      return at
     end
   end
 end

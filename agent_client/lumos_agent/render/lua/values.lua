@@ -1,5 +1,6 @@
 -- What rules judge: one decoded value with where it came from.
 local decode = require("decode")
+local windows = require("windows")
 
 local values = {}
 
@@ -17,6 +18,13 @@ function Value:words()
     self.word_set = set
   end
   return set
+end
+
+-- Leaves of a text that is longer than `size` what is decisive.
+function Value:shorten(size)
+  if #self.text <= size then return end
+  self.cased = windows.of(self.cased, size)
+  self.text, self.raw = lower(self.cased), self.cased
 end
 
 local function new(place, name, raw, cased, rounds)

@@ -113,6 +113,8 @@ local function is_inner_file(path)
   return false
 end
 
+local LONG_BYTES = 4096
+
 -- Without one of these no rule below can object.
 local MARKS = { "..", "./", "etc/", "proc/", "windows/", "winnt", "win.ini", "boot.ini", "-inf/", "file:/", "/.ssh", "/log/", "_history", "inetpub/" }
 
@@ -126,7 +128,17 @@ local function gate(value)
   return find(text, "??", 1, true) ~= nil or find(text, "\xF0\x80", 1, true) ~= nil
 end
 
+-- A long text is no path: what counts in it are secrets and a climb of two steps.
+local function judge_long(value, report)
+  local text = value.text
+  local file = named(text, SECRETS)
+  if file then report(RULES.system, file) end
+  local at = find(text, "../../", 1, true) or find(text, "..\\..\\", 1, true)
+  if at then report(RULES.parameter, sub(text, at)) end
+end
+
 local function judge(value, report)
+  if #value.text > LONG_BYTES then return judge_long(value, report) end
   local path, is_disguised, plain = path_view.of(value.text)
   if value.place == "path" then
     judge_path(value, path, is_disguised, report)

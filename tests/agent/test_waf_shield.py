@@ -1,0 +1,84 @@
+"""The WAF in a real HAProxy: what enters the engine, what bodies it reads, what an event tells."""
+
+import asyncio
+import json
+
+import pytest
+
+from lumos_agent.protocol import Event
+from lumos_agent.schema import Exclusion, Policy
+from tests.agent.builders import Shield, config, domain
+from tests.agent.visitor import origin, request
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+HOST = "d1.example"
+FORM = "Content-Type: application/x-www-form-urlencoded"
+JSON = "Content-Type: application/json"
+ATTACK = b"file=..%2F..%2Fetc%2Fpasswd"
+POLICY = Policy(level="high")
+
+
+async def first_event(shield: Shield) -> Event:
+    async with asyncio.timeout(10):
+        while not await shield.metrics.collect() or not (batch := shield.metrics.first_waiting) or not batch.events:
+            await asyncio.sleep(0.02)
+    return batch.events[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "place"),
+    [
+        (FORM, ATTACK, "form:file"),
+        (JSON, json.dumps({"file": "../../etc/passwd"}).encode(), "json:file"),
+        ("Content-Type: text/plain", b"read ../../etc/passwd", "body"),
+        (FORM, b"pad=" + b"x" * 120_000 + b"&" + ATTACK, "form:file"),
+    ],
+)
+async def test_attack_in_a_body_is_blocked_and_its_place_told(
+    shield: Shield, kind: str, body: bytes, place: str
+) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        assert (await request(shield.port, HOST, "/", kind, body=body)).status == 403
+        event = await first_event(shield)
+        assert (event.action, event.place) == ("block", place)
+        assert "etc/passwd" in event.matched
+
+
+async def test_event_tells_that_a_body_was_longer_than_what_was_read(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        status = (await request(shield.port, HOST, "/", FORM, body=ATTACK + b"&pad=" + b"x" * 500_000)).status
+        assert status == 403
+        assert "body-cut" in (await first_event(shield)).rules
+
+
+async def test_exclusions_and_groups_change_at_run_time(shield: Shield) -> None:
+    steps = [
+        (Policy(exclusions=(Exclusion(rule="traversal", path="/edit", parameter="file"),)), 200),
+        (Policy(exclusions=(Exclusion(path="/other"),)), 403),
+        (Policy(groups={"traversal": "detect"}), 200),
+        (Policy(groups={"traversal": "off"}), 200),
+        (Policy(), 403),
+    ]
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        for revision, (policy, status) in enumerate(steps, start=2):
+            done = await shield.applier.apply(config(revision, domain(port=port, policy=policy)))
+            assert done.how == "runtime"
+            assert (await request(shield.port, HOST, "/edit/1", FORM, body=ATTACK)).status == status
+
+
+async def test_clean_requests_pass(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        bodies = [
+            (FORM, b"name=Anna+Karenina&mail=anna%40mail.example&text=it%27s+5+o%27clock+--+really"),
+            (JSON, json.dumps({"text": "it's 5 o'clock -- really; time he came", "n": [1, None, True]}).encode()),
+            ("Content-Type: application/octet-stream", b"\0\1../../etc/passwd" * 100),
+        ]
+        for kind, body in bodies:
+            assert (await request(shield.port, HOST, "/", kind, body=body)).status == 200, kind
