@@ -37,6 +37,13 @@ class Action(enum.StrEnum):
     LIST_ENTRY_ADDED = "list_entry.added"
     LIST_ENTRY_REMOVED = "list_entry.removed"
     LISTS_REPLACED = "lists.replaced"
+    LIST_IMPORTED = "list.imported"
+    LIST_EXPIRED = "list.expired"
+    SUBSCRIPTION_ADDED = "subscription.added"
+    SUBSCRIPTION_REMOVED = "subscription.removed"
+    SUBSCRIPTION_FETCHED = "subscription.fetched"
+    BAN_SHARED = "ban.shared"
+    WAF_SETTINGS_CHANGED = "waf_settings.changed"
     CONFIG_IMPORTED = "config.imported"
     SETTINGS_CLONED = "domain.settings_cloned"
     API_KEY_CREATED = "api_key.created"
@@ -61,9 +68,9 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, li
 
 
 def record(
-    actor: User, action: Action, target: models.Model, changed: Mapping[str, list[Any]] | None = None
+    actor: User | None, action: Action, target: models.Model, changed: Mapping[str, list[Any]] | None = None
 ) -> AuditEntry:
-    """Write one entry about `target`."""
+    """Write one entry about `target`; without an actor it is Lumos that acted."""
     origin = source.get()
     entry: AuditEntry = AuditEntry.objects.create(
         actor=actor,

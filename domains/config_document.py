@@ -28,10 +28,10 @@ from lumos_agent.document import (
     ConfigServer,
 )
 from waf.custom_rules import canonical_expression
+from waf.entries import canonical_entry
 from waf.exclusions import canonical_exclusion
 from waf.guards import canonical_guard
 from waf.rules import canonical_groups
-from waf.services import canonical_entry
 
 
 def encoded(document: ConfigDocument) -> bytes:

@@ -83,7 +83,8 @@ def _policies(domain_ids: Any) -> dict[Any, ConfigPolicy]:
 
 def _lists(domain_ids: Any) -> dict[Any, ConfigLists]:
     found: defaultdict[Any, dict[str, list[ConfigListEntry]]] = defaultdict(lambda: {k: [] for k in ListKind.values})
-    rows = ListEntry.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "kind", "network", "note")
+    lasting = ListEntry.objects.filter(domain_id__in=domain_ids, subscription=None, expires_at=None)
+    rows = lasting.values_list("domain_id", "kind", "network", "note")
     for domain_id, kind, network, note in rows:
         found[domain_id][kind].append(ConfigListEntry(network=network, note=note))
     return {

@@ -20,7 +20,7 @@ from servers.models import Server
 from servers.services import add_server, change_server, remove_server
 from waf.exclusions import put_policy
 from waf.guards import canonical_guard, put_guard
-from waf.services import replace_lists
+from waf.lists import replace_lists
 
 
 def planned(document: ConfigDocument, *, prune: bool) -> Plan:

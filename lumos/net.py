@@ -1,6 +1,24 @@
-"""Classes of addresses."""
+"""Classes of addresses, and the one HTTP client for URLs that people enter.
 
+A URL must not make the control plane talk to its own network: every address that a name has must be public in each
+spelling, the connection goes to the address that was checked, and redirects are checked like the first URL.
+"""
+
+import contextlib
+import http.client
 import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from django.conf import settings
+
+from lumos.errors import AppError, InvalidInput
 
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,3 +53,184 @@ def unusable_as_origin(ip: Ip) -> str | None:
     if ip in _RESERVED_V4:
         return "it is a broadcast or reserved address"
     return None
+
+
+def is_public(ip: Ip) -> bool:
+    """Whether an address is one of the Internet's, whatever it embeds."""
+    if (inner := embedded_ipv4(ip)) is not None:
+        return is_public(inner)
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+FETCH_SECONDS = 20.0
+FETCH_BYTES_MAX = 10 * 1024 * 1024
+REDIRECTS_MAX = 5
+PORTS = frozenset({80, 443})
+_REDIRECTS = {301, 302, 303, 307, 308}
+_CHUNK = 64 * 1024
+
+Resolve = Callable[[str, int], list[str]]
+
+
+class FetchError(AppError):
+    """A URL that people entered could not be fetched, or must not be; the same may pass later."""
+
+    status = 502
+    code = "fetch"
+    title = "The URL could not be fetched"
+    retryable = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """An answer. `body` is None when the content is the one of the ETag that was asked for."""
+
+    body: bytes | None
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """Where a fetch may go, and how names become addresses; tests widen it to loopback servers of their own."""
+
+    admits: Callable[[Ip], bool] = is_public
+    ports: Collection[int] | None = PORTS
+    resolve: Resolve | None = None
+    seconds: float = FETCH_SECONDS
+    bytes_max: int = FETCH_BYTES_MAX
+
+
+def system_resolver(hostname: str, port: int) -> list[str]:
+    """Return all addresses of a name, as the system's resolver has them."""
+    rows = socket.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(row[4][0]) for row in rows))
+
+
+def checked_url(url: str, ports: Collection[int] | None = PORTS) -> SplitResult:
+    """Return the parts of a URL that may be fetched.
+
+    Raises:
+        InvalidInput: says what to change.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        hostname = (parts.hostname or "").encode("idna").decode()
+    except (ValueError, UnicodeError) as error:
+        raise InvalidInput(f"This is no URL: {error}.", field="url") from error
+    if parts.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
+        raise InvalidInput("Enter a whole URL such as https://lists.example.com/deny.txt.", field="url")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput("Take user name and password out of the URL.", field="url")
+    if ports is not None and (port or _default_port(parts)) not in ports:
+        raise InvalidInput("Only the ports 80 and 443 can be fetched from.", field="url")
+    return parts
+
+
+def _default_port(parts: SplitResult) -> int:
+    return 443 if parts.scheme == "https" else 80
+
+
+def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
+    """Return what a GET of `url` answers, unless it is what `etag` stands for.
+
+    Raises:
+        FetchError: not reachable, not allowed, too slow, too large, or no 200.
+        InvalidInput: no URL that may be fetched.
+    """
+    reach = reach or Reach()
+    deadline = time.monotonic() + reach.seconds
+    for _ in range(REDIRECTS_MAX + 1):
+        parts = checked_url(url, reach.ports)
+        with _answer(parts, etag, reach, deadline) as answer:
+            if answer.status in _REDIRECTS and (target := answer.getheader("Location")):
+                url = urljoin(url, target)
+                continue
+            if answer.status == http.client.NOT_MODIFIED and etag:
+                return Fetched(body=None, etag=etag)
+            if answer.status != http.client.OK:
+                raise FetchError(f"{parts.hostname} answered with status {answer.status}.")
+            return Fetched(body=_body(answer, reach, deadline), etag=(answer.getheader("ETag") or "")[:200])
+    raise FetchError(f"More than {REDIRECTS_MAX} redirects.")
+
+
+@contextlib.contextmanager
+def _answer(parts: SplitResult, etag: str, reach: Reach, deadline: float) -> Iterator[http.client.HTTPResponse]:
+    hostname, port = (parts.hostname or "").encode("idna").decode(), parts.port or _default_port(parts)
+    address = _checked_address(hostname, port, reach)
+    left = deadline - time.monotonic()
+    connection = http.client.HTTPConnection(hostname, port)
+    try:
+        raw = socket.create_connection((address, port), timeout=max(left, 0.1))
+        # One clock for the whole exchange: an answer that trickles ends too.
+        clock = threading.Timer(max(left, 0.1), _hang_up, [raw])
+        clock.daemon = True
+        clock.start()
+        try:
+            is_tls = parts.scheme == "https"
+            tls = ssl.create_default_context().wrap_socket(raw, server_hostname=hostname) if is_tls else raw
+            connection.sock = tls
+            headers = {"User-Agent": "Lumos", "Accept": "text/plain, */*", "Connection": "close"}
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request("GET", target, headers=headers | ({"If-None-Match": etag} if etag else {}))
+            yield connection.getresponse()
+        finally:
+            clock.cancel()
+            raw.close()
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        if time.monotonic() >= deadline:
+            raise FetchError(f"{hostname} did not answer within {reach.seconds:.0f} s.") from error
+        raise FetchError(f"{hostname}: {error or type(error).__name__}.") from error
+    finally:
+        connection.close()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _checked_address(hostname: str, port: int, reach: Reach) -> str:
+    """Return the address to connect to; all addresses of the name must be allowed."""
+    try:
+        addresses = (reach.resolve or system_resolver)(hostname, port)
+    except OSError as error:
+        raise FetchError(f"{hostname} has no address.") from error
+    if not addresses:
+        raise FetchError(f"{hostname} has no address.")
+    for address in addresses:
+        if "%" in address or not reach.admits(ipaddress.ip_address(address)):
+            raise FetchError(f"{hostname} is {address}, which is no address of the public Internet.")
+    return addresses[0]
+
+
+def _body(answer: http.client.HTTPResponse, reach: Reach, deadline: float) -> bytes:
+    if (answer.getheader("Content-Encoding") or "identity") != "identity":
+        raise FetchError("The answer is compressed although that was not asked for.")
+    body = bytearray()
+    while chunk := answer.read1(_CHUNK):
+        body += chunk
+        if len(body) > reach.bytes_max:
+            raise FetchError(f"The answer has more than {reach.bytes_max // 1024 // 1024} MB.")
+    if time.monotonic() >= deadline:
+        raise FetchError(f"The answer did not end within {reach.seconds:.0f} s.")
+    if answer.length:
+        raise FetchError("The answer ended too early.")
+    return bytes(body)
+
+
+_OWN_SECONDS = 600
+
+
+def own_addresses() -> frozenset[str]:
+    """Return the addresses of the dashboard and the gateway, asked for every ten minutes."""
+    return _own_addresses(int(time.monotonic() // _OWN_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _own_addresses(period: int) -> frozenset[str]:
+    found: set[str] = set()
+    for url in (settings.PUBLIC_URL, settings.GATEWAY_URL):
+        with contextlib.suppress(OSError):
+            found.update(system_resolver(urlsplit(url).hostname or "localhost", 0))
+    return frozenset(found)

@@ -9,7 +9,7 @@ from lumos import views as lumos
 from servers import install
 from servers import views as servers
 from waf import event_views as events
-from waf import guard_views
+from waf import guard_views, list_views
 from waf import policy_views as policies
 from waf import rule_views as rules
 from waf import views as waf
@@ -46,8 +46,6 @@ urlpatterns = [
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),
-    path("domains/<uuid:pk>/waf/entries", waf.entry_add, name="entry-add"),
-    path("waf/entries/<uuid:pk>/remove", waf.entry_remove, name="entry-remove"),
     path("domains/<uuid:pk>/waf/exclusions", policies.exclusion_add, name="exclusion-add"),
     path("waf/exclusions/<uuid:pk>/remove", policies.exclusion_remove, name="exclusion-remove"),
     path("domains/<uuid:pk>/waf/rules", rules.rule_list, name="waf-rules"),
@@ -57,6 +55,17 @@ urlpatterns = [
     path("events", events.event_list, name="events"),
     path("events/csv", events.event_csv, name="events-csv"),
     path("events/<uuid:pk>", events.event_detail, name="event"),
+    path("domains/<uuid:pk>/lists", list_views.domain_lists, name="domain-lists"),
+    path("domains/<uuid:pk>/lists/entries", list_views.entry_add, name="entry-add"),
+    path("domains/<uuid:pk>/lists/import", list_views.list_import, name="list-import"),
+    path("domains/<uuid:pk>/lists/subscriptions", list_views.subscription_add, name="subscription-add"),
+    path("lists", list_views.account_lists, name="lists"),
+    path("lists/entries", list_views.entry_add, name="account-entry-add"),
+    path("lists/import", list_views.list_import, name="account-list-import"),
+    path("lists/subscriptions", list_views.subscription_add, name="account-subscription-add"),
+    path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
+    path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
+    path("lists/settings", list_views.waf_settings_save, name="waf-settings-save"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

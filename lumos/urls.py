@@ -20,6 +20,8 @@ from waf.api import (
     ListEntryViewSet,
     PolicyViewSet,
     RuleCatalogueView,
+    SubscriptionViewSet,
+    WafSettingsView,
 )
 from waf.guard_api import GuardView, UnderAttackView
 
@@ -34,6 +36,7 @@ router.register("policies", PolicyViewSet, "api-policy")
 router.register("exclusions", ExclusionViewSet, "api-exclusion")
 router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")
+router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscription")
 router.register("events", EventViewSet, "api-event")
 router.register("metrics", MetricViewSet, "api-metric")
 router.register("api-keys", ApiKeyViewSet, "api-key")
@@ -49,6 +52,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
+    path("api/v1/waf-settings", WafSettingsView.as_view(), name="api-waf-settings"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(
         "api/v1/docs",

@@ -102,10 +102,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 | protocol.ChallengesHeld()
             ):
                 await self._about_certificates(message)
-            case protocol.Origins():
-                await self._call(sessions.record_origins, message)
-            case protocol.Incident():
-                await self._call(sessions.record_incident, message)
+            case protocol.Origins() | protocol.Ban() | protocol.Incident():
+                await self._call(sessions.record_news, message)
 
     async def _hello(self, hello: protocol.Hello) -> None:
         if hello.protocol != protocol.PROTOCOL_VERSION or self._delivery is not None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet, Window
+from django.db.models import Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 
@@ -76,7 +76,8 @@ def _is_small(server_ids: Sequence[Any]) -> bool:
         DomainServer.objects.filter(server_id__in=server_ids).values_list("domain_id", flat=True)[: AT_ONCE_ROWS + 1]
     )
     left = AT_ONCE_ROWS - len(domain_ids)
-    return left >= 0 and ListEntry.objects.filter(domain_id__in=domain_ids)[: left + 1].count() <= left
+    entries = ListEntry.objects.filter(Q(domain_id__in=domain_ids) | Q(domain=None))
+    return left >= 0 and entries[: left + 1].count() <= left
 
 
 @transaction.atomic

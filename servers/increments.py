@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from domains.models import DomainServer, Rollout, RolloutState, UploadedCertificate
 from lumos_agent import protocol
 from lumos_agent.parts import Parts, encoded
-from lumos_agent.schema import Domain, Listing
+from lumos_agent.schema import ACCOUNT_WIDE, Domain, Listing
 from servers.models import Server, SnapshotRecord, epoch
 from servers.snapshots import Compiled, domain_parts, one_moment
 from waf.compiler import list_parts
@@ -92,14 +92,17 @@ def _read(server: Server, parts: Parts, touched: set[str]) -> _Change:
     """Read what was touched; a listing that is gone is read as an empty one."""
     keys = {(scope, int(bucket)) for scope, slash, bucket in (t.partition("/") for t in touched) if slash}
     domain_ids = {text for text in touched if "/" not in text}
-    named = domain_ids | {scope for scope, _ in keys}
+    named = domain_ids | {scope for scope, _ in keys if scope != ACCOUNT_WIDE}
     rows = DomainServer.objects.filter(server=server, domain_id__in=named).values_list("domain_id", flat=True)
     assigned = set(map(str, rows))
     whole = domain_ids & assigned
-    single = {key for key in keys if key[0] in assigned - whole}
-    found = {(part.scope, part.bucket): part for part in list_parts(whole)}
+    single = {key for key in keys if key[0] in assigned - whole or key[0] == ACCOUNT_WIDE}
+    found = {(part.scope, part.bucket): part for part in list_parts(whole, account_wide=False)}
     if single:
-        some = list_parts({scope for scope, _ in single}, buckets={bucket for _, bucket in single})
+        scopes = {scope for scope, _ in single}
+        some = list_parts(
+            scopes - {ACCOUNT_WIDE}, buckets={bucket for _, bucket in single}, account_wide=ACCOUNT_WIDE in scopes
+        )
         found |= {(part.scope, part.bucket): part for part in some if (part.scope, part.bucket) in single}
     gone = {key for key in parts.lists if key in single or key[0] in whole} - found.keys()
     lists = [*found.values(), *(Listing(scope=scope, bucket=bucket) for scope, bucket in gone)]

@@ -16,6 +16,8 @@ NEUTRAL = Options(
     challenges_map="/var/lib/lumos/run/challenges.map",
     server_state="/var/lib/lumos/run/server-state",
     engine="/var/lib/lumos/engine/waf.lua",
+    countries="/var/lib/lumos/geo/countries.map",
+    systems="/var/lib/lumos/geo/systems.map",
 )
 
 

@@ -28,7 +28,7 @@ from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
 from waf.exclusions import put_policy
 from waf.guards import put_guard
-from waf.services import replace_lists
+from waf.lists import replace_lists
 
 SHOWN = 5
 

@@ -42,7 +42,7 @@ def bump(
         cause: the audit entry of the change, for the history; all rows of the change are written already.
         removed_domains: how many domains a person just took from each of them; what a snapshot drops beyond that
             count is held back.
-        touched: the ids of the domains and the listings ("domain id/bucket") that differ; None if it may be all.
+        touched: the ids of the domains and the listings ("scope/bucket") that differ; None if it may be all.
     """
     pieces = None if touched is None else set(map(str, touched))
     wanted = {server.pk: removed_domains for server in servers}

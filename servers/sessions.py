@@ -16,6 +16,7 @@ from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
 from servers.snapshots import Compiled, compile_snapshot
+from waf import bans
 
 log = logging.getLogger(__name__)
 
@@ -168,10 +169,18 @@ def certificate_message(
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
 
 
-def record_origins(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins) -> None:
-    """Note how the shield's origins do."""
+def record_news(
+    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Ban | protocol.Incident
+) -> None:
+    """Take what a shield noticed: how its origins do, whom it bans, what an operator should know."""
     with tenant_scope(account_id):
-        health.record_states(server_id=server_id, states=message.states)
+        match message:
+            case protocol.Origins():
+                health.record_states(server_id=server_id, states=message.states)
+            case protocol.Ban():
+                bans.take(message, server_id=server_id)
+            case protocol.Incident():
+                log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:
@@ -184,12 +193,6 @@ def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[st
     """Return the challenges that this server should answer for others, and how far its own ones have come."""
     with tenant_scope(account_id):
         return certificates.relayed_challenges(server_id), certificates.readiness(server_id)
-
-
-def record_incident(account_id: uuid.UUID, server_id: uuid.UUID, incident: protocol.Incident) -> None:
-    """Log what an operator should know."""
-    with tenant_scope(account_id):
-        log.warning("shield_incident", extra={"server_id": str(server_id), "kind": incident.kind})
 
 
 def count_batch(account_id: uuid.UUID, server_id: uuid.UUID, batch: protocol.Batch) -> None:

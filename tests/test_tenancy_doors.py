@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import CustomRule, Event, Exclusion
+from waf.models import CustomRule, Event, Exclusion, ListSubscription
 
 pytestmark = pytest.mark.django_db
 
@@ -28,6 +28,9 @@ PAGES: dict[str, str | None] = {
     "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
     "entry-remove": "entry", "events": None, "events-csv": None, "event": "event", "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
+    "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
+    "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
+    "subscription-remove": "subscription", "waf-settings-save": None,
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
@@ -45,6 +48,13 @@ POST_ONLY = {
     "under-attack",
     "rate-add",
     "rate-remove",
+    "list-import",
+    "account-entry-add",
+    "account-list-import",
+    "account-subscription-add",
+    "subscription-add",
+    "subscription-remove",
+    "waf-settings-save",
     "entry-add",
     "entry-remove",
     "exclusion-add",
@@ -74,6 +84,8 @@ API: dict[str, str | None] = {
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
+    "api-list-entry-import-text": None, "api-list-subscription-list": None,
+    "api-list-subscription-detail": "subscription", "api-waf-settings": None,
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
@@ -82,6 +94,9 @@ API_POST_ONLY = {
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
+    "waf.tasks.expire_list_entries": "each account in its own scope",
+    "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
+    "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
 }
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
@@ -111,7 +126,10 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         exclusion.save()
         rule = CustomRule(domain=tenant.domain, position=0, name="r", expression='path eq "/"', action="log")
         rule.save()
+        subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
+        subscription.save()
         return {
+            "subscription": subscription.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
             "rate": (tenant.domain.pk, "any"),

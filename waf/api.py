@@ -12,9 +12,10 @@ from rest_framework.views import APIView
 
 from accounts.authentication import actor
 from lumos.errors import InvalidInput
-from waf import custom_rules, exclusions, selectors, services, trial
-from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter
-from waf.models import CustomRule, Event, Exclusion, ListEntry, Policy
+from waf import bans, custom_rules, exclusions, lists, selectors, services, subscriptions, trial
+from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter, SubscriptionFilter
+from waf.list_import import import_list
+from waf.models import CustomRule, Event, Exclusion, ListEntry, ListSubscription, Policy
 from waf.rules import catalogue
 from waf.serializers import (
     CustomRuleSerializer,
@@ -23,11 +24,15 @@ from waf.serializers import (
     EventSerializer,
     ExclusionSerializer,
     ListEntrySerializer,
+    ListImportedSerializer,
+    ListImportSerializer,
     PolicySerializer,
     RuleCatalogueSerializer,
+    SubscriptionSerializer,
     TopSerializer,
     TrialRequestSerializer,
     TrialSerializer,
+    WafSettingsSerializer,
 )
 
 
@@ -127,22 +132,73 @@ class ListEntryViewSet(
     mixins.DestroyModelMixin,
     viewsets.GenericViewSet[ListEntry],
 ):
-    """Allow and deny lists: allow wins over deny and skips every other check."""
+    """Allow and deny lists of single domains and of all: allow wins over deny and skips every other check."""
 
     serializer_class = ListEntrySerializer
     filterset_class = ListEntryFilter
 
     def get_queryset(self) -> QuerySet[ListEntry]:
         """Return the entries of the account."""
-        return ListEntry.objects.all()
+        return ListEntry.objects.select_related("added_by")
 
     def perform_create(self, serializer: Any) -> None:
         """Add an entry."""
-        serializer.instance = services.add_list_entry(actor=actor(self.request), **serializer.validated_data)
+        serializer.instance = lists.add_list_entry(actor=actor(self.request), **serializer.validated_data)
 
     def perform_destroy(self, instance: ListEntry) -> None:
         """Remove an entry."""
-        services.remove_list_entry(entry=instance, actor=actor(self.request))
+        lists.remove_list_entry(entry=instance, actor=actor(self.request))
+
+    @extend_schema(request=ListImportSerializer, responses=ListImportedSerializer)
+    @action(detail=False, methods=["post"], url_path="import", filterset_class=None)
+    def import_text(self, request: Request) -> Response:
+        """Import a list from text: all of it or nothing."""
+        given = ListImportSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        done = import_list(actor=actor(request), **given.validated_data)
+        return Response(ListImportedSerializer(done).data)
+
+
+class SubscriptionViewSet(
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.CreateModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[ListSubscription],
+):
+    """Lists that are fetched from a URL; one that is removed takes its entries with it."""
+
+    serializer_class = SubscriptionSerializer
+    filterset_class = SubscriptionFilter
+
+    def get_queryset(self) -> QuerySet[ListSubscription]:
+        """Return the subscriptions of the account."""
+        return ListSubscription.objects.all()
+
+    def perform_create(self, serializer: Any) -> None:
+        """Add a subscription."""
+        serializer.instance = subscriptions.add_subscription(actor=actor(self.request), **serializer.validated_data)
+
+    def perform_destroy(self, instance: ListSubscription) -> None:
+        """End a subscription."""
+        lists.end_subscription(subscription=instance, actor=actor(self.request))
+
+
+class WafSettingsView(APIView):
+    """What holds for the WAF of the whole account."""
+
+    @extend_schema(responses=WafSettingsSerializer)
+    def get(self, request: Request) -> Response:
+        """Return the settings."""
+        return Response({"share_bans": bans.shares_bans()})
+
+    @extend_schema(request=WafSettingsSerializer, responses=WafSettingsSerializer)
+    def patch(self, request: Request) -> Response:
+        """Change the settings."""
+        given = WafSettingsSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        bans.change_settings(actor=actor(request), **given.validated_data)
+        return self.get(request)
 
 
 class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+from lumos_agent.schema import ACCOUNT_WIDE, Listing
 from lumos_agent.schema import CustomRule as CustomRulePart
 from lumos_agent.schema import Exclusion as ExclusionPart
-from lumos_agent.schema import Listing
 from lumos_agent.schema import Policy as PolicyPart
 from waf.models import CustomRule, Exclusion, ListEntry, ListKind, Policy
 
@@ -40,14 +40,22 @@ def custom_part(rule: CustomRule) -> CustomRulePart:
     return CustomRulePart(id=str(rule.pk), action=rule.action, expression=rule.expression, expires=expires)  # type: ignore[arg-type]
 
 
-def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None) -> list[Listing]:
-    """Return the listings of these domains (ids or a query of them), by scope and bucket, in one query."""
-    entries = ListEntry.objects.filter(domain_id__in=domain_ids)
-    if buckets is not None:
-        entries = entries.filter(bucket__in=buckets)
-    found: defaultdict[tuple[str, int], dict[str, list[str]]] = defaultdict(lambda: {k: [] for k in ListKind.values})
-    for domain_id, bucket, kind, network in entries.order_by().values_list("domain_id", "bucket", "kind", "network"):
-        found[str(domain_id), bucket][kind].append(network)
+def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None, account_wide: bool = True) -> list[Listing]:
+    """Return the listings of these domains (ids or a query of them) and the account's own, by scope and bucket.
+
+    One query each. Entries that several sources brought are there once.
+    """
+    queries = [ListEntry.objects.filter(domain_id__in=domain_ids)]
+    if account_wide:
+        queries.append(ListEntry.objects.filter(domain=None))
+    found: defaultdict[tuple[str, int], dict[str, set[str]]] = defaultdict(lambda: {k: set() for k in ListKind.values})
+    for entries in queries:
+        if buckets is not None:
+            entries = entries.filter(bucket__in=buckets)
+        for domain_id, bucket, kind, network in entries.order_by().values_list(
+            "domain_id", "bucket", "kind", "network"
+        ):
+            found[str(domain_id or ACCOUNT_WIDE), bucket][kind].add(network)
     return [
         Listing(
             scope=scope,

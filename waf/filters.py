@@ -2,9 +2,9 @@
 
 import django_filters
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from waf.models import Event, ListKind
+from waf.models import Event, ListEntry, ListKind, Source
 
 
 class AddressFilter(django_filters.Filter):
@@ -20,11 +20,25 @@ class PolicyFilter(django_filters.FilterSet):
 
 
 class ListEntryFilter(django_filters.FilterSet):
-    """By domain, list and exact network."""
+    """By domain or the account's own lists, list, exact entry, source, and a part of entry or note."""
 
     domain = django_filters.UUIDFilter(field_name="domain_id")
+    account_wide = django_filters.BooleanFilter(field_name="domain", lookup_expr="isnull")
     kind = django_filters.ChoiceFilter(choices=ListKind.choices)
+    source = django_filters.ChoiceFilter(choices=Source.choices)
     network = django_filters.CharFilter()
+    search = django_filters.CharFilter(method="find")
+
+    def find(self, rows: QuerySet[ListEntry], name: str, value: str) -> QuerySet[ListEntry]:
+        """Narrow to entries whose network begins with `value`, or whose note contains it."""
+        return rows.filter(Q(network__istartswith=value) | Q(note__icontains=value))
+
+
+class SubscriptionFilter(django_filters.FilterSet):
+    """By domain or the account's own lists."""
+
+    domain = django_filters.UUIDFilter(field_name="domain_id")
+    account_wide = django_filters.BooleanFilter(field_name="domain", lookup_expr="isnull")
 
 
 class ExclusionFilter(django_filters.FilterSet):

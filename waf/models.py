@@ -1,11 +1,14 @@
 """WAF policies, IP lists, and the requests that they stopped."""
 
+from typing import Any
+
 from django.db import models
+from django.db.models import Q
 
 from accounts.models import User
 from accounts.tenancy import TenantModel
 from domains.models import Domain
-from lumos_agent.schema import bucket_of
+from lumos_agent.schema import ACCOUNT_WIDE, bucket_of
 from servers.models import Server
 
 
@@ -100,6 +103,15 @@ class ListKind(models.TextChoices):
     DENY = "deny", "Deny"
 
 
+class Source(models.TextChoices):
+    """How an entry came onto its list."""
+
+    HAND = "hand", "By hand"
+    IMPORT = "import", "Import"
+    SUBSCRIPTION = "subscription", "Subscription"
+    BAN = "ban", "Ban"
+
+
 class BucketField(models.PositiveSmallIntegerField):  # type: ignore[type-arg]
     """The listing of a snapshot that the row's network belongs to."""
 
@@ -110,21 +122,71 @@ class BucketField(models.PositiveSmallIntegerField):  # type: ignore[type-arg]
         return bucket
 
 
-class ListEntry(TenantModel):
-    """An address or network (canonical CIDR) on a domain's allow or deny list."""
+class ListSubscription(TenantModel):
+    """A list that somebody else publishes at a URL; its entries follow what the URL says.
 
-    domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="list_entries")
+    `domain` is None for a list of all domains. `interval_hours` lie between two fetches; `error` is empty when the last
+    one went well, and `etag` and `content_hash` are of the content that the entries are of.
+    """
+
+    domain = models.ForeignKey(Domain, null=True, blank=True, on_delete=models.CASCADE, related_name="subscriptions")
     kind = models.CharField(max_length=10, choices=ListKind.choices)
-    network = models.CharField(max_length=43)
+    url = models.URLField(max_length=500)
+    interval_hours = models.PositiveSmallIntegerField(default=24)
+    next_fetch_at = models.DateTimeField(db_index=True)
+    fetched_at = models.DateTimeField(null=True, editable=False)
+    error = models.CharField(max_length=300, blank=True, editable=False)
+    etag = models.CharField(max_length=200, blank=True, editable=False)
+    content_hash = models.CharField(max_length=64, blank=True, editable=False)
+    entries_count = models.PositiveIntegerField(default=0, editable=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class ListEntry(TenantModel):
+    """An address, network, ASN, country or part of a user agent on an allow or deny list, in canonical form.
+
+    `domain` is None on the lists of all domains. Each subscription keeps entries of its own, so the same network may
+    be on a list twice; the shields see it once.
+    """
+
+    domain = models.ForeignKey(Domain, null=True, blank=True, on_delete=models.CASCADE, related_name="list_entries")
+    kind = models.CharField(max_length=10, choices=ListKind.choices)
+    network = models.CharField(max_length=80)
     bucket = BucketField(editable=False)
     note = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=12, choices=Source.choices, default=Source.HAND)
+    subscription = models.ForeignKey(
+        ListSubscription, null=True, blank=True, on_delete=models.CASCADE, related_name="entries"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    added_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at"]
         constraints = [
-            models.UniqueConstraint(fields=["domain", "kind", "network"], name="network_once_per_list"),
+            models.UniqueConstraint(
+                fields=["domain", "kind", "network"],
+                condition=Q(subscription=None, domain__isnull=False),
+                name="network_once_per_list",
+            ),
+            models.UniqueConstraint(
+                fields=["account", "kind", "network"],
+                condition=Q(subscription=None, domain=None),
+                name="network_once_per_account_list",
+            ),
+            models.UniqueConstraint(fields=["subscription", "network"], name="network_once_per_subscription"),
         ]
-        indexes = [models.Index(fields=["domain", "bucket"])]
+        indexes = [
+            models.Index(fields=["domain", "bucket"]),
+            models.Index(fields=["account", "bucket"], condition=Q(domain=None), name="account_lists_by_bucket"),
+            models.Index(fields=["account", "-created_at", "-id"], name="entries_newest_first"),
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="entries_that_expire"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.network}"
@@ -132,7 +194,27 @@ class ListEntry(TenantModel):
     @property
     def touches(self) -> str:
         """The listing that a change of this entry changes."""
-        return f"{self.domain_id}/{bucket_of(self.network)}"
+        return touched_listing(self.domain_id, self.network)
+
+
+def touched_listing(domain_id: Any, network: str) -> str:
+    """Return the listing ("scope/bucket") that an entry of a domain, or of all (None), belongs to."""
+    return f"{domain_id or ACCOUNT_WIDE}/{bucket_of(network)}"
+
+
+class WafSettings(TenantModel):
+    """What holds for the WAF of a whole account. An account without a row has the defaults.
+
+    `share_bans`: a client that one shield bans is denied by all of them.
+    """
+
+    share_bans = models.BooleanField(default=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["account"], name="one_waf_settings_per_account")]
+
+    def __str__(self) -> str:
+        return "WAF settings"
 
 
 class Event(TenantModel):

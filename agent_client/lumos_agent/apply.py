@@ -62,6 +62,7 @@ class Applier:
     ) -> None:
         self._state = state
         self._renderer = Renderer(options)
+        self._places = options.countries, options.systems
         self._decoder = Decoder()
         self._haproxy = haproxy
         self._store = store
@@ -366,6 +367,14 @@ class Applier:
         """Render the stored snapshot again and apply what differs, for example after an upgrade of the agent."""
         async with self.locked():
             await self._put_stored()
+
+    def use_places(self, countries: str, systems: str) -> bool:
+        """Take other maps of countries and autonomous systems with the next rendering; False if they are the same."""
+        if (countries, systems) == self._places:
+            return False
+        self._places = countries, systems
+        self._renderer.use_places(countries, systems)
+        return True
 
     async def _put_stored(self) -> bool:
         stored = self.stored()

@@ -25,7 +25,8 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
 
     `local_http` is where metrics and health are served; empty means nowhere. Connections from `proxy_protocol_from`
-    (load balancers) begin with a PROXY protocol header, which says who the visitor is.
+    (load balancers) begin with a PROXY protocol header, which says who the visitor is. The databases are files in
+    MaxMind's format; empty means geo/country.mmdb and geo/asn.mmdb below the state directory.
     """
 
     gateway_url: str
@@ -37,6 +38,8 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     acme_http_port: int = 80
     proxy_protocol_from: tuple[Network, ...] = ()
     local_http: LocalListen = "127.0.0.1:9101"
+    country_database: str = ""
+    asn_database: str = ""
 
 
 def split_listen(listen: str) -> tuple[str, int]:
@@ -71,6 +74,7 @@ class State:
         self.spool_file = self.root / "metrics.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"
+        self.geo = self.root / "geo"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"
@@ -111,6 +115,7 @@ class State:
                 self.run,
                 self.events,
                 self.engine,
+                self.geo,
                 self.certificates,
             ):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -115,6 +115,13 @@ async def _agent_running(state: State) -> Finding:
     return Finding("agent", "ok", f"connected, revision {status['revision']}")
 
 
+async def _places(state: State) -> Finding:
+    problem = str((read_status(state) or {}).get("geo") or "")
+    if problem:
+        return Finding("places", "warn", problem, f"put country.mmdb and asn.mmdb into {state.geo}")
+    return Finding("places", "ok", "every list has an effect")
+
+
 async def haproxy_state(state: State) -> dict[str, Any]:
     """Return whether HAProxy answers, with its version and uptime or with the reason."""
     try:
@@ -135,7 +142,7 @@ def read_status(state: State) -> dict[str, object] | None:
 
 CHECKS: tuple[Callable[[State], Awaitable[Finding]], ...] = (
     _haproxy_installed, _enrolled, _disk, _configuration, _haproxy_running, _workers, _listening, _gateway,
-    _agent_running,
+    _agent_running, _places,
 )  # fmt: skip
 
 

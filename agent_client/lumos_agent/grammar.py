@@ -27,6 +27,14 @@ Scope = Annotated[str, Meta(pattern=r"\A(?:\*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-
 Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
 Address = Annotated[str, Meta(pattern=r"\A[0-9a-z.:-]{1,253}\Z")]
 Network = Annotated[str, Meta(pattern=r"\A[0-9a-f.:]{2,45}/[0-9]{1,3}\Z")]
+# What a list holds: a network, an autonomous system, a country (ISO 3166-1), or a part of user agents in lower case.
+Entry = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:[0-9a-f.:]{2,45}/[0-9]{1,3}|AS[0-9]{1,10}|country:[A-Z]{2}"
+        r"|agent:[a-z0-9._/;:()+,@*-](?:[a-z0-9._/;:()+,@* -]{0,62}[a-z0-9._/;:()+,@*-])?)\Z"
+    ),
+]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Weight = Annotated[int, Meta(ge=0, le=256)]
 NameOrNone = Annotated[str, Meta(pattern=rf"\A(?:(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL})?\Z", max_length=253)]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id
+from lumos_agent.grammar import Id, Network
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -20,6 +20,7 @@ PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
+BAN_SECONDS_MAX = 7 * 86_400
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -68,7 +69,10 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Sent every `HEARTBEAT_SECONDS`. `workers` counts HAProxy worker generations alive."""
+    """Sent every `HEARTBEAT_SECONDS`. `workers` counts HAProxy worker generations alive.
+
+    `geo` says why lists of countries or autonomous systems have no effect here; empty when they have, or are not used.
+    """
 
     clock: float
     haproxy_running: bool
@@ -78,6 +82,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     cpu_percent: float = 0.0
     memory_percent: float = 0.0
     disk_percent: float = 0.0
+    geo: Text = ""
     agent_rss_bytes: Count = 0
 
 
@@ -156,6 +161,14 @@ class Origins(Message, frozen=True, kw_only=True, tag="origins"):
     """The origins whose state changed, or all of them after a reconnect."""
 
     states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
+
+
+class Ban(Message, frozen=True, kw_only=True, tag="ban"):
+    """This shield denies a client for `seconds`; the account's other shields may want to as well."""
+
+    network: Network
+    seconds: Annotated[int, Meta(ge=1, le=BAN_SECONDS_MAX)]
+    reason: Text = ""
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -294,6 +307,7 @@ AgentMessage = (
     | Incident
     | Batch
     | Origins
+    | Ban
     | CertificateStatus
     | ChallengePublish
     | ChallengesWithdrawn

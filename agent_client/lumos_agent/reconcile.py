@@ -23,6 +23,7 @@ from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
+from lumos_agent.geo import Geo, Needs
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
+PLACES_SECONDS = 30.0
 DRAIN_SECONDS = 0.1
 COLLECT_SHARE = 250  # a round of collecting may take one part in this many of the CPU
 _DIGEST_CHARACTERS = 64
@@ -53,7 +55,10 @@ class Agent:
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
         self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo))
-        options = options_of(state)
+        self._geo = Geo(state)
+        countries, systems = self._geo.known()
+        options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
+        self._places_wanted = asyncio.Event()
         self._applier = Applier(
             state,
             options,
@@ -94,7 +99,7 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)
-            own = (self._apply_wanted, self._watch, *reports)
+            own = (self._apply_wanted, self._watch, self._place, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -142,6 +147,7 @@ class Agent:
             cpu_percent=self._cpu.percent(),
             memory_percent=facts.memory_percent(),
             disk_percent=facts.disk_percent(self._state.root),
+            geo=self._geo.problem,
             agent_rss_bytes=facts.own_memory_bytes(),
         )
 
@@ -215,6 +221,7 @@ class Agent:
                 async with self._collecting:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
+                self._places_wanted.set()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -226,6 +233,21 @@ class Agent:
             await self._report(report)
             await self._refresh_challenges()
             self._new_batch.set()  # a reload may have made one
+
+    async def _place(self) -> None:
+        """Keep the maps of countries and autonomous systems as new as their databases, while a list needs them."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._places_wanted.wait(), PLACES_SECONDS)
+            self._places_wanted.clear()
+            try:
+                maps = await self._geo.update(Needs.of(self._applier.snapshot()))
+                async with self._collecting:
+                    if self._applier.use_places(*maps):
+                        await self._applier.refresh()
+                self._note("geo", self._geo.problem)
+            except (AgentError, OSError) as error:
+                log.error("places_not_updated", extra={"error": str(error)})
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:
@@ -247,6 +269,10 @@ class Agent:
         if self._send is not None:
             with contextlib.suppress(Exception):
                 await self._send(report)
+
+    async def ban(self, network: str, seconds: int, reason: str) -> None:
+        """Tell the account's other shields of a client that this one denies; without a connection nobody hears it."""
+        await self._report(protocol.Ban(network=network, seconds=seconds, reason=reason))
 
     async def _collect(self) -> None:
         while True:

@@ -17,10 +17,10 @@ from lumos_agent.grammar import (
     Chain,
     DirectoryUrl,
     EmailOrNone,
+    Entry,
     Expression,
     GroupName,
     Id,
-    Network,
     ParameterName,
     PathPrefix,
     RuleName,
@@ -35,6 +35,7 @@ SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
 NETWORKS_MAX = 100_000
 BUCKETS = 64
+ACCOUNT_WIDE = "*"
 GROUPS_MAX = 32
 EXCLUSIONS_MAX = 50
 CUSTOM_RULES_MAX = 50
@@ -95,16 +96,16 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A part of the IP lists of one domain (`scope`: its id) or of all domains of the server (``*``).
+    """A part of the lists of one domain (`scope`: its id) or of all domains of the server (``*``).
 
-    Which part a network is in follows from `bucket_of`, so that a change of one entry changes one small listing. At
-    least one of the lists is not empty; networks are canonical (`ipaddress`), sorted and unique.
+    Which part an entry is in follows from `bucket_of`, so that a change of one entry changes one small listing. At
+    least one of the lists is not empty; entries are canonical (networks as `ipaddress` writes them), sorted and unique.
     """
 
     scope: Scope
     bucket: Annotated[int, Meta(ge=0, lt=BUCKETS)]
-    allow: tuple[Network, ...] = ()
-    deny: tuple[Network, ...] = ()
+    allow: tuple[Entry, ...] = ()
+    deny: tuple[Entry, ...] = ()
 
 
 class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -190,6 +191,11 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 def digest_of(encoded: bytes) -> str:
     """Return the digest of `Snapshot.encode()`: SHA-256, 64 lower-case hex digits."""
     return hashlib.sha256(encoded).hexdigest()
+
+
+def is_network(entry: str) -> bool:
+    """Whether an entry of a list is a network, and no country, autonomous system or user agent."""
+    return not entry.startswith(("AS", "country:", "agent:"))
 
 
 def bucket_of(network: str) -> int:

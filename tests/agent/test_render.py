@@ -14,7 +14,7 @@ from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
-from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Snapshot
+from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Snapshot, listings
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
 from tests.agent.builders import domain, ident, snapshot
 
@@ -149,6 +149,11 @@ _GUARDS = st.builds(
     ),
 )
 
+_ENTRY = st.one_of(
+    _NETWORKS.filter(bool).map(lambda found: found[0]), _text(grammar.Entry).filter(lambda e: "/" not in e)
+)
+_ENTRIES = st.tuples(st.lists(_ENTRY, max_size=4, unique=True), st.lists(_ENTRY, max_size=4, unique=True))
+
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
@@ -177,7 +182,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 traffic=draw(_TRAFFIC),
             )
         )
-    return snapshot(*domains, deny={number: draw(_NETWORKS) for number in range(len(names))})
+    made = snapshot(*domains, deny={number: draw(_NETWORKS) for number in range(len(names))})
+    own, everybody = ident(0), draw(_ENTRIES)
+    lists = [part for part in made.lists if part.scope != own]
+    lists += [*listings("*", everybody[0], everybody[1]), *listings(own, *draw(_ENTRIES))]
+    return msgspec.structs.replace(made, lists=tuple(sorted(lists, key=lambda part: (part.scope, part.bucket))))
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +197,12 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     (root / "challenges.map").touch()
     (root / "list").write_text(f"{root / 'default.pem'}\n")
     (root / "waf.lua").write_text(lua_bundle())
+    (root / "countries.map").write_text("192.0.2.0/24 country:DE\n")
+    (root / "systems.map").write_text("192.0.2.0/24 AS64500\n")
     return Options(
         http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
         certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
-        quic=installed_build().quic,
+        quic=installed_build().quic, countries=str(root / "countries.map"), systems=str(root / "systems.map"),
     )  # fmt: skip
 
 

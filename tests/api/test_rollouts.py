@@ -16,7 +16,7 @@ from servers.services import add_server
 from servers.snapshots import compile_snapshot
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.services import add_list_entry
+from waf.lists import add_list_entry
 
 pytestmark = pytest.mark.django_db
 OLD, NEW = 8080, 9090

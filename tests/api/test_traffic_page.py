@@ -204,7 +204,7 @@ def test_settings_that_nobody_changed_push_nothing(page: Page) -> None:
         ("maintenance_allow", "me", "Line 1: “me” is no address"),
         ("origin_host", "a b", "“a b” is not a hostname"),
         ("origin_sni", "1.2.3.4", "is an address"),
-        ("sticky_cookie", "a b", "A cookie name has letters"),
+        ("sticky_cookie", "a b", "A header or cookie has letters"),
         ("pages_denied", "x" * 8193, "length"),
         ("pages_maintenance", "\x01", "no control characters"),
         ("body_mib_max", "-1", "greater than or equal to 0"),

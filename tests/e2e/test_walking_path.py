@@ -106,7 +106,7 @@ def test_embedded_profile_and_a_stop_that_leaves_nothing() -> None:
 
 
 def test_deny_list_closes_and_opens_within_a_second(stack: Stack, api: Api) -> None:
-    entry = {"domain": stack.secrets["domain"], "kind": "deny", "network": "127.0.0.1"}
+    entry = {"domain": stack.secrets["domain"], "kind": "deny", "network": "127.0.0.1", "confirm_self_lockout": True}
     made = api.call("POST", "/ip-lists", entry)
     until(lambda: shield(stack, "/")[0] == 403, 1.0)
     api.call("DELETE", f"/ip-lists/{made['id']}")
@@ -203,6 +203,7 @@ def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
             "/domains/add",
             f"/domains/{stack.secrets['domain']}/edit",
             f"/domains/{stack.secrets['domain']}/traffic",
+            "/lists",
             "/events",
             "/api-keys",
         ):
@@ -210,11 +211,15 @@ def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
             page.wait_for_selector("h1")
         page.goto(f"{stack.web}/api/v1/docs")
         page.wait_for_selector("text=Lumos API")
-        page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/waf")
+        page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/lists")
         page.fill("[name=network]", "127.0.0.1")
         page.click("button:text-is('Add')")
+        page.check("[name=confirm_self_lockout][type=checkbox]")
+        page.click("button:text-is('Add')")
+        page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/waf")
         until(lambda: shield(stack, "/from-the-browser-test")[0] == 403, 2.0)
         page.wait_for_selector("text=/from-the-browser-test", timeout=10_000)  # live, without a reload by hand
+        page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/lists")
         page.click("button:text-is('Remove')")
         until(lambda: shield(stack, "/")[0] == 200, 2.0)
         browser.close()

@@ -13,8 +13,8 @@ from domains.models import Domain
 from domains.services import OriginData, add_domain
 from servers.models import Epoch, Server
 from servers.services import add_server
+from waf.lists import add_list_entry
 from waf.models import ListEntry
-from waf.services import add_list_entry
 
 PASSWORD = "correct horse battery"
 

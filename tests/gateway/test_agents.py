@@ -1,6 +1,7 @@
 """The gateway through its WebSocket, as an agent meets it."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,8 +22,9 @@ from servers import consumers, enrolment, history, snapshots
 from servers.models import ApplyState, HourlyMetric, Server, ServerStatus, SnapshotRecord, SnapshotState
 from servers.routing import agent_routes
 from tests.factories import Tenant
+from waf import bans
+from waf.lists import add_list_entry
 from waf.models import Event, EventCount
-from waf.services import add_list_entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BOOT = str(uuid.uuid4())
@@ -330,6 +332,21 @@ async def test_second_connection_replaces_the_first(agent: Agent, alice: Tenant)
     assert (closed["type"], closed["code"]) == ("websocket.close", protocol.CLOSE_REPLACED)
     await second.hear(protocol.Config)
     await second.disconnect(timeout=5)
+
+
+async def test_ban_of_one_shield_reaches_the_shields_of_the_account(agent: Agent, alice: Tenant) -> None:
+    def share() -> None:
+        with alice.scope:
+            bans.change_settings(share_bans=True, actor=alice.owner)
+
+    await agent.greet()
+    await agent.applied(await agent.hear(protocol.Config))
+    await sync_to_async(share)()
+    began = time.monotonic()
+    await agent.say(protocol.Ban(network="198.51.100.7/32", seconds=600, reason="login-flood"))
+    lists = Snapshot.decode((await agent.hear(protocol.Config)).snapshot).networks()
+    assert lists["*"] == ([], ["198.51.100.7/32"])
+    assert time.monotonic() - began < 1
 
 
 def test_snapshot_is_deterministic(alice: Tenant) -> None:

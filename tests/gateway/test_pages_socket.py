@@ -10,7 +10,7 @@ from channels.testing import WebsocketCommunicator
 
 from servers.routing import page_routes
 from tests.factories import Tenant
-from waf.services import add_list_entry
+from waf.lists import add_list_entry
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,14 +7,15 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
 import jinja2
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
+from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
-from lumos_agent.schema import Domain, Listing, Snapshot
+from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
 ANSWERS_LOGGED_PER_SECOND = 5000
 # How much of a body is judged; the buffer also holds the request's head.
@@ -38,7 +39,11 @@ Quic = Literal["off", "limited", "full"]
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What depends on the machine and not on the snapshot."""
+    """What depends on the machine and not on the snapshot.
+
+    `countries` and `systems` are maps from networks to "country:DE" and "AS64500"; without them such lists have no
+    effect.
+    """
 
     http: tuple[str, ...]
     https: tuple[str, ...]
@@ -50,6 +55,8 @@ class Options(Struct, frozen=True, kw_only=True):
     proxy_protocol_from: tuple[str, ...] = ()
     hard_stop_seconds: int = 60
     quic: Quic = "off"
+    countries: str = ""
+    systems: str = ""
 
 
 class Artefact(Struct, frozen=True):
@@ -137,17 +144,29 @@ class Renderer:
         self._options = options
         self._sites: dict[str, tuple[Domain, Site]] = {}
         self._networks = NetworkTable()
+        self._places = PlaceTable()
         self._listed: dict[tuple[str, int], dict[str, str]] = {}
         self._sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {}
+
+    def use_places(self, countries: str, systems: str) -> None:
+        """Take other maps of countries and autonomous systems from now on."""
+        self._options = structs.replace(self._options, countries=countries, systems=systems)
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
         """Return the whole configuration of a shield, the same whatever was rendered before."""
         domains = snapshot.domains
-        self._update_networks(snapshot)
+        self._update_lists(snapshot)
         networks = self._networks.maps()
+        places = self._places.maps()
         sites = self._rendered(domains)
         routes = {key: backend for one in sites for key, backend in one.routes.items()}
         context = self._context(snapshot, sites) | {"depth": networks.depth, "has_routes": bool(routes)}
+        context |= {
+            "scopes": (("own", ",txn.domain"), ("all", "*")),
+            "countries": self._options.countries if places.lists_countries else "",
+            "systems": self._options.systems if places.lists_systems else "",
+            "has_agents": bool(places.agents),
+        }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
         maps = {
             "hosts": {domain.hostname: domain.id for domain in domains},
@@ -158,7 +177,8 @@ class Renderer:
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
-            "verdicts": networks.verdicts,
+            "verdicts": networks.verdicts | places.verdicts,
+            "agents": places.agents,
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
         files = dict(_fixed_files())
@@ -188,14 +208,13 @@ class Renderer:
             "statuses": sorted(ERROR_PAGES),
             "has_names": any(one.needs_names for one in sites),
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
-            "has_account_lists": any(part.scope == "*" for part in snapshot.lists),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }
 
-    def _update_networks(self, snapshot: Snapshot) -> None:
+    def _update_lists(self, snapshot: Snapshot) -> None:
         sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {(p.scope, p.bucket): p for p in snapshot.lists}
         for domain in snapshot.domains:
             if domain.traffic.trusted_proxies:
@@ -209,7 +228,8 @@ class Renderer:
                 changes += _listed_changes(key[0], self._listed.get(key, {}), entries)
                 self._listed[key] = entries
         self._sources = sources
-        self._networks.update(changes)
+        self._networks.update([change for change in changes if is_network(change[1])])
+        self._places.update([change for change in changes if not is_network(change[1])])
 
 
 def _entries(source: Listing | tuple[str, ...]) -> dict[str, str]:

@@ -56,7 +56,7 @@ def test_lists_show_what_came_and_went() -> None:
 def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
-    assert Snapshot.__struct_fields__ == ("server_id", "domains", "lists", "uploads", "acme")
+    assert Snapshot.__struct_fields__ == ("server_id", "domains", "lists", "uploads", "acme", "under_attack")
 
 
 def test_traffic_settings_that_were_never_set_before_are_changes() -> None:

@@ -12,15 +12,18 @@ from servers.models import Server, SnapshotRecord
 from servers.snapshots import compile_snapshot
 from tests import factories
 from tests.factories import Tenant
+from waf.lists import add_list_entry, remove_list_entry, replace_lists
 from waf.models import ListEntry
-from waf.services import add_list_entry, change_policy, remove_list_entry, replace_lists
+from waf.services import change_policy
 
 pytestmark = pytest.mark.django_db
 
 _NETWORKS = [f"10.0.{number}.0/24" for number in range(6)]
 _STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["add", "edit", "move", "remove", "policy", "entry", "unlist", "replace", "bump"]),
+        st.sampled_from(
+            ["add", "edit", "move", "remove", "policy", "entry", "unlist", "replace", "bump", "all", "none"]
+        ),
         st.integers(0, 2),
         st.integers(0, 5),
     ),
@@ -45,6 +48,14 @@ def _list(tenant: Tenant, domain: Domain, what: str, number: int) -> None:
         replace_lists(domain=domain, allow=_NETWORKS[:number], deny=_NETWORKS[number:], actor=tenant.owner)
 
 
+def _list_for_all(tenant: Tenant, what: str, number: int) -> None:
+    entries = ListEntry.objects.filter(domain=None).order_by("network")
+    if what == "none" and (entry := entries.first()) is not None:
+        remove_list_entry(entry=entry, actor=tenant.owner)
+    elif what == "all" and not entries.filter(network=_NETWORKS[number]).exists():
+        add_list_entry(domain=None, kind="deny", network=_NETWORKS[number], actor=tenant.owner)
+
+
 def act(tenant: Tenant, what: str, which: int, number: int) -> None:
     """Change something, if it is there."""
     actor = tenant.owner
@@ -53,6 +64,8 @@ def act(tenant: Tenant, what: str, which: int, number: int) -> None:
         _add(tenant, number)
     elif what == "bump":
         revisions.bump([tenant.server])
+    elif what in ("all", "none"):
+        _list_for_all(tenant, what, number)
     elif domain is None:
         return
     elif what == "edit":

@@ -1,5 +1,6 @@
--- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own rules,
--- the others are the guard's steps.
+-- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own
+-- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, the others are the guard's.
+local agents = require("agents")
 local conditions = require("conditions")
 local engine = require("engine")
 local fields = require("fields")
@@ -100,3 +101,12 @@ end
 
 core.register_action("lumos_rules", { "http-req" }, apply_rules)
 core.register_action("lumos_inspect", { "http-req" }, inspect)
+
+local function judge_agent(txn)
+  local lists = {}
+  lists[#lists + 1] = txn:get_var("txn.agents")
+  lists[#lists + 1] = txn:get_var("txn.account_agents")
+  if agents.is_denied(txn.sf:req_fhdr("user-agent"), lists) then txn:set_var("txn.waf_rules", "agent-deny") end
+end
+
+core.register_action("lumos_agents", { "http-req" }, judge_agent)
