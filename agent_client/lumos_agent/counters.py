@@ -124,7 +124,6 @@ class Worker:
     def finish(self, log_lines: bytes) -> None:
         """Count what a worker that has gone answered after it was last read."""
         self.is_finished = True
-        self.is_finished = True
         read_at = float(self.info["Start_time_sec"]) + float(self.info["Uptime_sec"])
         rest = answered_after(log_lines, self.info["Pid"], round(read_at * 1e6))
         self.counts = self.counts | {

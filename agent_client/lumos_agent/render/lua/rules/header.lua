@@ -151,4 +151,4 @@ local function gate(value)
     true) ~= nil
 end
 
-return { group = "header", rules = RULES, gate = gate, judge = judge }
+return { group = "header", rules = RULES, gate = gate, judge = judge, words = true }

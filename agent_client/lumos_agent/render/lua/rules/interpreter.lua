@@ -170,4 +170,4 @@ local function gate(value)
     or find(text, "['\"];") ~= nil
 end
 
-return { group = "script", rules = RULES, gate = gate, judge = judge }
+return { group = "script", rules = RULES, gate = gate, judge = judge, words = true }

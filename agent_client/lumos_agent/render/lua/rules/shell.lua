@@ -253,4 +253,4 @@ local function judge(value, report)
   if not found then marks.other(value, note, RULES) end
 end
 
-return { group = "shell", rules = RULES, gate = gate, judge = judge }
+return { group = "shell", rules = RULES, gate = gate, judge = judge, words = true }
