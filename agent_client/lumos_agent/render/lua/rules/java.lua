@@ -36,15 +36,12 @@ for _, name in ipairs(GADGET_NAMES) do GADGETS[lower(name)] = true end
 local HIDDEN_WORDS = { "runtime", "processbuilder" }
 
 local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.",
-  "com.sun.", "com.bea.", "sun.misc.",
-  "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
+  "com.sun.", "com.bea.", "sun.misc.", "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
--- The letters that `word` yields in Base64 when `skip` bytes precede it; only those that do not depend on its
--- neighbours.
+-- The letters that `word` yields in Base64 when `skip` bytes precede it, without those that depend on its neighbours.
 local function base64_core(word, skip)
-
   local result, bits, count = {}, 0, 0
   local padded = string.rep("\0", skip) .. word
   for at = 1, #padded do
@@ -105,8 +102,7 @@ local function judge_lookup_at(text, at, report)
     return true
   end
   if find(piece, "${${", 1, true) or find(piece, "${lower:", 1, true) or find(piece, "${upper:", 1, true)
-    or find(piece, "${::-", 1, true)
-    or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${")
+    or find(piece, "${::-", 1, true) or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${")
     or find(piece, "%${%a+:[%w_.]*:%-")
     or at == 1 and (find(piece, "^%${env:[%w_]+}") or find(piece, "^%${sys:[%w_.]+}")) then
     report(RULES.nested, snippet(text, at))
@@ -129,8 +125,7 @@ local function judge_lookup(value, report)
 end
 
 local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder", "processbuilder(",
-  "javax.script.scriptenginemanager",
-  "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
+  "javax.script.scriptenginemanager", "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
   "java.lang.system" }
 
 local function judge_expression(value, report)
@@ -138,8 +133,7 @@ local function judge_expression(value, report)
   local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
   for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext",
-    "#application",
-    "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
+    "#application", "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
@@ -160,8 +154,7 @@ local function judge_runtime(value, report)
   end
   if hits == 0 then return end
   if find(text, "%.exec%s*%(", first) or find(text, "%.start%s*%(", first) or find(text, "%.eval%s*%(", first)
-    or hits >= 2
-    or find(text, "getruntime%s*%(") or find(text, "^.?forname%s*%(%s*[\"']", first) then
+    or hits >= 2 or find(text, "getruntime%s*%(") or find(text, "^.?forname%s*%(%s*[\"']", first) then
     return report(RULES.runtime, snippet(text, first))
   end
 end
@@ -254,8 +247,7 @@ local function judge_gadgets(value, report)
 end
 
 local BEANS = { "<java.util.", "<void class=", "<object class=\"java", "<java version=", "java.beans.xmldecoder",
-  "<sorted-set>",
-  "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script",
+  "<sorted-set>", "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script",
   "java.beans.eventhandler" }
 
 local function judge_data(value, report)
@@ -276,9 +268,8 @@ local function judge_data(value, report)
     at = find(text, mark, 1, true)
     if at then hits, first = hits + 1, first or at end
   end
-  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true) or find(text, "^\"@type\":%s*\"%l+%.%l+%.",
-    first)
-    or find(text, "^<java%.util%.", first)) then
+  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true)
+    or find(text, "^\"@type\":%s*\"%l+%.%l+%.", first) or find(text, "^<java%.util%.", first)) then
     report(RULES.bean, snippet(text, first))
   end
 end
@@ -303,8 +294,7 @@ local function gate(value)
   if #value.name >= 9 and find(value.name, "%w%w%w%w%w%w%w%w%w") or find(value.name, ".", 1, true) then return true end
   if value.place == "segment" and not find(text, "[${]") then return false end
   return find(text, "%w%w%w%w%w%w%w%w%w") ~= nil or find(text, "[%${(\xAC]") ~= nil
-    or find(text, "java", 1, true) ~= nil
-    or find(text, "org.", 1, true) ~= nil
+    or find(text, "java", 1, true) ~= nil or find(text, "org.", 1, true) ~= nil
 end
 
 return { group = "java", rules = RULES, gate = gate, judge = judge, words = true }
