@@ -128,7 +128,7 @@ class Stack:
             self._until("gateway", lambda: _status(f"http://127.0.0.1:{self.ports['gateway']}/healthz") == 200)
             self._enroll()
             self.control("start", "agent")
-            self._until("agent", lambda: self.shield_status("/") == 200)
+            self._until("agent", lambda: self._agent_is_connected() and self.shield_status("/") == 200)
         except BaseException:
             self.stop()
             raise
@@ -311,6 +311,14 @@ class Stack:
     def shield_status(self, path: str, hostname: str = HOSTNAME) -> int:
         """Return the status that the shield answers to a GET of `path`."""
         return _status(f"http://127.0.0.1:{self.ports['http']}{path}", {"Host": hostname})
+
+    def _agent_is_connected(self) -> bool:
+        """Whether the agent that runs now, not an earlier one, says that the gateway took it."""
+        try:
+            status = json.loads((self.agent_state / "run" / "status.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(status["connection"] == "connected" and status["pid"] == self.pid("agent"))
 
     def _until(self, name: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS

@@ -11,10 +11,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import actor
-from domains import health, rollouts, services, uploads
+from domains import health, presets, rollouts, services, uploads
 from domains.clone import clone_settings
 from domains.models import Domain
-from domains.serializers import CloneSerializer, DomainSerializer, RecipientSerializer, UploadSerializer
+from domains.serializers import (
+    CloneSerializer,
+    DomainSerializer,
+    PresetSerializer,
+    RecipientSerializer,
+    UploadSerializer,
+)
 
 
 class DomainFilter(django_filters.FilterSet):
@@ -84,6 +90,15 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
     def perform_destroy(self, instance: Domain) -> None:
         """Remove a domain."""
         services.remove_domain(domain=instance, actor=actor(self.request))
+
+    @extend_schema(request=PresetSerializer, responses=DomainSerializer)
+    @action(detail=True, methods=["post"], url_path="apply-preset")
+    def apply_preset(self, request: Request, pk: str | None = None) -> Response:
+        """Set the traffic settings that suit a kind of site; others stay."""
+        domain, form = self.get_object(), PresetSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        presets.apply_preset(domain_id=domain.pk, name=form.validated_data["preset"], actor=actor(request))
+        return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=CloneSerializer, responses=DomainSerializer)
     @action(detail=True, methods=["post"], url_path="clone-settings")

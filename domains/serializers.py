@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains import traffic
 from domains.clone import Part
 from domains.models import Certificate, Domain, Origin, OriginHealth, Rollout, RolloutState, Tls
+from domains.presets import PRESETS
 from domains.services import OriginData
 from servers.models import Server
 
@@ -47,6 +49,7 @@ class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):
         return Server.objects.all()
 
 
+@extend_schema_field(OpenApiTypes.UUID)
 class ScopedDomain(serializers.PrimaryKeyRelatedField[Domain]):
     """Id of a domain of this account; those of others do not exist."""
 
@@ -141,6 +144,12 @@ class UploadSerializer(serializers.Serializer[Any]):
 
     chain = serializers.CharField(max_length=65_536)
     keys = SealedKeySerializer(many=True)
+
+
+class PresetSerializer(serializers.Serializer[Any]):
+    """The name of a preset."""
+
+    preset = serializers.ChoiceField(choices=[(name, preset.title) for name, preset in PRESETS.items()])
 
 
 class CloneSerializer(serializers.Serializer[Any]):

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
-from domains import health, rollouts, services, traffic
+from domains import health, presets, rollouts, services, traffic
 from domains.clone import clone_settings
 from domains.forms import CloneForm, DomainEditor, UploadForm
 from domains.models import Domain
@@ -107,7 +107,8 @@ def domain_traffic(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
             return redirect("domain", pk=pk)
         except AppError as error:
             form.show(error)
-    return render(request, "domains/traffic.html", {"form": form, "domain": domain})
+    context = {"form": form, "domain": domain, "presets": presets.PRESETS}
+    return render(request, "domains/traffic.html", context)
 
 
 @page(WRITE)
@@ -125,6 +126,19 @@ def domain_certificate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
             form.show(error)
     context = {"form": form, "domain": domain, "recipients": recipients(domain)}
     return render(request, "domains/certificate.html", context)
+
+
+@require_POST
+@page(WRITE)
+def domain_preset(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Set what suits a kind of site."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    try:
+        presets.apply_preset(domain_id=pk, name=request.POST.get("preset", ""), actor=request.user)
+        messages.success(request, f"{domain.hostname} has the settings of the preset.")
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("domain-traffic", pk=pk)
 
 
 @require_POST

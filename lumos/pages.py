@@ -31,6 +31,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/edit", domains.domain_edit, name="domain-edit"),
     path("domains/<uuid:pk>/traffic", domains.domain_traffic, name="domain-traffic"),
     path("domains/<uuid:pk>/certificate", domains.domain_certificate, name="domain-certificate"),
+    path("domains/<uuid:pk>/traffic/preset", domains.domain_preset, name="domain-preset"),
     path("domains/<uuid:pk>/traffic/purge", domains.domain_cache_purge, name="domain-cache-purge"),
     path("domains/<uuid:pk>/release", domains.rollout_release, name="rollout-release"),
     path("domains/<uuid:pk>/clone-settings", domains.domain_clone, name="domain-clone"),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 PAGES: dict[str, str | None] = {
     "overview": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
-    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-remove": "domain",
+    "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "entry-remove": "entry", "events": None, "api-keys": None, "api-key-revoke": "key",
@@ -32,6 +32,7 @@ POST_ONLY = {
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
+    "domain-preset",
     "domain-remove",
     "rollout-release",
     "domain-bulk",
@@ -57,12 +58,12 @@ API: dict[str, str | None] = {
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
-    "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
+    "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-export": None, "api-import": None,
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-domain-upload-certificate",
+    "api-domain-upload-certificate", "api-domain-apply-preset",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {

@@ -75,10 +75,24 @@ class Applier:
         """Return what is in service as the control plane stated it, or None before the first apply."""
         if self._applied is None or self._applied[0] != self.identity().digest:
             stored = self.stored()
-            if stored is None or stored.digest != self.identity().digest:
+            snapshot = None if stored is None else self._readable(stored)
+            if stored is None or snapshot is None:
                 return None
-            self._applied = (stored.digest, self._decoder.decode(stored.snapshot))
+            self._applied = (stored.digest, snapshot)
         return self._applied[1]
+
+    def _readable(self, stored: Stored) -> Snapshot | None:
+        """Return a stored snapshot if it is what runs and of a format that this version reads.
+
+        After an upgrade it may not be; what runs goes on, and the control plane sends the new format.
+        """
+        if stored.digest != self.identity().digest:
+            return None
+        try:
+            return self._decoder.decode(stored.snapshot)
+        except SchemaError as error:
+            log.warning("stored_snapshot_of_another_version", extra={"error": str(error)})
+            return None
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
@@ -355,10 +369,11 @@ class Applier:
 
     async def _put_stored(self) -> bool:
         stored = self.stored()
-        if stored is None or stored.digest != self.identity().digest:
+        snapshot = None if stored is None else self._readable(stored)
+        if stored is None or snapshot is None:
             return False
         identity = Identity(epoch=stored.epoch, revision=stored.revision, digest=stored.digest)
-        await self._put(self._rendered(self._decoder.decode(stored.snapshot), identity), identity, stored.snapshot)
+        await self._put(self._rendered(snapshot, identity), identity, stored.snapshot)
         return True
 
     async def revive(self) -> None:

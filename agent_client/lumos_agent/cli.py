@@ -33,14 +33,19 @@ def _show(args: argparse.Namespace, content: Any, text: str) -> None:
 
 
 async def _enroll(args: argparse.Namespace, state: State) -> int:
-    chosen = {"http": args.http, "https": args.https, "local_http": args.local_http}
+    chosen = {
+        "http": args.http,
+        "https": args.https,
+        "local_http": args.local_http,
+        "proxy_protocol_from": args.proxy_protocol_from,
+    }
     given = {name: value for name, value in chosen.items() if value is not None}
     try:
         settings = msgspec.convert({"gateway_url": args.url, "ca_file": args.ca_file, **given}, Settings)
     except msgspec.ValidationError as error:
         raise AgentError(
             "--http and --https take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of this "
-            f"machine's own, such as 127.0.0.1:9101 ({error})"
+            f"machine's own, such as 127.0.0.1:9101; --proxy-protocol-from takes networks, such as 10.0.0.0/24: {error}"
         ) from error
     before = haproxy_report.read_config(args.haproxy_cfg) if args.haproxy_cfg else None
     found = None if before is None else haproxy_report.imported_from(before, args.haproxy_cfg.parent)
@@ -196,6 +201,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--token-file", help="file with the server token (default: LUMOS_TOKEN)")
     command.add_argument("--http", action="append", metavar="ADDRESS:PORT", help="may be repeated")
     command.add_argument("--https", action="append", metavar="ADDRESS:PORT", help="may be repeated")
+    command.add_argument(
+        "--proxy-protocol-from",
+        action="append",
+        metavar="NETWORK",
+        help="load balancers that send a PROXY protocol header; may be repeated",
+    )
     command.add_argument("--local-http", metavar="ADDRESS:PORT", help="metrics and health; empty: off")
     command.add_argument("--ca-file", default="", help="CA certificates to trust for the gateway")
     command.add_argument("--haproxy-cfg", type=Path, metavar="FILE", help="keep a copy and say what can be taken over")

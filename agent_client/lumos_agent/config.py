@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent.errors import AgentError
+from lumos_agent.grammar import Network
 
 DEFAULT_STATE_DIR = "/var/lib/lumos"
 SOCKET_PATH_MAX = 90  # of 107: HAProxy appends ".<pid>.tmp" while it binds
@@ -23,7 +24,8 @@ Listen = Annotated[str, Meta(pattern=r"\A(?:[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
 
-    `local_http` is where metrics and health are served; empty means nowhere.
+    `local_http` is where metrics and health are served; empty means nowhere. Connections from `proxy_protocol_from`
+    (load balancers) begin with a PROXY protocol header, which says who the visitor is.
     """
 
     gateway_url: str
@@ -33,6 +35,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     ca_file: str = ""
     acme_ca_file: str = ""
     acme_http_port: int = 80
+    proxy_protocol_from: tuple[Network, ...] = ()
     local_http: LocalListen = "127.0.0.1:9101"
 
 

@@ -323,6 +323,7 @@ def options_of(state: State) -> Options:
         challenges_map=str(_existing(state.challenges_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
+        proxy_protocol_from=settings.proxy_protocol_from,
         quic=usable_quic(installed_build(), settings.https),
     )
 

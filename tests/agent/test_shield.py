@@ -19,7 +19,8 @@ from lumos_agent.protocol import BatchAck, Config
 from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
 from lumos_agent.schema import Domain, Origin, Policy, digest_of, listings
-from tests.agent.builders import Networks, Shield, config, domain, ident, snapshot
+from lumos_agent.store import Store
+from tests.agent.builders import TOKEN, Networks, Shield, config, domain, ident, snapshot
 from tests.agent.visitor import get, origin
 
 # A shield keeps its sockets open until its process ends; here many shields share one process.
@@ -252,6 +253,22 @@ async def test_killed_worker_loses_no_new_connection(shield: Shield) -> None:
         await until(lambda: shield.haproxy.master() is None or shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
         await shield.applier.revive()
         assert [status for status, _ in await asyncio.gather(*waiting)] == [200] * 20
+
+
+async def test_snapshot_of_another_version_stops_nobody(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port)))
+        stored = shield.applier.stored()
+        assert stored is not None
+        older = stored.snapshot.replace(b'"mode"', b'"retired_setting":1,"mode"')
+        Store(shield.state.snapshot_file, TOKEN).save(msgspec.structs.replace(stored, snapshot=older))
+        upgraded = Shield(shield.state.root)
+        await upgraded.applier.repair()
+        await upgraded.applier.refresh()
+        assert upgraded.applier.snapshot() is None
+        assert (await get(shield.port, "d1.example"))[0] == 200
+        assert (await upgraded.applier.apply(config(2, domain(2, port=port)))).how == "reload"
+        assert (await get(shield.port, "d2.example"))[0] == 200
 
 
 async def test_later_agent_takes_the_sockets_over(shield: Shield) -> None:

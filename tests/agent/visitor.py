@@ -1,6 +1,7 @@
 """Visitors and an origin for tests of the shield."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -14,6 +15,7 @@ async def origin(
     proxy_protocol: bool = False,
     delay_seconds: float = 0,
     port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
     """Serve `text` followed by the request's head, as the origin saw it; yields the port."""
     extra = "".join(f"{header}\r\n" for header in headers).encode()
@@ -34,7 +36,7 @@ async def origin(
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024, ssl=tls)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

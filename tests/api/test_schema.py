@@ -1,10 +1,13 @@
 """The OpenAPI description of the API."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
+from drf_spectacular.drainage import reset_generator_stats
 
 pytestmark = pytest.mark.django_db
 
@@ -27,3 +30,8 @@ def test_every_reference_leads_somewhere(client: Client, time: str) -> None:
     schemas = described["components"]["schemas"]
     assert {reference.removeprefix("#/components/schemas/") for reference in references(described)} <= schemas.keys()
     assert schemas["Traffic"]["properties"]["health"]
+
+
+def test_description_is_valid_and_nothing_had_to_be_guessed(tmp_path: Path) -> None:
+    reset_generator_stats()
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(tmp_path / "schema.yaml"))

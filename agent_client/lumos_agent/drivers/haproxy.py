@@ -34,7 +34,8 @@ MASTER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
 CHECK_SECONDS = 60.0
 # Fields of `show servers state` (management guide, 9.3), and the operational state of a server that gets requests.
-_BACKEND, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 1, 5, 6, 7, 8
+_BACKEND, _SERVER, _ADDRESS, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 1, 3, 4, 5, 6, 7, 8
+_NAME, _PORT, _TLS = 17, 18, 20
 _RUNNING = "2"
 _CHECKED = re.compile(r"(?m)^backend (\S+)[^\n]*\n(?:    [^\n]*\n)*?    option httpchk$")
 
@@ -224,7 +225,7 @@ class Haproxy:
         with contextlib.suppress(HaproxyError):
             rows = await cli.ask(self._state.worker_socket, ["show servers state"])
             wanted = (self._state.current / "haproxy.cfg").read_text(encoding="utf-8")
-            write_atomically(self._state.server_state, _carried_over(rows, set(_CHECKED.findall(wanted))).encode())
+            write_atomically(self._state.server_state, _carried_over(rows, wanted).encode())
 
     async def change(self, servers: tuple[ServerChange, ...], maps: tuple[MapChange, ...]) -> None:
         """Change servers and maps of the running worker.
@@ -284,17 +285,31 @@ def _server_commands(changes: tuple[ServerChange, ...]) -> list[str]:
     return commands
 
 
-def _carried_over(rows: str, checked: set[str]) -> str:
-    """Return `show servers state` without what the configuration says.
+def _places(cfg: str) -> set[tuple[str, str, str, str, str]]:
+    """Return (backend, server, address, port, "1" for TLS) of every server of a configuration."""
+    found, backend = set(), ""
+    for line in cfg.splitlines():
+        if line.startswith("backend "):
+            backend = line.split()[1]
+        elif line.startswith("    server "):
+            _, name, place, *words = line.split()
+            address, _, port = place.rpartition(":")
+            found.add((backend, name, address.strip("[]"), port, str(int("ssl" in words))))
+    return found
 
-    Servers in maintenance are left out, the weight is the one that the configuration gave, and in a backend that is
-    not `checked` any more every server runs: no check would bring it back.
+
+def _carried_over(rows: str, wanted: str) -> str:
+    """Return `show servers state` without what the configuration that is `wanted` says.
+
+    Servers that are another place now are left out (their state would bring the old port back), and those in
+    maintenance; the weight is the one that the configuration gave; in a backend without checks every server runs: no
+    check would bring it back.
     """
-    kept = []
+    kept, checked, places = [], set(_CHECKED.findall(wanted)), _places(wanted)
     for line in rows.splitlines(keepends=True):
         fields = line.split(" ")
-        is_server = len(fields) > _INITIAL_WEIGHT and not line.startswith("#")
-        if is_server and fields[_ADMIN_STATE] != "0":
+        is_server = len(fields) > _TLS and not line.startswith("#")
+        if is_server and (fields[_ADMIN_STATE] != "0" or not _is_in(places, fields)):
             continue
         if is_server:
             fields[_WEIGHT] = fields[_INITIAL_WEIGHT]
@@ -302,6 +317,11 @@ def _carried_over(rows: str, checked: set[str]) -> str:
                 fields[_OPERATIONAL_STATE] = _RUNNING
         kept.append(" ".join(fields))
     return "".join(kept)
+
+
+def _is_in(places: set[tuple[str, str, str, str, str]], row: list[str]) -> bool:
+    address = row[_ADDRESS] if row[_NAME] == "-" else row[_NAME]
+    return (row[_BACKEND], row[_SERVER], address, row[_PORT], row[_TLS]) in places
 
 
 def _escaped(word: str) -> str:

@@ -15,6 +15,8 @@ COMPRESSED = (
     "application/wasm image/svg+xml"
 )
 _PAGE_STATUS = {"denied": 403, "too_many": 429, "bad_gateway": 502, "unavailable": 503}
+# Whoever runs origins under a CA of his own names it in the service's environment.
+_ORIGIN_CA = '"${LUMOS_ORIGIN_CA-@system-ca}"'
 _AS_HTML = "content-type 'text/html; charset=utf-8'"
 _REQUEST_IDS_MAX = 5  # in one page: the answer must fit into a buffer
 
@@ -75,7 +77,7 @@ def _tls_words(target: Target, domain: Domain) -> list[str]:
         return []
     own_name = target.address if ip_of(target.address) is None else _visible_name(domain)
     sni = domain.traffic.origin_sni or domain.traffic.origin_host or own_name
-    words = ["ssl", "verify none" if target.tls == "on" else "verify required ca-file @system-ca"]
+    words = ["ssl", "verify none" if target.tls == "on" else f"verify required ca-file {_ORIGIN_CA}"]
     if sni:
         words.append(f"sni str({sni}) check-sni {sni}")
     if domain.traffic.origin_http2:

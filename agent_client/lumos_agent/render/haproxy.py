@@ -46,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     challenges_map: str
     engine: str
     server_state: str
+    proxy_protocol_from: tuple[str, ...] = ()
     hard_stop_seconds: int = 60
     quic: Quic = "off"
 
