@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -109,6 +110,7 @@ class Worker:
         self.key = _key_of(info)
         self.session = session
         self.info = info
+        self._read_at = _moment_of(info)
         self.counts: dict[str, Counts] = {}
         self.is_retiring = False
         self.is_finished = False
@@ -119,15 +121,16 @@ class Worker:
         Raises:
             HaproxyError: the worker has gone.
         """
+        before = time.time()
         info, stat = await self.session.commands("show info float", "show stat -1 2 -1")
         self.info, self.counts = parse_info(info), parse_stat(stat)
+        # A starved worker's uptime falls behind the wall clock, by which its log lines are dated.
+        self._read_at = min(max(_moment_of(self.info), before), time.time())
 
     def finish(self, log_lines: bytes) -> None:
         """Count what a worker that has gone answered after it was last read."""
         self.is_finished = True
-        self.is_finished = True
-        read_at = float(self.info["Start_time_sec"]) + float(self.info["Uptime_sec"])
-        rest = answered_after(log_lines, self.info["Pid"], round(read_at * 1e6))
+        rest = answered_after(log_lines, self.info["Pid"], round(self._read_at * 1e6))
         self.counts = self.counts | {
             domain_id: _sum(self.counts.get(domain_id, ZERO), more) for domain_id, more in rest.items()
         }
@@ -135,6 +138,11 @@ class Worker:
     def has_drained(self) -> bool:
         """Whether a retiring worker serves nobody any more but this session."""
         return self.is_retiring and self.info.get("Stopping") == "1" and _visitors(self.info) == 0
+
+
+def _moment_of(info: dict[str, str]) -> float:
+    """Return when a worker says that it wrote `show info float`, a Unix time."""
+    return float(info["Start_time_sec"]) + float(info["Uptime_sec"])
 
 
 def _visitors(info: dict[str, str]) -> int:

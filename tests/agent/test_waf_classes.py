@@ -153,6 +153,7 @@ HOSTILE = [
 _RUNNER = """
 core = { register_action = function() end }
 dofile(arg[1])
+local values = require("values")
 local classes, known = {}, {}
 for name in arg[3]:gmatch("%a+") do classes[#classes + 1] = require("rules." .. name) end
 if arg[4] == "list" then
@@ -165,7 +166,7 @@ local function plain(hex) return (hex:gsub("%x%x", function(byte) return string.
 for line in io.lines(arg[2]) do
   local place, name, text = line:match("^(%a+) (%x*)%.(%x*)$")
   local cased = plain(text)
-  local value = { place = place, name = plain(name):lower(), text = cased:lower(), cased = cased, raw = cased, rounds = 0 }
+  local value = values.made(place, plain(name), cased, cased, 0)
   local found = {}
   local began = os.clock()
   for _, class in ipairs(classes) do

@@ -43,19 +43,23 @@ _PROBES = (
 )
 _AGENTS = (
     r"sqlmap|nikto|nessus|acunetix|netsparker|w3af|havij|nmap|masscan|zgrab|nuclei|wpscan|dirbuster|gobuster|ffuf|feroxbuster|hydra"
-    r"|openvas|arachni|jaeles|burp|zaproxy|whatweb|joomscan|commix|wfuzz|zmeu|morfeus|qualys|sleep|waitfor|benchmark"
+    r"|openvas|arachni|jaeles|burp|zaproxy|whatweb|joomscan|commix|wfuzz|zmeu|morfeus|qualys"
 )
 # Lines whose form has characters that are suspicious elsewhere.
 _KNOWN_LINES = "host|accept|accept-[a-z]+|sec-[a-z-]+|user-agent|cookie|content-type|if-none-match|connection|te|range"
 
 
 class Suspicious(Struct, frozen=True):
-    """One expression for each place."""
+    """Expressions for each place, any of which is enough.
 
-    target: str
-    headers: str
-    form: str
-    json: str
+    Each stays one of its own: PCRE skips quickly to where a short expression may begin, and tries every branch of a
+    long one at every character.
+    """
+
+    target: tuple[str, ...]
+    headers: tuple[str, ...]
+    form: tuple[str, ...]
+    json: tuple[str, ...]
 
 
 _CHARACTERS = r"\x27();<>\\|*$`^"
@@ -64,17 +68,17 @@ _TARGET = (
     _SENTENCE, _OPTIONS, _CATALOGUES, _JAVA, _NAMES, _ADDRESSES, _PROBES, "=[a-z0-9+/_-]{40}",
 )  # fmt: skip
 _HEADERS = (
-    r"(?m)[\x27<>\\`{}$|^\x00-\x08\x80-\xff]",
+    r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]",
     r"%(?:0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25))",
     r"\.\.[/\\%;]",
-    rf"^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]",
-    r"^(?:cookie|user-agent):[^\r\n]*[\x22*]|^cookie:[^\r\n]*[()]|^range:(?:[^,\r\n]*,){5}",
+    rf"(?m)^(?!(?:{_KNOWN_LINES}):)[^:\r\n]*:[^\r\n]*[\x22()*;]",
+    r"(?m)^(?:cookie|user-agent):[^\r\n]*[\x22*]|^cookie:[^\r\n]*[()]|^range:(?:[^,\r\n]*,){5}",
     rf"%22(?:{_BLANK}|%29|%3b|%7c|%26|-)",
-    r"\bo(?::|%3a)[0-9]|^x-[a-z-]*file",
+    r"(?m)\bo(?::|%3a)[0-9]|^x-[a-z-]*file",
     rf"(?:%20|\+)(?:{_CODE_WORDS})(?:%20|\+)",
     _JAVA,
     _NAMES,
-    _AGENTS,
+    rf"(?m)^user-agent:[^\r\n]*?(?:{_AGENTS})|(?:sleep|waitfor|benchmark)",
 )
 _FORM = (
     rf"[\x22{{}}\x00-\x08\x80-\xff{_CHARACTERS}]", _ENCODINGS, _ENCODED, _CLIMB, "--", "=%2f|=/|%3a%2f|:/", _SENTENCE,
@@ -84,6 +88,4 @@ _JSON = (
     rf"[\x00-\x08&{_CHARACTERS}]", "%[0-9a-f]", _CLIMB, "--", r"\x22/|:/|{{|#{|=", _SENTENCE, _OPTIONS,
     _CATALOGUES, _JAVA, _NAMES, _ADDRESSES,
 )  # fmt: skip
-SUSPICIOUS = Suspicious(
-    target="|".join(_TARGET), headers="|".join(_HEADERS), form="|".join(_FORM), json="|".join(_JSON)
-)
+SUSPICIOUS = Suspicious(target=_TARGET, headers=_HEADERS, form=_FORM, json=_JSON)

@@ -1,6 +1,5 @@
 -- Request -> values, in the order in which they are judged.
 local body = require("body")
-local known = require("known")
 local params = require("params")
 local values = require("values")
 
@@ -72,7 +71,7 @@ local function add_cookies(list, header)
     count = count + 1
     if count > COOKIES_MAX then return end
     name = lower(name)
-    if value ~= "" and not known.is_clean(name, value) then list[#list + 1] = values.sent("cookie", name, value) end
+    if value ~= "" then list[#list + 1] = values.sent("cookie", name, value) end
     add_name(list, name)
   end
 end
@@ -83,7 +82,7 @@ local function add_headers(list, headers)
     local name = lower(header[1])
     if name == "cookie" then
       add_cookies(list, header[2])
-    elseif not FIXED[name] and header[2] ~= "" and not known.is_clean(name, header[2]) then
+    elseif not FIXED[name] and header[2] ~= "" then
       list[#list + 1] = values.sent("header", name, header[2])
     end
   end

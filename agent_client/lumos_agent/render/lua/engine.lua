@@ -7,6 +7,8 @@ local values = require("values")
 
 local engine = {}
 
+local find = string.find
+
 local CLASSES = {
   require("rules.protocol"),
   require("rules.sqli"),
@@ -27,32 +29,53 @@ local CLASSES = {
 }
 engine.classes = CLASSES
 
--- Texts are judged up to this length, and up to the shorter one when a request has used its share.
-local LONG_BYTES, SHORT_BYTES = 16 * 1024, 1024
-local SPENT_BYTES = 32 * 1024
+-- The classes that object to letters, digits and blanks alone.
+local WORD_CLASSES = {}
+for _, class in ipairs(CLASSES) do
+  if class.words then WORD_CLASSES[#WORD_CLASSES + 1] = class end
+end
+
+-- Here words alone say something: programs' names.
+local FIXED_PLACES = { header = true, filename = true }
+
+-- Texts are judged up to a length that shrinks as a request uses its share: {bytes judged before, longest text}.
+local SHARES = { { 64 * 1024, 256 }, { 32 * 1024, 1024 }, { 0, 16 * 1024 } }
+
+local function longest_after(spent)
+  for _, share in ipairs(SHARES) do
+    if spent >= share[1] then return share[2] end
+  end
+end
 
 -- Stands among an event's rules when more of the body followed than was read.
 local CUT = "body-cut"
 
 local function judge_value(value, found, groups)
-  for _, class in ipairs(CLASSES) do
-    local is_wanted = groups[class.group] ~= "off" and (value.place ~= "document" or class.documents)
-    if is_wanted and (not class.gate or class.gate(value)) then
+  local is_document = value.place == "document"
+  local is_plain = not FIXED_PLACES[value.place] and not find(value.text, "[^%w ]") and not find(value.name, "[^%w_.-]") and not find(value.name, "__", 1, true)
+  local classes = is_plain and WORD_CLASSES or CLASSES
+  for index = 1, #classes do
+    local class = classes[index]
+    if groups[class.group] ~= "off" and (not is_document or class.documents) and (not class.gate or class.gate(value)) then
       class.judge(value, function(rule, matched) found:add(class.group, rule, value, matched) end)
     end
   end
 end
 
 local function all_findings(request, groups)
-  local found, spent = findings.new(), 0
+  local found, spent, seen = findings.new(), 0, {}
   for _, value in ipairs(collect.values(request)) do
-    local before = #found.list
-    value:shorten(spent < SPENT_BYTES and LONG_BYTES or SHORT_BYTES)
-    spent = spent + #value.text
-    judge_value(value, found, groups)
-    local inner = values.unwrapped(value)
-    if inner then judge_value(inner, found, groups) end
-    if #found.list == before and not next(groups) then known.note_clean(value) end
+    local key = value:key()
+    if not seen[key] then
+      seen[key] = true
+      local before = #found.list
+      value:shorten(longest_after(spent))
+      spent = spent + #value.text
+      judge_value(value, found, groups)
+      local inner = values.unwrapped(value)
+      if inner then judge_value(inner, found, groups) end
+      if #found.list == before and not next(groups) then known.note_clean(value) end
+    end
   end
   return found
 end

@@ -3,18 +3,22 @@ local json = {}
 
 local find, gsub, sub, char, byte = string.find, string.gsub, string.sub, string.char, string.byte
 
-local ESCAPES = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+-- Character behind a backslash -> what both stand for; \u is read apart.
+local ESCAPES = {}
+for code = 0, 255 do ESCAPES[char(code)] = char(code) end
+ESCAPES.b, ESCAPES.f, ESCAPES.n, ESCAPES.r, ESCAPES.t, ESCAPES.u = "\b", "\f", "\n", "\r", "\t", nil
 local LITERALS = { ["true"] = true, ["false"] = true, null = true }
 
+local function from_hex(hex)
+  local code = tonumber(hex, 16)
+  return code < 0x80 and char(code) or utf8.char(code)
+end
+
+-- An escaped backslash before "u…" is read as \u too: decoders behind may do the same.
 local function unescaped(text)
   if not find(text, "\\", 1, true) then return text end
-  return (gsub(text, "\\(.)(%x?%x?%x?%x?)", function(kind, hex)
-    if kind == "u" and #hex == 4 then
-      local code = tonumber(hex, 16)
-      return code < 0x80 and char(code) or utf8.char(code)
-    end
-    return (ESCAPES[kind] or kind) .. hex
-  end))
+  text = gsub(text, "\\(.)", ESCAPES)
+  return find(text, "\\u", 1, true) and (gsub(text, "\\u(%x%x%x%x)", from_hex)) or text
 end
 
 -- Returns the text of the string whose quote stands at `at`, and where it ends (nil: it does not).

@@ -1,5 +1,6 @@
 -- What rules judge: one decoded value with where it came from.
 local decode = require("decode")
+local known = require("known")
 local windows = require("windows")
 
 local values = {}
@@ -20,6 +21,11 @@ function Value:words()
   return set
 end
 
+-- Tells values apart: what has the same key is judged alike.
+function Value:key()
+  return known.key(self.place, self.name, self.raw)
+end
+
 -- Leaves of a text that is longer than `size` what is decisive.
 function Value:shorten(size)
   if #self.text <= size then return end
@@ -27,7 +33,8 @@ function Value:shorten(size)
   self.text, self.raw = lower(self.cased), self.cased
 end
 
-local function new(place, name, raw, cased, rounds)
+-- A value whose text is decoded: `cased`, after `rounds` of URL decoding.
+function values.made(place, name, raw, cased, rounds)
   return setmetatable({
     place = place, name = lower(name), raw = raw, cased = cased, text = lower(cased), rounds = rounds,
   }, Value)
@@ -35,25 +42,27 @@ end
 
 local FORM_PLACES = { query = true, form = true, name = true }
 
--- A value as it was sent.
+-- A value as it was sent; nil if it was judged clean before.
 function values.sent(place, name, raw)
-  return new(place, name, raw, decode.text(raw, FORM_PLACES[place]))
+  if known.is_clean(place, lower(name), raw) then return nil end
+  return values.made(place, name, raw, decode.text(raw, FORM_PLACES[place]))
 end
 
--- A value whose container was decoded already, as in JSON: "+" is itself.
+-- A value whose container was decoded already, as in JSON: "+" is itself; nil if it was judged clean before.
 function values.decoded(place, name, raw)
-  return new(place, name, raw, decode.text(raw, false))
+  if known.is_clean(place, lower(name), raw) then return nil end
+  return values.made(place, name, raw, decode.text(raw, false))
 end
 
 -- A path or a segment of one.
 function values.of_path(place, raw)
-  return new(place, "", raw, decode.path(raw))
+  return values.made(place, "", raw, decode.path(raw))
 end
 
 -- The value that `value` carries in base64, or nil.
 function values.unwrapped(value)
   local plain = decode.base64(value.cased)
-  return plain and new(value.place, value.name, value.raw, decode.text(plain, false)) or nil
+  return plain and values.made(value.place, value.name, value.raw, decode.text(plain, false)) or nil
 end
 
 return values

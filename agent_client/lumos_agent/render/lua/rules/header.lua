@@ -152,6 +152,6 @@ local function gate(value)
 end
 
 return {
-  group = "header", rules = RULES, gate = gate, judge = judge,
+  group = "header", rules = RULES, gate = gate, judge = judge, words = true,
   about = "Line breaks that add lines to HTTP answers or mails, and cookies set through values.",
 }

@@ -171,6 +171,6 @@ local function gate(value)
 end
 
 return {
-  group = "script", rules = RULES, gate = gate, judge = judge,
+  group = "script", rules = RULES, gate = gate, judge = judge, words = true,
   about = "Code for JavaScript, Python, Ruby, Perl or Lua on the server.",
 }

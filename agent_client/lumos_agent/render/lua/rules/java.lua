@@ -1,5 +1,5 @@
 -- Attacks on Java programs: lookups of Log4j, expression languages, class loaders, serialized objects.
-local find, sub, match, gsub, lower = string.find, string.sub, string.match, string.gsub, string.lower
+local find, sub, match, gsub, gmatch, lower = string.find, string.sub, string.match, string.gsub, string.gmatch, string.lower
 
 local MATCHED_BYTES = 128
 
@@ -31,20 +31,17 @@ local GADGET_NAMES = {
   "JndiLoginModule", "JndiLookup",
 }
 local GADGETS = {}
-for index, name in ipairs(GADGET_NAMES) do GADGETS[index] = lower(name) end
+for _, name in ipairs(GADGET_NAMES) do GADGETS[lower(name)] = true end
 -- Too common as plain words, yet nobody has a reason to write them in Base64 alone.
 local HIDDEN_WORDS = { "runtime", "processbuilder" }
 
 local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.",
-  "com.sun.", "com.bea.", "sun.misc.",
-  "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
+  "com.sun.", "com.bea.", "sun.misc.", "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
--- The letters that `word` yields in Base64 when `skip` bytes precede it; only those that do not depend on its
--- neighbours.
+-- The letters that `word` yields in Base64 when `skip` bytes precede it, without those that depend on its neighbours.
 local function base64_core(word, skip)
-
   local result, bits, count = {}, 0, 0
   local padded = string.rep("\0", skip) .. word
   for at = 1, #padded do
@@ -60,10 +57,10 @@ local function base64_core(word, skip)
 end
 
 local HIDDEN, HIDDEN_WHOLE = {}, {}
-for index, name in ipairs(GADGET_NAMES) do
+for _, name in ipairs(GADGET_NAMES) do
   for skip = 0, 2 do
     HIDDEN[#HIDDEN + 1] = lower(base64_core(name, skip))
-    HIDDEN[#HIDDEN + 1] = lower(base64_core(GADGETS[index], skip))
+    HIDDEN[#HIDDEN + 1] = lower(base64_core(lower(name), skip))
   end
 end
 for _, word in ipairs(HIDDEN_WORDS) do
@@ -105,8 +102,7 @@ local function judge_lookup_at(text, at, report)
     return true
   end
   if find(piece, "${${", 1, true) or find(piece, "${lower:", 1, true) or find(piece, "${upper:", 1, true)
-    or find(piece, "${::-", 1, true)
-    or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${")
+    or find(piece, "${::-", 1, true) or find(piece, "${[%w:_.-]-${[%w_.-]*:") or find(piece, "^%${[^{}]*:%-[^{}]*}[^{}]*%${")
     or find(piece, "%${%a+:[%w_.]*:%-")
     or at == 1 and (find(piece, "^%${env:[%w_]+}") or find(piece, "^%${sys:[%w_.]+}")) then
     report(RULES.nested, snippet(text, at))
@@ -129,8 +125,7 @@ local function judge_lookup(value, report)
 end
 
 local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder", "processbuilder(",
-  "javax.script.scriptenginemanager",
-  "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
+  "javax.script.scriptenginemanager", "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
   "java.lang.system" }
 
 local function judge_expression(value, report)
@@ -138,8 +133,7 @@ local function judge_expression(value, report)
   local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
   for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext",
-    "#application",
-    "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
+    "#application", "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
@@ -160,8 +154,7 @@ local function judge_runtime(value, report)
   end
   if hits == 0 then return end
   if find(text, "%.exec%s*%(", first) or find(text, "%.start%s*%(", first) or find(text, "%.eval%s*%(", first)
-    or hits >= 2
-    or find(text, "getruntime%s*%(") or find(text, "^.?forname%s*%(%s*[\"']", first) then
+    or hits >= 2 or find(text, "getruntime%s*%(") or find(text, "^.?forname%s*%(%s*[\"']", first) then
     return report(RULES.runtime, snippet(text, first))
   end
 end
@@ -193,50 +186,68 @@ end
 local HEAD_BYTES = 5
 local HEADS = {}
 for _, word in ipairs(HIDDEN) do HEADS[sub(word, 1, HEAD_BYTES)] = true end
+local RUN_BYTES_MAX = 160
 
--- Where a hidden name stands. A short text is read once by the names' first letters; in a long one each name is sought.
-local function hidden_at(text)
-  local is_possible = #text > 160
-  for at = 1, is_possible and 0 or #text - 8 do
-    if HEADS[sub(text, at, at + HEAD_BYTES - 1)] then
-      is_possible = true
-      break
-    end
+-- Whether a name may begin within a short run of letters and digits.
+local function has_head(run)
+  for at = 1, #run - 8 do
+    if HEADS[sub(run, at, at + HEAD_BYTES - 1)] then return true end
   end
-  for _, word in ipairs(is_possible and HIDDEN or {}) do
+  return false
+end
+
+local function first_of(text, list)
+  for _, word in ipairs(list) do
     local at = find(text, word, 1, true)
     if at then return at end
   end
 end
 
-local function judge_gadgets(value, report)
-  for _, text in ipairs({ value.text, value.name }) do
-    for _, word in ipairs(GADGETS) do
-      local at = find(text, word, 1, true)
-      if at and (word ~= "processbuilder" or find(text, ".", 1, true) and #text < 200)
-        and (word ~= "lazymap" or find(text, "collections", 1, true)) then
-        return report(RULES.gadget, snippet(text, at))
-      end
-    end
-    local dotted = match(text, "^runtime%.(%a+)")
-    if dotted and find(text, "exec", 1, true) and #text < 80 or #text < 80
-      and find(text, "^java%.[%a.]*%.?runtime$") then
-      return report(RULES.gadget, snippet(text, 1))
-    end
-    if #text >= 9 and #text <= 16384 and find(text, "%w%w%w%w%w%w%w%w%w") then
-      local hidden = hidden_at(text)
-      if hidden then return report(RULES.hidden, snippet(text, hidden)) end
-      for _, word in ipairs(HIDDEN_WHOLE) do
-        local at = #text <= #word + 4 and find(text, word, 1, true)
-        if at then return report(RULES.hidden, snippet(text, at)) end
-      end
+-- Where a hidden name stands: Base64 mixes small and capital letters within a run, unless the case is lost.
+local function hidden_at(text, has_case)
+  if not find(text, has_case and "%l%d?%u" or "%w%w%w%w%w%w%w%w%w") then return nil end
+  for run in gmatch(text, "%w%w%w%w%w%w%w%w%w+") do
+    if not has_case or find(run, "%l%d?%u") then
+      local plain = lower(run)
+      local at = (#run > RUN_BYTES_MAX or has_head(plain)) and first_of(plain, HIDDEN)
+        or #text <= 24 and first_of(plain, HIDDEN_WHOLE)
+      if at then return at end
     end
   end
 end
 
+local function is_gadget(text, word)
+  if word == "processbuilder" then return find(text, ".", 1, true) and #text < 200 end
+  return word ~= "lazymap" or find(text, "collections", 1, true)
+end
+
+-- The name of a gadget that is a word of the value or of its name.
+local function gadget_of(value)
+  local set = value:words()
+  for word in pairs(GADGETS) do
+    if set[word] and is_gadget(value.text, word) then return word end
+  end
+  if #value.name < 7 then return nil end
+  for word in gmatch(value.name, "%a+") do
+    if GADGETS[word] and is_gadget(value.name, word) then return word end
+  end
+end
+
+local function is_runtime(text)
+  if #text >= 80 or not find(text, "runtime", 1, true) then return false end
+  return find(text, "^runtime%.%a") and find(text, "exec", 1, true) or find(text, "^java%.[%a.]*%.?runtime$")
+end
+
+local function judge_gadgets(value, report)
+  local gadget = gadget_of(value)
+  if gadget then return report(RULES.gadget, gadget) end
+  if is_runtime(value.text) or is_runtime(value.name) then return report(RULES.gadget, snippet(value.text, 1)) end
+  if hidden_at(value.cased, true) then return report(RULES.hidden, snippet(value.text, 1)) end
+  if #value.name >= 9 and hidden_at(value.name, false) then return report(RULES.hidden, snippet(value.name, 1)) end
+end
+
 local BEANS = { "<java.util.", "<void class=", "<object class=\"java", "<java version=", "java.beans.xmldecoder",
-  "<sorted-set>",
-  "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script",
+  "<sorted-set>", "serialization='custom'", "serialization=\"custom\"", "<void method=", "\"@type\":", "!!javax.script",
   "java.beans.eventhandler" }
 
 local function judge_data(value, report)
@@ -257,9 +268,8 @@ local function judge_data(value, report)
     at = find(text, mark, 1, true)
     if at then hits, first = hits + 1, first or at end
   end
-  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true) or find(text, "^\"@type\":%s*\"%l+%.%l+%.",
-    first)
-    or find(text, "^<java%.util%.", first)) then
+  if hits >= 2 or hits == 1 and (find(text, "processbuilder", 1, true)
+    or find(text, "^\"@type\":%s*\"%l+%.%l+%.", first) or find(text, "^<java%.util%.", first)) then
     report(RULES.bean, snippet(text, first))
   end
 end
@@ -284,11 +294,10 @@ local function gate(value)
   if #value.name >= 9 and find(value.name, "%w%w%w%w%w%w%w%w%w") or find(value.name, ".", 1, true) then return true end
   if value.place == "segment" and not find(text, "[${]") then return false end
   return find(text, "%w%w%w%w%w%w%w%w%w") ~= nil or find(text, "[%${(\xAC]") ~= nil
-    or find(text, "java", 1, true) ~= nil
-    or find(text, "org.", 1, true) ~= nil
+    or find(text, "java", 1, true) ~= nil or find(text, "org.", 1, true) ~= nil
 end
 
 return {
-  group = "java", rules = RULES, gate = gate, judge = judge,
+  group = "java", rules = RULES, gate = gate, judge = judge, words = true,
   about = "Log4j look-ups, Java expression languages, class loaders and serialized objects.",
 }

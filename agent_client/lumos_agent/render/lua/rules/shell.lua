@@ -254,6 +254,6 @@ local function judge(value, report)
 end
 
 return {
-  group = "shell", rules = RULES, gate = gate, judge = judge,
+  group = "shell", rules = RULES, gate = gate, judge = judge, words = true,
   about = "Commands for a Unix or Windows shell.",
 }

@@ -224,9 +224,26 @@ local function judge_tail(text, from, report)
   end
 end
 
+-- Key words without which prose, numbers and addresses hold no SQL.
+local DECISIVE = {}
+for word, kind in pairs(words.KIND) do DECISIVE[word] = not find("FQk!+B", kind, 1, true) or nil end
+for _, list in ipairs({ words.CATALOGUE, words.LOUD, words.PACKAGE }) do
+  for word in pairs(list) do DECISIVE[word] = true end
+end
+
+local function has_key_word(value)
+  for word in pairs(value:words()) do
+    if DECISIVE[word] then return true end
+  end
+  return find(value.text, "[xs]p_%l") ~= nil or find(value.text, "mysql.user", 1, true) ~= nil
+end
+
 local function gate(value)
   local text = value.text
-  return #text > 2 and find(text, "[^%w_.%-]") ~= nil or words.CATALOGUE[text] ~= nil
+  if not find(text, "[^%w_.%-]") then return words.CATALOGUE[text] ~= nil end
+  if #text <= 2 then return false end
+  if find(text, "[^%w%s_.,:/%%?!\x80-\xff-]") or find(text, "--", 1, true) then return true end
+  return has_key_word(value)
 end
 
 -- Referer holds what people asked of another site's search engine: about SQL, too.
@@ -256,6 +273,6 @@ local function judge(value, report)
 end
 
 return {
-  group = "sqli", rules = RULES, gate = gate, judge = judge,
+  group = "sqli", rules = RULES, gate = gate, judge = judge, words = true,
   about = "SQL injection.",
 }

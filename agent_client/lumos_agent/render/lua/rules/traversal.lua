@@ -116,15 +116,21 @@ end
 local LONG_BYTES = 4096
 
 -- Without one of these no rule below can object.
-local MARKS = { "..", "./", "etc/", "proc/", "windows/", "winnt", "win.ini", "boot.ini", "-inf/", "file:/", "/.ssh", "/log/", "_history", "inetpub/" }
+local MARKS = { "winnt", "..", "win.ini", "boot.ini", "_history" }
+local MARKS_WITH_SLASH = { "./", "etc/", "proc/", "windows/", "-inf/", "file:/", "/.ssh", "/log/", "inetpub/" }
+
+local function has_one_of(text, marks)
+  for index = 1, #marks do
+    if find(text, marks[index], 1, true) then return true end
+  end
+  return false
+end
 
 local function gate(value)
   if value.place == "segment" or value.place == "document" then return false end
   local text = value.text
   if find(text, "[\\%z%%\xC0\xC1\xF8\xFC]") or find(text, "^%a?:?/%w") and value.place ~= "path" or find(text, "x[25][efc]") then return true end
-  for _, mark in ipairs(MARKS) do
-    if find(text, mark, 1, true) then return true end
-  end
+  if has_one_of(text, MARKS) or find(text, "/", 1, true) and has_one_of(text, MARKS_WITH_SLASH) then return true end
   return find(text, "??", 1, true) ~= nil or find(text, "\xF0\x80", 1, true) ~= nil
 end
 
@@ -155,6 +161,6 @@ local function judge(value, report)
 end
 
 return {
-  group = "traversal", rules = RULES, gate = gate, judge = judge,
+  group = "traversal", rules = RULES, gate = gate, judge = judge, words = true,
   about = "Paths that climb out of the site, and files of the system.",
 }
