@@ -63,7 +63,7 @@ end
 
 -- Whether a request's path, as the origin resolves it, is below one of these prefixes.
 function policy.is_below_any(path, prefixes)
-  local where = prefixes[1] and resolved(path)
+  local where = prefixes[1] and policy.resolved(path)
   for _, prefix in ipairs(prefixes) do
     if is_below(where, prefix) then return true end
   end
