@@ -11,8 +11,8 @@ from domains.models import Domain, DomainServer, Origin
 from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
 from lumos_agent.guard import Guard
 from servers.models import Server
+from waf.compiler import guard_parts
 from waf.custom_rules import document_rules
-from waf.guards import guard_parts
 from waf.models import Exclusion, ListEntry, ListKind, Policy
 
 _ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")

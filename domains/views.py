@@ -21,7 +21,7 @@ from domains.traffic_form import TrafficForm
 from domains.uploads import recipients, upload_certificate
 from lumos.errors import AppError
 from servers import selectors
-from waf.guards import is_under_attack
+from waf.compiler import is_under_attack
 
 PAGE_SIZE = 50
 

@@ -17,8 +17,7 @@ from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from servers.models import Server, epoch
-from waf.compiler import list_parts, policy_parts
-from waf.guards import guard_parts, is_under_attack
+from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts
 
 
 class Compiled(msgspec.Struct, frozen=True):

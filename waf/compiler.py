@@ -5,11 +5,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
+
+from lumos_agent.guard import Guard as GuardPart
 from lumos_agent.schema import ACCOUNT_WIDE, Listing
 from lumos_agent.schema import CustomRule as CustomRulePart
 from lumos_agent.schema import Exclusion as ExclusionPart
 from lumos_agent.schema import Policy as PolicyPart
-from waf.models import CustomRule, Exclusion, ListEntry, ListKind, Policy
+from waf.models import AccountGuard, CustomRule, Exclusion, Guard, ListEntry, ListKind, Policy
 
 
 def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
@@ -65,3 +68,14 @@ def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None, accou
         )
         for (scope, bucket), lists in sorted(found.items())
     ]
+
+
+def guard_parts(domain_ids: Any) -> dict[Any, GuardPart]:
+    """Return {domain id: guard} of the domains that have one, in one query."""
+    rows = Guard.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "settings")
+    return {domain_id: msgspec.convert(settings, GuardPart) for domain_id, settings in rows}
+
+
+def is_under_attack() -> bool:
+    """Whether the account's switch is on: every visitor of all its domains is checked."""
+    return bool(AccountGuard.objects.filter(under_attack=True).exists())

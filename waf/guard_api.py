@@ -15,6 +15,7 @@ from domains.models import Domain
 from domains.traffic import shown
 from lumos_agent.guard import RATES_MAX, WINDOWS_SECONDS
 from waf import guards
+from waf.compiler import is_under_attack
 
 
 class GuardSerializer(serializers.Serializer[Any]):
@@ -50,7 +51,7 @@ class UnderAttackView(APIView):
     @extend_schema(responses=UnderAttackSerializer)
     def get(self, request: Request) -> Response:
         """Return where it stands."""
-        return Response({"under_attack": guards.is_under_attack()})
+        return Response({"under_attack": is_under_attack()})
 
     @extend_schema(request=UnderAttackSerializer, responses=UnderAttackSerializer)
     def patch(self, request: Request) -> Response:
@@ -58,7 +59,7 @@ class UnderAttackView(APIView):
         form = UnderAttackSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         guards.put_under_attack(under_attack=form.validated_data["under_attack"], actor=actor(request))
-        return Response({"under_attack": guards.is_under_attack()})
+        return Response({"under_attack": is_under_attack()})
 
 
 class GuardView(APIView):

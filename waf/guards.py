@@ -15,13 +15,8 @@ from lumos.errors import InvalidInput
 from lumos_agent.guard import Guard as GuardPart
 from servers import revisions
 from servers.models import Server
+from waf.compiler import guard_parts
 from waf.models import AccountGuard, Guard
-
-
-def guard_parts(domain_ids: Any) -> dict[Any, GuardPart]:
-    """Return {domain id: guard} of the domains that have one, in one query."""
-    rows = Guard.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "settings")
-    return {domain_id: msgspec.convert(settings, GuardPart) for domain_id, settings in rows}
 
 
 def guard_of(domain_id: uuid.UUID) -> GuardPart:
@@ -71,11 +66,6 @@ def put_guard(*, domain: Domain, wanted: GuardPart, actor: User) -> None:
     Guard.objects.update_or_create(domain=domain, defaults={"settings": after})
     cause = audit.record(actor, audit.Action.GUARD_CHANGED, domain, changed)
     revisions.bump(domain.servers.all(), cause=cause, touched=[domain.pk])
-
-
-def is_under_attack() -> bool:
-    """Whether the account's switch is on: every visitor of all its domains is checked."""
-    return bool(AccountGuard.objects.filter(under_attack=True).exists())
 
 
 @transaction.atomic

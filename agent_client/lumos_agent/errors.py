@@ -17,6 +17,10 @@ class HaproxyError(AgentError):
     """HAProxy does not run, does not answer, or refused."""
 
 
+class ConnectionLost(HaproxyError):
+    """The other side ended before it had answered; it may have done what it was asked."""
+
+
 class NotListening(HaproxyError):
     """Nobody accepts connections on a socket of HAProxy."""
 

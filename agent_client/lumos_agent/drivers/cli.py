@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from lumos_agent.errors import HaproxyError, NotListening
+from lumos_agent.errors import ConnectionLost, HaproxyError, NotListening
 
 ANSWER_SECONDS = 10.0
 _PROMPT = b"\n> "
@@ -102,6 +102,8 @@ async def ask(path: Path, commands: Sequence[str]) -> str:
             writer.write_eof()  # the master keeps a connection open until its other side ends
             answer = await reader.read(-1)
             writer.close()
+    except ConnectionError as error:
+        raise ConnectionLost(f"HAProxy ended the connection on {path}: {error}") from error
     except (OSError, TimeoutError) as error:
         raise HaproxyError(f"HAProxy does not answer on {path}: {error}") from error
     return answer.decode(errors="replace")

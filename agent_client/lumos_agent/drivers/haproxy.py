@@ -23,7 +23,7 @@ from msgspec import Struct
 from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.descriptors import sockets_of
-from lumos_agent.errors import HaproxyError, NotListening
+from lumos_agent.errors import ConnectionLost, HaproxyError, NotListening
 from lumos_agent.plan import MapChange, ServerChange
 from lumos_agent.runner import run
 
@@ -198,11 +198,19 @@ class Haproxy:
         await self.await_generation(generation)
 
     async def _ask_master(self, command: str) -> str:
-        """Ask the master; while it executes itself anew, right after a reload, nobody listens for a moment."""
+        """Ask the master. While it executes itself anew, right after a reload, nobody listens for a moment.
+
+        That also resets the connection that asked for the reload; whether it comes about, the probe tells.
+        """
         deadline = asyncio.get_running_loop().time() + MASTER_SECONDS
         while True:
             try:
                 return await cli.ask(self._state.master_socket, [command])
+            except ConnectionLost:
+                if command == "reload":
+                    return ""
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
             except NotListening:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
