@@ -313,7 +313,9 @@ async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
         await shield.applier.apply(config(1, domain(port=port, policy=Policy(level="high"))))
         await get(shield.port, "d1.example")
         worker = await shield.workers.attach()
-        await shield.metrics.collect()
+        async with asyncio.timeout(5):
+            while not await shield.metrics.collect():
+                await asyncio.sleep(0.02)
         for _ in range(30):
             await get(shield.port, "d1.example", "/?q=hello")
         await get(shield.port, "d1.example", "/../../etc/passwd")

@@ -34,3 +34,6 @@ form.addEventListener("submit", async (event) => {
     problem.textContent = error.message;
   }
 });
+
+// Until here a click would have sent the form without a key.
+form.querySelector("[type=submit]").disabled = JSON.parse(document.getElementById("recipients").textContent).length === 0;
