@@ -11,6 +11,7 @@ from accounts import audit
 from accounts.models import User
 from domains import rollouts
 from domains import traffic as traffic_settings
+from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
@@ -104,6 +105,11 @@ def _named(text: str) -> str:
         raise InvalidInput(error.detail, field="hostname") from error
 
 
+def _refuse_contradictions(domain: Domain) -> None:
+    traffic = traffic_settings.parsed(domain.traffic)
+    refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic)
+
+
 def _save_unique(domain: Domain) -> None:
     try:
         with transaction.atomic():
@@ -137,6 +143,7 @@ def add_domain(
     clean = canonical_origins(origins)
     domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate, rollout=rollout)
     domain.traffic = traffic_settings.merged({}, traffic or {})
+    _refuse_contradictions(domain)
     _save_unique(domain)
     _put_origins(domain, clean)
     _put_servers(domain, servers)
@@ -178,6 +185,7 @@ def change_domain(
         domain.certificate = certificate
     if rollout is not None:
         domain.rollout = rollout
+    _refuse_contradictions(domain)
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))

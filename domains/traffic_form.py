@@ -131,6 +131,22 @@ class TrafficForm(LumosForm):
     )
     websockets = _switch("WebSockets", "Off: requests to open one get 403.")
 
+    client_certificates = forms.ChoiceField(
+        label="Visitors show a certificate",
+        choices=[
+            ("off", "No"),
+            ("optional", "If they have one"),
+            ("required", "Always: everybody else gets 403"),
+        ],
+    )
+    client_certificates_ca = forms.CharField(
+        required=False,
+        label="Issued by these CAs",
+        help_text="CA certificates in PEM form. Your origin learns who it is from X-Client-Certificate-Status "
+        "(verified, invalid or none), -Subject, -Serial and -Fingerprint (SHA-256).",
+        widget=forms.Textarea({"rows": 5, "spellcheck": "false", "wrap": "off"}),
+    )
+
     compression = _switch("Compress answers", "Text of origins that do not compress it themselves.")
     cache = _switch("Cache answers", "What the origin's Cache-Control allows, up to 256 KiB each.")
 
@@ -187,6 +203,7 @@ class TrafficForm(LumosForm):
     CARDS = (
         ("Balancing and checks", "", ("balance", "sticky_cookie", "health", "timeouts")),
         ("HTTPS", "", ("https_redirect", "hsts")),
+        ("Client certificates", "", ("client_certificates",)),
         ("Limits", "", ("body_mib_max", "websockets")),
         ("Speed", "", ("compression", "cache")),
         ("Origin connection", "", ("proxy_protocol", "origin_http2", "origin_host", "origin_sni")),
@@ -218,6 +235,7 @@ class TrafficForm(LumosForm):
         result["health"] = self._part("health", Health) if data["health"] else None
         result["timeouts"] = self._part("timeouts", Timeouts)
         result["pages"] = self._pages()
+        result["client_certificates"] = self._client_certificates()
         mib = data["body_mib_max"] or 0
         result["body_bytes_max"] = max(round(mib * _MIB), 1) if mib else 0
         if data["hsts"] != _KEPT:
@@ -228,6 +246,10 @@ class TrafficForm(LumosForm):
         """Return the fields of a part; an empty one takes its default."""
         values = {name: self.cleaned_data[f"{prefix}_{name}"] for name in part.__struct_fields__}
         return {name: value for name, value in values.items() if value not in (None, "")}
+
+    def _client_certificates(self) -> dict[str, str] | None:
+        mode = self.cleaned_data["client_certificates"]
+        return None if mode == "off" else {"mode": mode, "ca": self.cleaned_data["client_certificates_ca"]}
 
     def _pages(self) -> dict[str, str]:
         """Return the pages. Browsers send line ends of their own, so a page that differs in them only stays."""
@@ -258,6 +280,10 @@ def _initial(traffic: Traffic) -> dict[str, Any]:
     parts = {"health": traffic.health or Health(), "timeouts": traffic.timeouts, "pages": traffic.pages}
     for prefix, part in parts.items():
         values |= {f"{prefix}_{name}": getattr(part, name) for name in part.__struct_fields__}
+    clients = traffic.client_certificates
+    values["client_certificates"], values["client_certificates_ca"] = (
+        (clients.mode, clients.ca) if clients else ("off", "")
+    )
     values["health"] = traffic.health is not None
     values["body_mib_max"] = f"{traffic.body_bytes_max / _MIB:.7f}".rstrip("0").rstrip(".")
     values["hsts"] = next((choice for choice, hsts in _HSTS.items() if hsts == traffic.hsts), _KEPT)

@@ -22,6 +22,14 @@ Chain = Annotated[
         max_length=65_536,
     ),
 ]
+# CA certificates as `openssl` writes them.
+Bundle = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,64}\n)+-----END CERTIFICATE-----\n){1,20}\Z",
+        max_length=65_536,
+    ),
+]
 Sealed = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/]{1,32768}={0,2}\Z")]
 Scope = Annotated[str, Meta(pattern=r"\A(?:\*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")]
 Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
@@ -96,6 +104,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (ExemptPath, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 128 characters."),
     (StatusListOrNone, "Enter status codes and ranges, for example 401,403 or 400-499."),
     (Text, "Take the NUL character out."),
+    (Bundle, "Enter CA certificates in PEM form, at most 20: -----BEGIN CERTIFICATE----- …"),
     (Html, "A page may hold no control characters."),
 )
 # What to write instead, by the pattern as an error of msgspec quotes it.

@@ -84,6 +84,7 @@ class Issuer:
         self._report = report
         self._resolver = resolver
         self._wanted: dict[str, str] = {}
+        self._clients: dict[str, str] = {}
         self._uploads: dict[str, Upload | None] = {}
         self._acme: Acme | None = None
         self._changed = asyncio.Event()
@@ -94,6 +95,8 @@ class Issuer:
         """Take over which domains need a certificate, and from which CA."""
         self._acme = snapshot.acme
         self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate != "off"}
+        wanted = {domain.id: domain.traffic.client_certificates for domain in snapshot.domains}
+        self._clients = {pk: clients.ca for pk, clients in wanted.items() if clients is not None}
         uploads = {upload.domain_id: upload for upload in snapshot.uploads}
         self._uploads = {d.id: uploads.get(d.id) for d in snapshot.domains if d.certificate == "uploaded"}
         self._changed.set()
@@ -118,7 +121,7 @@ class Issuer:
 
     async def look(self) -> None:
         """Serve what there is, and order what is due."""
-        await self._served.sync(self._wanted)
+        await self._served.sync(self._wanted, self._clients)
         try:
             for domain_id, hostname in list(self._wanted.items()):
                 await asyncio.sleep(0)  # thousands of domains must not hold up anything else
@@ -143,7 +146,7 @@ class Issuer:
                 raise ValueError("no certificate was uploaded for this shield; upload it again")
             key = SealingKey(self._state.sealing_key).open(domain_id, upload.sealed_key)
             await self._served.install(domain_id, hostname, upload.chain.encode() + key)
-            await self._served.sync(self._wanted)
+            await self._served.sync(self._wanted, self._clients)
         except (AgentError, OSError, ValueError) as error:
             await self._note(domain_id, state="failed", reason=_reason(error))
             return
@@ -181,7 +184,7 @@ class Issuer:
         try:
             pem = await self._ordered(domain_id, hostname)
             await self._served.install(domain_id, hostname, pem)
-            await self._served.sync(self._wanted)
+            await self._served.sync(self._wanted, self._clients)
         except (CertificateRefused, AgentError, OSError, ValueError) as error:
             record.failures += 1
             shortest = PREFLIGHT_RETRY_SECONDS if isinstance(error, NotReachable) else RETRY_SECONDS_MIN

@@ -6,6 +6,7 @@ from msgspec import Meta, Struct
 
 from lumos_agent.grammar import (
     Address,
+    Bundle,
     CookieName,
     HeaderName,
     HeaderValue,
@@ -112,6 +113,16 @@ class Pages(Setting, frozen=True, kw_only=True):
     maintenance: Html = ""
 
 
+class ClientCertificates(Setting, frozen=True, kw_only=True):
+    """Visitors show a certificate that one of the CAs in `ca` (PEM) issued.
+
+    The origin learns it from headers that begin with X-Client-Certificate-. `optional` also lets others in.
+    """
+
+    mode: Literal["optional", "required"] = "required"
+    ca: Bundle
+
+
 class Traffic(Setting, frozen=True, kw_only=True):
     """How a domain's requests travel."""
 
@@ -135,6 +146,7 @@ class Traffic(Setting, frozen=True, kw_only=True):
     origin_sni: NameOrNone = ""
     trusted_proxies: Annotated[tuple[Network, ...], Meta(max_length=1000)] = ()
     only_trusted_proxies: bool = False
+    client_certificates: ClientCertificates | None = None
     maintenance: bool = False
     maintenance_allow: Annotated[tuple[Network, ...], Meta(max_length=100)] = ()
     pages: Pages = Pages()

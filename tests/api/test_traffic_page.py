@@ -1,6 +1,7 @@
 """The page of traffic settings: what it shows, it saves again unchanged; mistakes are named by their line."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from domains.models import Domain
 from domains.traffic_form import TrafficForm
 from lumos_agent.traffic import Traffic
 from servers.models import Server
+from tests.authority import Authority
 from tests.conftest import Api
 from tests.factories import Tenant
 
 pytestmark = pytest.mark.django_db
+
+CA = Authority(Path(), "staff CA").pem
 
 EVERYTHING: dict[str, Any] = {
     "balance": "leastconn",
@@ -53,6 +57,7 @@ EVERYTHING: dict[str, Any] = {
     "origin_sni": "tls.example.com",
     "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32"],
     "only_trusted_proxies": True,
+    "client_certificates": {"mode": "optional", "ca": CA},
     "maintenance": True,
     "maintenance_allow": ["192.0.2.9/32"],
     "pages": {"denied": "\n <b>\r\n{request_id}</b>\n", "too_many": "a\nb\rc", "bad_gateway": " ", "unavailable": "ü<&>", "maintenance": "m"},
@@ -145,6 +150,7 @@ def test_every_setting_is_changed_by_the_form(page: Page) -> None:
         "/static/ http://localhost",
         "redirects": "/old https://new.example/?a=b#c 301\r\n/blog /news prefix",
         "headers": 'Request  SET X-One:a  b: "c"\r\nresponse add X-Two: x\r\n\r\nresponse remove Server\r\nrequest remove X-Odd: unused',
+        "client_certificates": "optional", "client_certificates_ca": "The CA of our staff:\r\n" + CA.replace("\n", "\r\n"),
         "maintenance": "on", "maintenance_allow": "192.0.2.9", "pages_denied": "<b>\r\n{request_id}</b>",
         "pages_too_many": "t", "pages_bad_gateway": "g", "pages_unavailable": "ü<&>", "pages_maintenance": "m",
     }  # fmt: skip

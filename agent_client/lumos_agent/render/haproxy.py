@@ -32,6 +32,10 @@ ERROR_PAGES = {
     503: ("Site unavailable", "The web server behind this site does not answer right now. Please try again soon."),
     504: ("Gateway timeout", "The web server behind this site took too long to answer."),
 }
+CERTIFICATE = (
+    "Certificate needed",
+    "This site opens only for visitors whose browser shows a certificate of theirs. Install yours, then try again.",
+)
 MAINTENANCE = ("Back soon", "This site is being worked on. Please try again in a few minutes.")
 
 
@@ -112,7 +116,8 @@ def _fixed_files() -> dict[str, bytes]:
     page = _templates().get_template("page.html.j2")
     check = resources.files("lumos_agent.render") / "templates" / "check.html"
     files = {"errors/check.html": check.read_bytes()}
-    files |= {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
+    for name, status, (title, text) in (("maintenance", 503, MAINTENANCE), ("certificate", 403, CERTIFICATE)):
+        files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     return files
@@ -210,6 +215,7 @@ class Renderer:
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
+            "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }
