@@ -43,6 +43,11 @@ class Domain(TenantModel):
     def __str__(self) -> str:
         return self.hostname
 
+    @property
+    def is_passed_through(self) -> bool:
+        """Whether TLS connections go to the origins as they are."""
+        return self.traffic.get("passthrough") is not None
+
 
 class DomainServer(TenantModel):
     """One server of a domain, at a position from 0."""

@@ -107,7 +107,8 @@ def _named(text: str) -> str:
 
 def _refuse_contradictions(domain: Domain) -> None:
     traffic = traffic_settings.parsed(domain.traffic)
-    refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic)
+    origins = domain.origins.order_by("position").values_list("tls", flat=True)
+    refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic, origins=origins)
 
 
 def _save_unique(domain: Domain) -> None:
@@ -143,9 +144,9 @@ def add_domain(
     clean = canonical_origins(origins)
     domain = Domain(pk=domain_id or uuid.uuid4(), hostname=_named(hostname), certificate=certificate, rollout=rollout)
     domain.traffic = traffic_settings.merged({}, traffic or {})
-    _refuse_contradictions(domain)
     _save_unique(domain)
     _put_origins(domain, clean)
+    _refuse_contradictions(domain)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
@@ -185,10 +186,10 @@ def change_domain(
         domain.certificate = certificate
     if rollout is not None:
         domain.rollout = rollout
-    _refuse_contradictions(domain)
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))
+    _refuse_contradictions(domain)
     if servers is not None:
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))

@@ -10,7 +10,7 @@ from django import forms
 from domains import traffic_lines
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from lumos_agent.traffic import Health, Hsts, Pages, Timeouts, Traffic
+from lumos_agent.traffic import Health, Hsts, Pages, Passthrough, Timeouts, Traffic
 
 _MIB = 2**20
 _KEPT = "kept"
@@ -65,6 +65,10 @@ def _unix_lines(text: str) -> str:
 
 def _number(label: str, largest: int, text: str = "") -> forms.IntegerField:
     return forms.IntegerField(min_value=1, max_value=largest, required=False, label=label, help_text=text)
+
+
+def _limit(label: str) -> forms.IntegerField:
+    return forms.IntegerField(min_value=0, max_value=100_000, required=False, label=label, help_text="0: no limit.")
 
 
 def _switch(label: str, text: str = "") -> forms.BooleanField:
@@ -147,6 +151,12 @@ class TrafficForm(LumosForm):
         widget=forms.Textarea({"rows": 5, "spellcheck": "false", "wrap": "off"}),
     )
 
+    passthrough = _switch(
+        "Pass TLS through", "Connections go to the origin as they are, and visitors see its certificate."
+    )
+    passthrough_connections_max = _limit("Connections of one address at once")
+    passthrough_connections_per_minute = _limit("New connections of one address per minute")
+
     compression = _switch("Compress answers", "Text of origins that do not compress it themselves.")
     cache = _switch("Cache answers", "What the origin's Cache-Control allows, up to 256 KiB each.")
 
@@ -204,6 +214,9 @@ class TrafficForm(LumosForm):
         ("Balancing and checks", "", ("balance", "sticky_cookie", "health", "timeouts")),
         ("HTTPS", "", ("https_redirect", "hsts")),
         ("Client certificates", "", ("client_certificates",)),
+        ("TLS passthrough", "Nobody then looks inside requests: the WAF, rates, the bot check, certificates of this "
+         "domain and all settings here but balancing, checks, timeouts and the PROXY protocol have no effect. Lists of "
+         "networks and countries hold. Requests without TLS are redirected to HTTPS.", ("passthrough",)),
         ("Limits", "", ("body_mib_max", "websockets")),
         ("Speed", "", ("compression", "cache")),
         ("Origin connection", "", ("proxy_protocol", "origin_http2", "origin_host", "origin_sni")),
@@ -236,6 +249,7 @@ class TrafficForm(LumosForm):
         result["timeouts"] = self._part("timeouts", Timeouts)
         result["pages"] = self._pages()
         result["client_certificates"] = self._client_certificates()
+        result["passthrough"] = self._part("passthrough", Passthrough) if data["passthrough"] else None
         mib = data["body_mib_max"] or 0
         result["body_bytes_max"] = max(round(mib * _MIB), 1) if mib else 0
         if data["hsts"] != _KEPT:
@@ -277,13 +291,15 @@ def _initial(traffic: Traffic) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(traffic, name) for name in _PLAIN}
     for name, line in _LINES.items():
         values[name] = "\n".join(line(item) for item in getattr(traffic, name))
-    parts = {"health": traffic.health or Health(), "timeouts": traffic.timeouts, "pages": traffic.pages}
+    parts: dict[str, Any] = {"health": traffic.health or Health(), "passthrough": traffic.passthrough or Passthrough()}
+    parts |= {"timeouts": traffic.timeouts, "pages": traffic.pages}
     for prefix, part in parts.items():
         values |= {f"{prefix}_{name}": getattr(part, name) for name in part.__struct_fields__}
     clients = traffic.client_certificates
     values["client_certificates"], values["client_certificates_ca"] = (
         (clients.mode, clients.ca) if clients else ("off", "")
     )
+    values["passthrough"] = traffic.passthrough is not None
     values["health"] = traffic.health is not None
     values["body_mib_max"] = f"{traffic.body_bytes_max / _MIB:.7f}".rstrip("0").rstrip(".")
     values["hsts"] = next((choice for choice, hsts in _HSTS.items() if hsts == traffic.hsts), _KEPT)

@@ -94,11 +94,12 @@ class Issuer:
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
         self._acme = snapshot.acme
-        self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate != "off"}
+        own = [d for d in snapshot.domains if d.certificate != "off" and d.traffic.passthrough is None]
+        self._wanted = {domain.id: domain.hostname for domain in own}
         wanted = {domain.id: domain.traffic.client_certificates for domain in snapshot.domains}
         self._clients = {pk: clients.ca for pk, clients in wanted.items() if clients is not None}
         uploads = {upload.domain_id: upload for upload in snapshot.uploads}
-        self._uploads = {d.id: uploads.get(d.id) for d in snapshot.domains if d.certificate == "uploaded"}
+        self._uploads = {d.id: uploads.get(d.id) for d in own if d.certificate == "uploaded"}
         self._changed.set()
 
     def statuses(self) -> list[CertificateStatus]:

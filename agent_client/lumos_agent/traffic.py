@@ -123,6 +123,16 @@ class ClientCertificates(Setting, frozen=True, kw_only=True):
     ca: Bundle
 
 
+class Passthrough(Setting, frozen=True, kw_only=True):
+    """TLS connections go to the origins as they are, by the name that visitors ask for.
+
+    Limits are per address (IPv6: /64); 0 is no limit.
+    """
+
+    connections_max: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    connections_per_minute: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class Traffic(Setting, frozen=True, kw_only=True):
     """How a domain's requests travel."""
 
@@ -147,6 +157,7 @@ class Traffic(Setting, frozen=True, kw_only=True):
     trusted_proxies: Annotated[tuple[Network, ...], Meta(max_length=1000)] = ()
     only_trusted_proxies: bool = False
     client_certificates: ClientCertificates | None = None
+    passthrough: Passthrough | None = None
     maintenance: bool = False
     maintenance_allow: Annotated[tuple[Network, ...], Meta(max_length=100)] = ()
     pages: Pages = Pages()

@@ -108,7 +108,10 @@ class Page:
         return Fields(answer.content.decode()).values
 
     def save(self, **changes: str) -> Any:
-        return self._client.post(self.url, self.fields() | changes)
+        return self.send(self.fields() | changes)
+
+    def send(self, fields: dict[str, str]) -> Any:
+        return self._client.post(self.url, fields)
 
     def stored(self) -> dict[str, Any]:
         with self._tenant.scope:
@@ -127,7 +130,7 @@ def page(alice: Tenant, signed_in: Any) -> Page:
 
 
 def test_everything_the_api_can_set_survives_the_form(api: Api, alice: Tenant, page: Page) -> None:
-    assert EVERYTHING.keys() == set(Traffic.__struct_fields__)
+    assert EVERYTHING.keys() | {"passthrough"} == set(Traffic.__struct_fields__)
     answer = api.patch(f"/domains/{alice.domain.pk}", {"traffic": EVERYTHING})
     assert answer.status_code == 200, answer.content
     assert page.stored() == EVERYTHING
@@ -163,6 +166,25 @@ def test_every_setting_is_changed_by_the_form(page: Page) -> None:
     }  # fmt: skip
     del expected["cache_purges"]
     assert page.stored() == expected
+
+
+def test_passthrough_by_the_form_names_what_it_contradicts(api: Api, alice: Tenant, page: Page) -> None:
+    posted = {"passthrough": "on", "passthrough_connections_max": "20", "passthrough_connections_per_minute": "0"}
+    answer = page.save(**posted, compression="on")
+    assert "passthrough hides them" in answer.content.decode()
+    answer = page.save(**posted, proxy_protocol="v2")
+    assert answer.status_code == 302, answer.content.decode()
+    wanted = {"passthrough": {"connections_max": 20}, "proxy_protocol": "v2"}
+    assert page.stored() == wanted
+    assert page.save().status_code == 302
+    assert page.stored() == wanted
+    shown = api.get(f"/domains/{alice.domain.pk}").json()
+    assert shown["inactive"] == ["certificate", "policy", "guard"]
+    fields = page.fields()
+    del fields["passthrough"]
+    assert page.send(fields).status_code == 302
+    assert page.stored() == {"proxy_protocol": "v2"}
+    assert api.get(f"/domains/{alice.domain.pk}").json()["inactive"] == []
 
 
 def test_form_names_every_setting(page: Page) -> None:

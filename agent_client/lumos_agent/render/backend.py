@@ -8,6 +8,8 @@ import ipaddress
 import re
 from typing import NamedTuple
 
+from msgspec import structs
+
 from lumos_agent.schema import Domain
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
 
@@ -81,7 +83,7 @@ def server_line(name: str, target: Target, domain: Domain, *, enabled: bool = Tr
 
 
 def _tls_words(target: Target, domain: Domain) -> list[str]:
-    if target.tls == "off":
+    if target.tls == "off" or domain.traffic.passthrough is not None:
         return []
     own_name = target.address if ip_of(target.address) is None else _visible_name(domain)
     sni = domain.traffic.origin_sni or domain.traffic.origin_host or own_name
@@ -231,8 +233,38 @@ def _balance_lines(domain: Domain) -> list[str]:
     return lines + _health_lines(traffic.health, _visible_name(domain))
 
 
-def _section(name: str, lines: list[str]) -> str:
-    return f"\nbackend {name} from shield\n" + "".join(f"    {line.strip()}\n" for line in lines)
+def _passthrough_lines(domain: Domain) -> list[str]:
+    """Return what decides about a TLS connection that goes through; lists stand before, in `defaults passed`."""
+    traffic, limits = domain.traffic, domain.traffic.passthrough
+    lines = [
+        f"timeout tunnel {traffic.timeouts.tunnel_seconds}s",
+        f"timeout connect {traffic.timeouts.connect_seconds}s",
+    ]
+    if limits is not None and (limits.connections_max or limits.connections_per_minute):
+        lines.append("stick-table type ipv6 size 100k expire 2m store conn_cur,conn_rate(1m)")
+        lines.append("tcp-request content track-sc0 src,ipmask(32,64)")
+        if limits.connections_max:
+            lines.append(f"tcp-request content reject if {{ sc0_conn_cur gt {limits.connections_max} }}")
+        if limits.connections_per_minute:
+            lines.append(f"tcp-request content reject if {{ sc0_conn_rate gt {limits.connections_per_minute} }}")
+    if traffic.balance != Traffic().balance:
+        lines.append(f"balance {traffic.balance}")
+    name = _visible_name(domain)
+    lines += _health_lines(traffic.health, name)
+    if traffic.health is not None:
+        lines.append("default-server check-ssl verify none" + (f" check-sni {name}" if name else ""))
+    return lines
+
+
+# Without TLS a visitor is sent to it; a request that came by TLS under another name finds nothing here.
+_PLAIN_LINES = [
+    f"http-request return status 421 {_AS_HTML} lf-file errors/421.html if {{ ssl_fc }}",
+    "http-request redirect scheme https code 301 if !{ ssl_fc }",
+]
+
+
+def _section(name: str, lines: list[str], defaults: str = "shield") -> str:
+    return f"\nbackend {name} from {defaults}\n" + "".join(f"    {line.strip()}\n" for line in lines)
 
 
 class Site(NamedTuple):
@@ -250,6 +282,8 @@ def site(domain: Domain) -> Site:
 
 
 def _backends(domain: Domain) -> str:
+    if domain.traffic.passthrough is not None:
+        return _passed_through(domain)
     common = _common_lines(domain)
     servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in domain.origins]
     text = _section(f"d-{domain.id}", [*common, *servers])
@@ -257,6 +291,18 @@ def _backends(domain: Domain) -> str:
         targets = [server_line(f"t-{index}", target, domain) for index, target in enumerate(route.origins)]
         text += _section(route_backend(domain.id, number), [*common, *targets])
     return text
+
+
+def _passed_through(domain: Domain) -> str:
+    """Return the backends for requests without TLS and for connections; settings of requests are left out."""
+    traffic = domain.traffic
+    holding = {
+        name: getattr(traffic, name) for name in ("passthrough", "balance", "health", "timeouts", "proxy_protocol")
+    }
+    domain = structs.replace(domain, traffic=Traffic(**holding))
+    servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in domain.origins]
+    passed = _section(f"d-{domain.id}-p", [*_passthrough_lines(domain), *servers], "passed")
+    return _section(f"d-{domain.id}", _PLAIN_LINES) + passed
 
 
 def route_backend(domain_id: str, number: int) -> str:

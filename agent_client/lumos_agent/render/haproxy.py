@@ -148,6 +148,7 @@ class Renderer:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._sites: dict[str, tuple[Domain, Site]] = {}
+        self._has_passthrough = False
         self._networks = NetworkTable()
         self._places = PlaceTable()
         self._listed: dict[tuple[str, int], dict[str, str]] = {}
@@ -158,14 +159,20 @@ class Renderer:
         self._options = structs.replace(self._options, countries=countries, systems=systems)
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
-        """Return the whole configuration of a shield, the same whatever was rendered before."""
+        """Return the whole configuration of a shield, the same whatever was rendered before but for one line.
+
+        Right after the last domain that was passed through, the socket by which the worker before reaches the frontend
+        with the certificates is still there: that worker has connections to hand over.
+        """
         domains = snapshot.domains
+        had_passthrough, self._has_passthrough = self._has_passthrough, any(d.traffic.passthrough for d in domains)
         self._update_lists(snapshot)
         networks = self._networks.maps()
         places = self._places.maps()
         sites = self._rendered(domains)
         routes = {key: backend for one in sites for key, backend in one.routes.items()}
         context = self._context(snapshot, sites) | {"depth": networks.depth, "has_routes": bool(routes)}
+        context |= {"has_passthrough": self._has_passthrough, "had_passthrough": had_passthrough}
         context |= {
             "scopes": (("own", ",txn.domain"), ("all", "*")),
             "countries": self._options.countries if places.lists_countries else "",
@@ -176,6 +183,7 @@ class Renderer:
         maps = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
+            "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack),
             "rules": {d.id: rules_value(d.policy.custom) for d in domains if d.policy.custom},
