@@ -81,6 +81,8 @@ def _canonical(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(result.get(name), list):
             found = [_one(canonical_network, text, f"{name}[{index}]") for index, text in enumerate(result[name])]
             result[name] = sorted(set(found)) if all(isinstance(text, str) for text in found) else found
+    if isinstance(cdns := result.get("trusted_cdns"), list) and all(isinstance(name, str) for name in cdns):
+        result["trusted_cdns"] = sorted(set(cdns))
     clients = result.get("client_certificates")
     if isinstance(clients, Mapping) and "ca" in clients:
         result["client_certificates"] = {

@@ -10,6 +10,7 @@ from django import forms
 from domains import traffic_lines
 from lumos.errors import AppError
 from lumos.forms import LumosForm
+from lumos_agent.cdns import cdns
 from lumos_agent.traffic import Health, Hsts, Pages, Passthrough, Timeouts, Traffic
 
 _MIB = 2**20
@@ -23,7 +24,7 @@ _HSTS = {
 # Settings whose form field has the same name and value.
 _PLAIN = (
     "balance", "sticky_cookie", "https_redirect", "websockets", "compression", "cache", "proxy_protocol",
-    "origin_http2", "origin_host", "origin_sni", "only_trusted_proxies", "maintenance",
+    "origin_http2", "origin_host", "origin_sni", "trusted_cdns", "only_trusted_proxies", "maintenance",
 )  # fmt: skip
 _LINES: dict[str, Callable[[Any], str]] = {
     "routes": traffic_lines.route_line,
@@ -175,12 +176,23 @@ class TrafficForm(LumosForm):
         help_text="The name in the origin's certificate. Empty: the Host header above or the hostname.",
     )
 
+    trusted_cdns = forms.MultipleChoiceField(
+        required=False,
+        label="CDNs in front of this domain",
+        choices=[(name, f"{cdn.title} (networks as of {cdn.as_of})") for name, cdn in cdns().items()],
+        widget=forms.SelectMultiple({"size": 2}),
+        help_text="Their X-Forwarded-For names the visitor. Networks come with each version of the agent.",
+    )
     trusted_proxies = LinesField(
         str,
         label="Trusted proxies",
         help_text="One address or network per line, such as 203.0.113.0/24: their X-Forwarded-For names the visitor.",
     )
-    only_trusted_proxies = _switch("Only they may connect", "Everybody else gets 403.")
+    only_trusted_proxies = _switch(
+        "Only they may connect",
+        "Everybody else gets 403. All customers of a CDN come from its networks: have it send a secret header too, "
+        "and check it with a custom rule.",
+    )
 
     routes = LinesField(
         traffic_lines.route_rule,
@@ -220,7 +232,7 @@ class TrafficForm(LumosForm):
         ("Limits", "", ("body_mib_max", "websockets")),
         ("Speed", "", ("compression", "cache")),
         ("Origin connection", "", ("proxy_protocol", "origin_http2", "origin_host", "origin_sni")),
-        ("Behind another CDN", "", ("trusted_proxies", "only_trusted_proxies")),
+        ("Behind another CDN", "", ("trusted_cdns", "trusted_proxies", "only_trusted_proxies")),
         ("Routes", "", ("routes",)),
         ("Redirects", "", ("redirects",)),
         ("Headers", "", ("headers",)),

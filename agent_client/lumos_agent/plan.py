@@ -14,6 +14,8 @@ MAP_ORDER = (
     "verdicts",
     "parents",
     "agents",
+    "trusted",
+    "cdns",
     "policies",
     "guards",
     "rules",

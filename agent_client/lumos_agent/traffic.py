@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from lumos_agent import cdns
 from lumos_agent.grammar import (
     Address,
     Bundle,
@@ -155,6 +156,7 @@ class Traffic(Setting, frozen=True, kw_only=True):
     origin_host: NameOrNone = ""
     origin_sni: NameOrNone = ""
     trusted_proxies: Annotated[tuple[Network, ...], Meta(max_length=1000)] = ()
+    trusted_cdns: Annotated[tuple[cdns.Name, ...], Meta(max_length=8)] = ()
     only_trusted_proxies: bool = False
     client_certificates: ClientCertificates | None = None
     passthrough: Passthrough | None = None

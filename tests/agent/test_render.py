@@ -108,6 +108,7 @@ _TRAFFIC = st.builds(
     origin_host=_text(grammar.NameOrNone),
     origin_sni=_text(grammar.NameOrNone),
     trusted_proxies=_NETWORKS,
+    trusted_cdns=st.sampled_from([(), ("cloudflare",), ("cloudflare", "fastly")]),
     only_trusted_proxies=st.booleans(),
     client_certificates=st.none()
     | st.builds(ClientCertificates, mode=st.sampled_from(["optional", "required"]), ca=_text(grammar.Bundle)),

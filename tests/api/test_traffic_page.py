@@ -56,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
     "origin_host": "shop.example.com",
     "origin_sni": "tls.example.com",
     "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32"],
+    "trusted_cdns": ["cloudflare"],
     "only_trusted_proxies": True,
     "client_certificates": {"mode": "optional", "ca": CA},
     "maintenance": True,
@@ -80,7 +81,8 @@ class Fields(HTMLParser):
             self.values[name] = found.get("value", "on" if found.get("type") == "checkbox" else "")
         elif tag in {"select", "textarea"}:
             self._open = name
-            self.values[name] = ""
+            if "multiple" not in keys:
+                self.values[name] = ""
         elif tag == "option" and "selected" in keys:
             self.values[self._open] = found["value"]
 
@@ -148,7 +150,7 @@ def test_every_setting_is_changed_by_the_form(page: Page) -> None:
         "timeouts_connect_seconds": "7", "timeouts_server_seconds": "70", "timeouts_tunnel_seconds": "700",
         "https_redirect": "on", "hsts": "preload", "body_mib_max": "1.5", "websockets": "", "compression": "on",
         "cache": "on", "proxy_protocol": "v2", "origin_http2": "on", "origin_host": "Shop.example.com",
-        "origin_sni": "tls.example.com", "trusted_proxies": "2001:db8::1/32\r\n\r\n10.1.2.3/8", "only_trusted_proxies": "on",
+        "origin_sni": "tls.example.com", "trusted_proxies": "2001:db8::1/32\r\n\r\n10.1.2.3/8", "only_trusted_proxies": "on", "trusted_cdns": "cloudflare",
         "routes": " /api http://10.0.0.5:8080 weight=10 HTTPS://[2001:DB8::7] weight=0 backup https+insecure://Origin.example.com:8443/\r\n"
         "/static/ http://localhost",
         "redirects": "/old https://new.example/?a=b#c 301\r\n/blog /news prefix",

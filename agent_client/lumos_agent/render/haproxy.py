@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jinja2
 from msgspec import Struct, structs
 
+from lumos_agent.cdns import cdns
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
@@ -180,10 +181,13 @@ class Renderer:
             "has_agents": bool(places.agents),
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
+        used = {name for domain in domains for name in domain.traffic.trusted_cdns}
         maps = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
+            "cdns": {network: name for name in sorted(used) for network in cdns()[name].networks},
+            "trusted": {f"{d.id}|{name}": "cdn" for d in domains for name in d.traffic.trusted_cdns},
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack),
             "rules": {d.id: rules_value(d.policy.custom) for d in domains if d.policy.custom},
@@ -220,7 +224,8 @@ class Renderer:
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),
             "has_names": any(one.needs_names for one in sites),
-            "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
+            "has_cdns": any(domain.traffic.trusted_cdns for domain in domains),
+            "has_proxies": any(domain.traffic.trusted_proxies or domain.traffic.trusted_cdns for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
             "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
