@@ -1,4 +1,4 @@
-"""Routes. The gateway role serves health only; the web role pages and API."""
+"""Routes. The gateway role serves health and agents that poll; the web role pages and API."""
 
 from csp.decorators import csp_update
 from django.conf import settings
@@ -13,6 +13,7 @@ from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.polls import poll
 from waf.api import (
     CustomRuleViewSet,
     EventViewSet,
@@ -44,6 +45,7 @@ health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
 ]
+gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="agent-poll")]
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
@@ -62,4 +64,4 @@ web: list[URLPattern | URLResolver] = [
     path("operator/", admin.site.urls),
     path("", include("lumos.pages")),
 ]
-urlpatterns = health if settings.LUMOS_ROLE == "gateway" else health + web
+urlpatterns = health + gateway if settings.LUMOS_ROLE == "gateway" else health + web

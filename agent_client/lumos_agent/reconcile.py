@@ -16,7 +16,7 @@ from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
-from lumos_agent.connection import Connection, Send
+from lumos_agent.connection import CONNECTED, Connection, Send
 from lumos_agent.counters import Workers, parse_info
 from lumos_agent.desired import Desired
 from lumos_agent.drivers.build import installed_build, usable_quic
@@ -80,7 +80,9 @@ class Agent:
             withdraw=self._relay.withdraw,
             report=self._report,
         )
-        self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
+        self._connection = Connection(
+            settings.gateway_url, token, self, ca_file=settings.ca_file, poll_seconds=settings.poll_seconds
+        )
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
@@ -151,14 +153,14 @@ class Agent:
             agent_rss_bytes=facts.own_memory_bytes(),
         )
 
-    async def connected(self, send: Send, welcome: protocol.Welcome) -> None:
+    async def connected(self, send: Send, welcome: protocol.Welcome, how: str = CONNECTED) -> None:
         """Remember which server this is, and tell what waited."""
         self._send = send
         self._newest = ("", -1)
         settings = self._state.settings()
         if settings.server_id != welcome.server_id:
             self._state.save_settings(msgspec.structs.replace(settings, server_id=welcome.server_id))
-        self._note("connection", "connected")
+        self._note("connection", how)
         log.info("connected", extra={"server_id": welcome.server_id})
         while self._incidents:
             await send(self._incidents.pop(0))

@@ -182,7 +182,7 @@ class Renderer:
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
         used = {name for domain in domains for name in domain.traffic.trusted_cdns}
-        maps = {
+        maps: dict[str, dict[str, str]] = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
