@@ -150,6 +150,26 @@ class Certificate(TenantModel):
         return f"{self.domain_id} on {self.server_id}: {self.status}"
 
 
+class CertificateOrder(TenantModel):
+    """An order that a shield was allowed to place at a CA; the CA's limits are counted by these rows."""
+
+    server = models.ForeignKey(Server, null=True, on_delete=models.SET_NULL, related_name="+")
+    domain = models.ForeignKey(Domain, null=True, on_delete=models.SET_NULL, related_name="+")
+    hostname = models.CharField(max_length=253)
+    registered = models.CharField(max_length=253)
+    directory_url = models.CharField(max_length=520)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=["account", "registered", "-created_at"]),
+            models.Index(fields=["created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hostname} at {self.created_at}"
+
+
 class UploadedCertificate(TenantModel):
     """A domain's own certificate for one of its servers: the chain (PEM), and the private key that only it can open."""
 

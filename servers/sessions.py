@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates, health
+from domains import certificates, health, orders
 from lumos_agent import protocol
 from servers import history, increments, metrics, revisions, wake
 from servers.enrolment import server_by_token
@@ -160,6 +160,9 @@ def answers(
         case protocol.Batch():
             count_batch(account_id, server_id, message)
             return [protocol.BatchAck(boot_id=message.boot_id, seq=message.seq)]
+        case protocol.OrderWanted():
+            with tenant_scope(account_id):
+                return [orders.order_answer(server_id=server_id, domain_id=message.domain_id)]
         case protocol.ChallengePublish():
             if not publish_challenge(account_id, server_id, message):
                 return [protocol.ChallengeReady(token=message.token, waiting=0)]

@@ -20,6 +20,7 @@ from cryptography import x509
 from msgspec import Struct
 
 from lumos_agent import preflight
+from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
@@ -45,7 +46,10 @@ Report = Callable[[CertificateStatus], Awaitable[None]]
 
 
 class Record(Struct, kw_only=True):
-    """What is known about one domain's certificate. Times are Unix seconds; `upload` tells which one was uploaded."""
+    """What is known about one domain's certificate. Times are Unix seconds; `upload` tells which one was uploaded.
+
+    `ordered` has the orders of the last week.
+    """
 
     state: str = "none"
     reason: str = ""
@@ -55,6 +59,7 @@ class Record(Struct, kw_only=True):
     failures: int = 0
     next_at: float = 0.0
     upload: str = ""
+    ordered: list[float] = []
 
     def status(self, domain_id: str) -> CertificateStatus:
         """Return it as the dashboard shows it."""
@@ -74,6 +79,7 @@ class Issuer:
         publish: Publish,
         withdraw: Withdraw,
         report: Report,
+        ask: Ask,
         resolver: preflight.Resolve = preflight.resolve,
     ) -> None:
         self._state = state
@@ -82,6 +88,7 @@ class Issuer:
         self._publish = publish
         self._withdraw = withdraw
         self._report = report
+        self._ask = ask
         self._resolver = resolver
         self._wanted: dict[str, str] = {}
         self._clients: dict[str, str] = {}
@@ -93,6 +100,9 @@ class Issuer:
 
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
+        if self._acme is not None and snapshot.acme != self._acme:
+            for record in self._records.values():
+                record.next_at = 0.0  # what one CA refuses another may grant
         self._acme = snapshot.acme
         own = [d for d in snapshot.domains if d.certificate != "off" and d.traffic.passthrough is None]
         self._wanted = {domain.id: domain.hostname for domain in own}
@@ -229,12 +239,25 @@ class Issuer:
             await answer(probe, expected)
             port = self._state.settings().acme_http_port
             await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
+            await self._spend(domain_id)
             assert self._acme is not None  # noqa: S101 - is_due
             return await asyncio.to_thread(self._account(self._acme).order, hostname, answer_from_thread)
         finally:
             for token in tokens:
                 await self._challenges.remove(token)
             await self._withdraw(tuple(tokens))
+
+    async def _spend(self, domain_id: str) -> None:
+        """Count an order; raises CertificateRefused if there is to be none now."""
+        since, answer = time.time() - WEEK_SECONDS, await self._ask(domain_id)
+        for known in self._records.values():
+            known.ordered = [at for at in known.ordered if at > since]
+        record = self._records[domain_id]
+        if answer is None:
+            refuse_beyond_own(record.ordered, [at for known in self._records.values() for at in known.ordered])
+        elif not answer.is_granted:
+            raise CertificateRefused(answer.reason, retry_seconds=answer.retry_seconds)
+        record.ordered.append(time.time())
 
     async def _active(self, domain_id: str, certificate: x509.Certificate) -> None:
         record = self._records[domain_id]

@@ -163,6 +163,12 @@ class ChallengesHeld(Message, frozen=True, kw_only=True, tag="challenges_held"):
     tokens: Annotated[tuple[ChallengeText, ...], Meta(max_length=CHALLENGES_MAX)]
 
 
+class OrderWanted(Message, frozen=True, kw_only=True, tag="order_wanted"):
+    """May this shield order a certificate for a domain now? The CA's limits count the orders of all shields."""
+
+    domain_id: Id
+
+
 class OriginState(Struct, frozen=True, kw_only=True):
     """How one origin does by the shield's checks, in `state` since (Unix seconds); `reason` says why it is down."""
 
@@ -292,6 +298,15 @@ class ChallengeReady(Message, frozen=True, kw_only=True, tag="challenge_ready"):
     waiting: Count
 
 
+class OrderAnswer(Message, frozen=True, kw_only=True, tag="order_answer"):
+    """Answer to `OrderWanted`: it is counted, or held back for `retry_seconds`; `reason` is for people."""
+
+    domain_id: Id
+    is_granted: bool
+    reason: Text = ""
+    retry_seconds: Count = 0
+
+
 class HeartbeatAck(Message, frozen=True, kw_only=True, tag="heartbeat_ack"):
     """Answer to `Heartbeat`."""
 
@@ -316,11 +331,14 @@ AgentMessage = (
     | Batch
     | Origins
     | CertificateStatus
+    | OrderWanted
     | ChallengePublish
     | ChallengesWithdrawn
     | ChallengesHeld
 )
-GatewayMessage = Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
+GatewayMessage = (
+    Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady | OrderAnswer
+)
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
 poll_decoder: msgspec.json.Decoder[list[AgentMessage]] = msgspec.json.Decoder(list[AgentMessage])

@@ -14,6 +14,7 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
+from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import CONNECTED, Connection, Send
@@ -72,6 +73,7 @@ class Agent:
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
         self._relay = Relay(self._challenges, self._report)
+        self._budget = Budget(self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
@@ -79,6 +81,7 @@ class Agent:
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
+            ask=self._ask_for_order,
         )
         self._connection = Connection(
             settings.gateway_url, token, self, ca_file=settings.ca_file, poll_seconds=settings.poll_seconds
@@ -194,6 +197,8 @@ class Agent:
                 )
             case protocol.Challenges() | protocol.ChallengeReady():
                 await self._relay.received(message)
+            case protocol.OrderAnswer():
+                self._budget.received(message)
             case protocol.HeartbeatAck():
                 self._issuer.clock_skew_seconds = time.time() - message.clock
             case protocol.BatchAck():
@@ -265,6 +270,9 @@ class Agent:
         """Let the domain's other shields answer too; without a connection this one answers alone."""
         if self._send is not None:
             await self._relay.publish(domain_id, token, key_authorization)
+
+    async def _ask_for_order(self, domain_id: str) -> protocol.OrderAnswer | None:
+        return None if self._send is None else await self._budget.ask(domain_id)
 
     async def _report(self, report: protocol.AgentMessage) -> None:
         """Send if connected; what is lost is found by digest at the next hello."""

@@ -99,6 +99,11 @@ async def test_batch_that_is_sent_twice_counts_once(alice: Tenant) -> None:
     assert await sync_to_async(counted)() == 5
 
 
+async def test_order_is_counted_over_polls_too(alice: Tenant) -> None:
+    wanted = protocol.OrderWanted(domain_id=str(alice.domain.pk))
+    assert protocol.OrderAnswer(domain_id=wanted.domain_id, is_granted=True) in await exchange(alice, wanted)
+
+
 async def test_presence_lasts_for_two_missed_polls(alice: Tenant) -> None:
     await exchange(alice)
 
