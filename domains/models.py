@@ -150,6 +150,24 @@ class Certificate(TenantModel):
         return f"{self.domain_id} on {self.server_id}: {self.status}"
 
 
+class CertificateAuthority(TenantModel):
+    """The CA of an account, in place of the installation's.
+
+    `external_keys`: {server id: MAC key of the external account `external_key_id`, sealed to that server}.
+    """
+
+    directory_url = models.CharField(max_length=520)
+    email = models.CharField(max_length=320, blank=True)
+    external_key_id = models.CharField(max_length=256, blank=True)
+    external_keys = models.JSONField(default=dict)
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["account"], name="one_certificate_authority_per_account")]
+
+    def __str__(self) -> str:
+        return self.directory_url
+
+
 class CertificateOrder(TenantModel):
     """An order that a shield was allowed to place at a CA; the CA's limits are counted by these rows."""
 

@@ -7,13 +7,13 @@ import uuid
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Account
 from accounts.tenancy import active_account_id
+from domains.acme import acme_part
 from domains.models import CertificateOrder, DomainServer
 from lumos_agent import protocol
 
@@ -76,7 +76,8 @@ def order_answer(*, server_id: uuid.UUID, domain_id: str) -> protocol.OrderAnswe
     if assignment is None:
         reason = "This domain is no longer on this shield."
         return protocol.OrderAnswer(domain_id=domain_id, is_granted=False, reason=reason, retry_seconds=60)
-    directory_url = settings.ACME["directory_url"] if settings.ACME else ""
+    ca = acme_part()
+    directory_url = ca.directory_url if ca else ""
     wanted = CertificateOrder(
         server_id=server_id,
         domain_id=assignment.domain_id,

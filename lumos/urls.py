@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
 from domains.api import DomainViewSet
+from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
@@ -50,6 +51,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
+    path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),

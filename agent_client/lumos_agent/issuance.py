@@ -5,6 +5,7 @@ happens, the certificate that is there goes on being served.
 """
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 import logging
@@ -94,6 +95,7 @@ class Issuer:
         self._clients: dict[str, str] = {}
         self._uploads: dict[str, Upload | None] = {}
         self._acme: Acme | None = None
+        self._server_id = ""
         self._changed = asyncio.Event()
         self._records = _load(state.certificates_file)
         self.clock_skew_seconds = 0.0
@@ -103,7 +105,7 @@ class Issuer:
         if self._acme is not None and snapshot.acme != self._acme:
             for record in self._records.values():
                 record.next_at = 0.0  # what one CA refuses another may grant
-        self._acme = snapshot.acme
+        self._acme, self._server_id = snapshot.acme, snapshot.server_id
         own = [d for d in snapshot.domains if d.certificate != "off" and d.traffic.passthrough is None]
         self._wanted = {domain.id: domain.hostname for domain in own}
         wanted = {domain.id: domain.traffic.client_certificates for domain in snapshot.domains}
@@ -177,15 +179,29 @@ class Issuer:
         if self._acme is not None and now - record.asked_ca_at > ASK_CA_SECONDS:
             record.asked_ca_at = now
             pem = self._served.path(domain_id).read_bytes()
-            if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
-                record.renew_at = min(record.renew_at, suggested.timestamp())
+            with contextlib.suppress(CertificateRefused):
+                if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
+                    record.renew_at = min(record.renew_at, suggested.timestamp())
         return self._acme is not None and now >= max(record.renew_at, record.next_at)
 
     def _account(self, acme: Acme) -> "Account":
         from lumos_agent.drivers.acme import Account
 
         self._state.acme.mkdir(mode=0o700, exist_ok=True)
-        return Account(self._state.acme, acme.directory_url, acme.email, self._state.settings().acme_ca_file)
+        external = None
+        if acme.external_account is not None:
+            external = acme.external_account.key_id, self._external_key(acme.external_account.sealed_key)
+        ca_file = self._state.settings().acme_ca_file
+        return Account(self._state.acme, acme.directory_url, acme.email, ca_file, external)
+
+    def _external_key(self, sealed: str) -> str:
+        try:
+            return SealingKey(self._state.sealing_key).open(self._server_id, sealed).decode().strip()
+        except ValueError as error:
+            raise CertificateRefused(
+                "The key of the account at the CA was not entered for this shield. Enter it again on the page "
+                "“Certificate authority”."
+            ) from error
 
     async def _obtain(self, domain_id: str, hostname: str) -> None:
         """Order one certificate and put it into service; a refusal becomes the domain's status."""

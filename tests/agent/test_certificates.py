@@ -18,7 +18,8 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.drivers import cli
 from lumos_agent.issuance import Issuer
 from lumos_agent.protocol import CertificateStatus, OrderAnswer
-from lumos_agent.schema import Acme, Domain, Snapshot
+from lumos_agent.schema import Acme, Domain, ExternalAccount, Snapshot
+from lumos_agent.sealing import SealingKey, seal
 from lumos_agent.served import ServedCertificates
 from tests.agent.builders import Shield, config, domain, ident, snapshot
 from tests.agent.pebble import Pebble, pebble
@@ -88,11 +89,11 @@ class Issuing:
     def states(self) -> list[str]:
         return [report.state for report in self.reports]
 
-    async def serve(self, *domains: Domain, revision: int = 1) -> None:
+    async def serve(self, *domains: Domain, revision: int = 1, external: ExternalAccount | None = None) -> None:
         """Apply the domains and look after their certificates."""
         await self.shield.applier.apply(config(revision, *domains))
         wanted = snapshot(*domains)
-        acme = Acme(directory_url=self.ca.directory_url)
+        acme = Acme(directory_url=self.ca.directory_url, external_account=external)
         self.issuer.want(Snapshot(server_id=wanted.server_id, domains=wanted.domains, acme=acme))
         await self.issuer.look()
 
@@ -329,6 +330,27 @@ async def test_answers_reach_who_asked_and_silence_is_no_answer(monkeypatch: pyt
     monkeypatch.setattr("lumos_agent.budget.ANSWER_SECONDS", 0)
     assert await budget.ask(ident(3)) is None
     assert len(sent) == 2
+
+
+async def test_account_that_the_ca_keeps_elsewhere(tmp_path: Path) -> None:
+    mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    with pebble(tmp_path, HTTP_PORT, {"kid-1": mac_key}) as strict:
+        async with origin() as port, issuing(strict) as one:
+            await one.serve(secured(port=port))
+            assert "The CA refused" in one.reports[-1].reason
+            sealing = SealingKey(one.shield.state.sealing_key)
+            cases = (
+                ("", "was not entered for this shield"),
+                (seal(mac_key.encode(), sealing.public(), ident(7)), "was not entered for this shield"),
+                (seal("ü".encode(), sealing.public(), ident(0)), "is not base64url"),
+                (seal(b"c29tZXRoaW5nIGVsc2U", sealing.public(), ident(0)), "The CA refused"),
+            )
+            for sealed, reason in cases:
+                await one.serve(secured(port=port), external=ExternalAccount(key_id="kid-1", sealed_key=sealed))
+                assert reason in one.reports[-1].reason, one.reports[-1]
+            sealed = seal(mac_key.encode(), sealing.public(), ident(0))
+            await one.serve(secured(port=port), external=ExternalAccount(key_id="kid-1", sealed_key=sealed))
+            assert one.states()[-1] == "active", one.reports[-1]
 
 
 async def test_hostile_challenge_reaches_no_command(ca: Pebble) -> None:
