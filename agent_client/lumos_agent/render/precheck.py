@@ -26,8 +26,8 @@ def _any_of(words: str) -> str:
 
 
 _WORDS = _any_of(
-    "or and not xor div like rlike between in is union select order group having limit where from into procedure asc desc"
-    " sounds regexp exec waitfor collate as when sleep true"
+    "or and not xor div like rlike between in is union select order group having limit where from into procedure asc"
+    " desc sounds regexp exec waitfor collate as when sleep true"
 )
 # What stands behind a blank in a sentence of code: an option, a path, a word.
 _CODE = rf"(?:-|/|%2f|(?:{_WORDS})(?:\+|%|$|[-=& ]))"
