@@ -27,7 +27,7 @@ from lumos_agent.document import (
     ConfigPolicy,
     ConfigServer,
 )
-from waf.custom_rules import canonical_expression
+from waf.custom_rules import canonical_expression, canonical_limit
 from waf.entries import canonical_entry
 from waf.exclusions import canonical_exclusion
 from waf.guards import canonical_guard
@@ -163,7 +163,9 @@ def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:
     for index, rule in enumerate(given.custom):
         with _at(f"{place}.custom[{index}]"):
             clean = canonical_expression(rule.expression)
-        custom.append(msgspec.structs.replace(rule, name=rule.name.strip(), expression=clean))
+            requests, window = canonical_limit(rule.action, rule.requests, rule.window_seconds)
+        changes = {"name": rule.name.strip(), "expression": clean, "requests": requests, "window_seconds": window}
+        custom.append(msgspec.structs.replace(rule, **changes))
     with _at(place):
         groups = canonical_groups(given.groups)
     return msgspec.structs.replace(

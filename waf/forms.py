@@ -9,7 +9,7 @@ from lumos.forms import LumosForm
 from lumos_agent.conditions import EXPRESSION_MAX, TEXT_FIELDS, TEXT_OPERATORS
 from lumos_agent.waf_try import REQUEST_BYTES_MAX
 from waf.list_import import ImportMode
-from waf.models import Level, ListKind, Mode, Policy, RuleAction
+from waf.models import WINDOWS, Level, ListKind, Mode, Policy, RuleAction
 from waf.rules import catalogue
 
 GROUP = "group-"
@@ -72,6 +72,12 @@ class RuleForm(LumosForm):
 
     name = forms.CharField(max_length=100)
     action = forms.ChoiceField(choices=RuleAction.choices, initial=RuleAction.LOG)
+    requests = forms.IntegerField(
+        min_value=0, max_value=100_000, required=False, help_text="Of one client, for the action Limit requests."
+    )
+    window_seconds = forms.TypedChoiceField(
+        choices=WINDOWS, coerce=int, initial=60, required=False, empty_value=60, label="per"
+    )
     position = forms.IntegerField(
         min_value=0, max_value=32_767, required=False, help_text="Lower ones are asked first."
     )
@@ -84,9 +90,11 @@ class RuleForm(LumosForm):
         label="Condition",
         widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
         help_text=(
-            f'Fields: {", ".join(TEXT_FIELDS)}, ip, header["name"], cookie["name"]. '
-            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr. Joined by and, or, not and parentheses. "
-            'Example: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}'
+            f'Fields: {", ".join(TEXT_FIELDS)}, ip, country, asn, header["name"], cookie["name"]. '
+            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr; for country and asn eq, ne, in. Joined by "
+            'and, or, not and parentheses. Examples: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", '
+            '"2001:db8::/32"} · not country in {"DE", "AT"} and method eq "POST" · asn eq "AS64500". Rules that read '
+            "country or asn have no effect on shields without a database for them."
         ),
     )
 

@@ -6,8 +6,8 @@ from django import forms
 
 from lumos.forms import LumosForm
 from lumos_agent.guard import BotCheck
+from waf.models import WINDOWS
 
-WINDOWS = ((10, "10 seconds"), (60, "minute"), (600, "10 minutes"), (3600, "hour"))
 KEYS = (
     ("address", "address (IPv6: /64)"),
     ("address-and-path", "address and path"),

@@ -68,17 +68,20 @@ class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
     """What happens to requests for which a condition holds.
 
     Example: `path starts_with "/admin" and not ip in_cidr "192.0.2.0/24"`. Rules are asked by position; the first that
-    allows or blocks ends the list.
+    decides ends the list; only log goes on. A rule with the action limit needs `requests`; a client that sends more
+    of them within `window_seconds` gets 429.
     """
 
     domain = ScopedDomain()
     expression = serializers.CharField(max_length=EXPRESSION_MAX)
     position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
+    requests = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
 
     class Meta:
         model = CustomRule
         fields = (
-            "id", "domain", "position", "name", "expression", "action", "enabled", "expires_at", "created_at",
+            "id", "domain", "position", "name", "expression", "action", "requests", "window_seconds", "enabled",
+            "expires_at", "created_at",
         )  # fmt: skip
         read_only_fields = ("id", "created_at")
 

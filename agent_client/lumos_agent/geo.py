@@ -1,7 +1,7 @@
 """Where networks are: databases in MaxMind's format, compiled into maps that HAProxy looks a client up in.
 
 The databases are files that the operator puts there and keeps up to date (GeoLite2, DB-IP Lite and others have this
-format). They are read only while some list names countries or autonomous systems, and again when a file changes.
+format). They are read only while a list or rule names countries or autonomous systems, and again when a file changes.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from lumos_agent.conditions import places_read
 from lumos_agent.config import State, write_atomically
 from lumos_agent.schema import Snapshot
 
@@ -27,7 +28,7 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Needs(Struct, frozen=True):
-    """What the lists of a snapshot name."""
+    """What the lists and custom rules of a snapshot name."""
 
     countries: bool = False
     systems: bool = False
@@ -36,7 +37,12 @@ class Needs(Struct, frozen=True):
     def of(cls, snapshot: Snapshot | None) -> "Needs":
         """Look through all lists; they are few that name anything but networks."""
         entries = [] if snapshot is None else [e for part in snapshot.lists for e in (*part.allow, *part.deny)]
-        return cls(any(e.startswith("country:") for e in entries), any(e.startswith("AS") for e in entries))
+        rules = [] if snapshot is None else [rule for domain in snapshot.domains for rule in domain.policy.custom]
+        read = places_read(rule.expression for rule in rules)
+        return cls(
+            "country" in read or any(e.startswith("country:") for e in entries),
+            "asn" in read or any(e.startswith("AS") for e in entries),
+        )
 
 
 def _country(record: Any) -> str | None:
@@ -152,7 +158,7 @@ class Geo:
         if target is not None and (target.exists() or await asyncio.to_thread(database.compile, target)):
             database.forget_others(target)
             return str(target)
-        self._missing.append(f"lists of {what}: {database.problem}")
+        self._missing.append(f"lists and rules of {what}: {database.problem}")
         return ""
 
     @property

@@ -10,6 +10,7 @@ RATES_MAX = 16
 EXEMPT_MAX = 50
 # A visitor's counter is kept in one of these windows, which HAProxy's tables have (render/guards.py).
 WINDOWS_SECONDS = (10, 60, 600, 3600)
+Window = Literal[10, 60, 600, 3600]
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Methods = Annotated[tuple[Method, ...], Meta(max_length=7)]
@@ -26,7 +27,7 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 
     id: RateName
     requests: Annotated[int, Meta(ge=1, le=100_000)]
-    window_seconds: Literal[10, 60, 600, 3600] = 60
+    window_seconds: Window = 60
     key: Literal["address", "address-and-path", "token", "cookie"] = "address"
     name: KeyName = ""
     path: PathPrefix = ""

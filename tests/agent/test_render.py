@@ -116,11 +116,11 @@ _RATES = st.builds(
     action=st.sampled_from(["limit", "challenge"]),
 )
 _CUSTOM = st.tuples(
-    st.sampled_from(["allow", "block", "log"]),
+    st.sampled_from(["allow", "block", "challenge", "limit", "log"]),
     st.sampled_from(
         [
             'path matches "^/[a-z]+\\d{2,4}$" or body contains "a b"', 'ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}',
-            'header["x-a"] eq "\'%20;|\\"#" and not cookie["b"] ne "ü"', 'query contains "a\\\\b,c@d"',
+            'header["x-a"] eq "\'%20;|\\"#" and not cookie["b"] ne "ü"', 'country in {"DE"} or asn ne "AS64500"', 'query contains "a\\\\b,c@d"',
         ]
     ),
     st.sampled_from([0, 4102444800]),
@@ -130,7 +130,13 @@ _POLICIES = st.builds(
     groups=st.dictionaries(st.sampled_from(["sqli", "xss"]), st.sampled_from(["off", "detect", "block"])),
     custom=st.lists(_CUSTOM, max_size=3).map(
         lambda rules: tuple(
-            CustomRule(id=ident(900 + n), action=action, expression=text, expires=expires)  # type: ignore[arg-type]
+            CustomRule(
+                id=ident(900 + n),
+                action=action,  # type: ignore[arg-type]
+                expression=text,
+                expires=expires,
+                requests=7 if action == "limit" else 0,
+            )
             for n, (action, text, expires) in enumerate(rules)
         )
     ),

@@ -49,6 +49,26 @@ def test_mistake_is_told_with_its_column(api: Api, alice: Tenant, expression: st
     assert policy_of(alice).custom == ()
 
 
+def test_limit_says_how_much(api: Api, alice: Tenant) -> None:
+    refused = add(api, alice, action="limit")
+    assert refused.status_code == 400
+    assert "requests" in refused.content.decode()
+    made = add(api, alice, action="limit", requests=5, window_seconds=600, expression='country eq "de"')
+    assert made.status_code == 201, made.content
+    part = policy_of(alice).custom[0]
+    assert (part.action, part.requests, part.window_seconds) == ("limit", 5, 600)
+    document = api.get("/export").json()
+    assert document["domains"][0]["policy"]["custom"][0]["requests"] == 5
+    assert api.patch(f"/custom-rules/{made.json()['id']}", {"action": "challenge"}).status_code == 200
+    assert (policy_of(alice).custom[0].action, policy_of(alice).custom[0].requests) == ("challenge", 0)
+    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert policy_of(alice).custom[0].requests == 5
+    with alice.scope:
+        revision = alice.server.__class__.objects.get(pk=alice.server.pk).revision
+    assert api.post(f"/servers/{alice.server.pk}/snapshots/{revision - 1}/restore").status_code == 200
+    assert policy_of(alice).custom[0].action == "challenge"
+
+
 def test_rule_stays_with_its_domain_and_a_domain_has_at_most_fifty(api: Api, alice: Tenant, mallory: Tenant) -> None:
     made = add(api, alice).json()
     answer = api.patch(f"/custom-rules/{made['id']}", {"domain": str(mallory.domain.pk)})
