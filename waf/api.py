@@ -248,5 +248,5 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
     @extend_schema(responses=TopSerializer)
     @action(detail=False, pagination_class=None)
     def top(self, request: Request) -> Response:
-        """Return the most frequent clients, rules, paths and hosts among the events that the filters leave."""
+        """Return the most frequent values among the events that the filters leave."""
         return Response(selectors.top_lists(self.filter_queryset(self.get_queryset())))

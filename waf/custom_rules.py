@@ -228,9 +228,12 @@ def dry_run_of(*, domain: Domain, expression: str) -> DryRun:
     since = timezone.now() - LOOKED_BACK
     events = list(Event.objects.filter(domain=domain, created_at__gte=since).select_related("domain")[:LOOKED_AT])
     samples = [
-        Sample(client=e.client, method=e.method, path=e.path, query=e.query, host=e.host, user_agent=e.user_agent)
+        Sample(
+            client=e.client, method=e.method, path=e.path, query=e.query, host=e.host, user_agent=e.user_agent,
+            country=e.country, asn=str(e.asn or ""),
+        )
         for e in events
-    ]
+    ]  # fmt: skip
     try:
         found = dry_run((rule,), samples, int(since.timestamp()))
     except AgentError as error:

@@ -75,9 +75,7 @@ class RuleForm(LumosForm):
     requests = forms.IntegerField(
         min_value=0, max_value=100_000, required=False, help_text="Of one client, for the action Limit requests."
     )
-    window_seconds = forms.TypedChoiceField(
-        choices=WINDOWS, coerce=int, initial=60, required=False, empty_value=60, label="per"
-    )
+    window_seconds = forms.TypedChoiceField(choices=WINDOWS, coerce=int, initial=60, label="per")
     position = forms.IntegerField(
         min_value=0, max_value=32_767, required=False, help_text="Lower ones are asked first."
     )

@@ -235,6 +235,9 @@ class Event(TenantModel):
     time = models.DateTimeField()
     request_id = models.CharField(max_length=64)
     client = models.GenericIPAddressField()
+    # By the shield's databases: "" and 0 where they do not say.
+    country = models.CharField(max_length=2, blank=True)
+    asn = models.PositiveBigIntegerField(default=0)
     method = models.CharField(max_length=32)
     host = models.CharField(max_length=255)
     path = models.TextField()

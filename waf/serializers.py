@@ -54,13 +54,13 @@ class ExclusionSerializer(serializers.ModelSerializer[Exclusion]):
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
-    """A request that was blocked, or would have been (`detect`)."""
+    """A request that was blocked, or would have been (`detect`); without a database, country is empty and asn 0."""
 
     class Meta:
         model = Event
         fields = (
-            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
-            "rules", "score", "matched", "place", "request_id", "created_at",
+            "id", "time", "server", "domain", "action", "client", "country", "asn", "method", "host", "path", "query",
+            "user_agent", "rules", "score", "matched", "place", "request_id", "created_at",
         )  # fmt: skip
 
 
@@ -167,6 +167,8 @@ class TopSerializer(serializers.Serializer[Any]):
     """The most frequent values of a period: lists of {value, events}."""
 
     client = serializers.ListField(child=serializers.DictField())
+    country = serializers.ListField(child=serializers.DictField())
+    asn = serializers.ListField(child=serializers.DictField())
     rule = serializers.ListField(child=serializers.DictField())
     path = serializers.ListField(child=serializers.DictField())
     host = serializers.ListField(child=serializers.DictField())

@@ -10,9 +10,10 @@ import contextlib
 import os
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lumos_agent import protocol
+from lumos_agent.geo import Locator
 
 FILE_BYTES = 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
@@ -37,7 +38,8 @@ class Position(Struct, frozen=True):
 class EventLog:
     """The pipe and the files behind it."""
 
-    def __init__(self, folder: Path, fifo: Path) -> None:
+    def __init__(self, folder: Path, fifo: Path, locator: Locator) -> None:
+        self._locator = locator
         self._folder = folder
         self._fifo = fifo
         self._pipe: int | None = None
@@ -85,13 +87,15 @@ class EventLog:
         with self._path(number).open("rb") as file:
             file.seek(offset)
             lines = file.read(FILE_BYTES * 4).splitlines(keepends=True)
+        self._locator.refresh()
         events: list[protocol.Event] = []
         for line in lines:
             if not line.endswith(b"\n") or len(events) == limit:
                 break
             offset += len(line)
             if (event := parse_line(line)) is not None:
-                events.append(event)
+                country, asn = self._locator.place(event.client)
+                events.append(structs.replace(event, country=country, asn=asn))
         if not events and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
             return self.read(Position(numbers[1], 0), limit)
         return events, Position(number, offset)

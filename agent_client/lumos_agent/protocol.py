@@ -30,6 +30,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 Text = Annotated[str, Meta(max_length=2048)]
 ChallengeText = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,257}\Z")]
+Country = Annotated[str, Meta(pattern=r"\A(?:[A-Z]{2})?\Z")]
 EventAction = Literal["block", "detect", "limit", "challenge"]
 Report = Annotated[str, Meta(max_length=16_384)]
 
@@ -190,13 +191,16 @@ class Traffic(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True):
     """One request that was stopped, or would have been (`detect`). Texts are cut, never empty-padded.
 
-    `place` is where the decisive finding was, with the parameter's name, such as ``query:q``.
+    `place` is where the decisive finding was, with the parameter's name, such as ``query:q``. `country` (ISO 3166-1)
+    and `asn` are the client's by the shield's own databases; "" and 0 if they do not say.
     """
 
     request_id: Text
     time: float
     domain_id: Id
     client: Text
+    country: Country = ""
+    asn: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     method: Text
     host: Text
     path: Text

@@ -23,7 +23,7 @@ from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
-from lumos_agent.geo import Geo, Needs
+from lumos_agent.geo import Geo, Locator, Needs
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -54,7 +54,7 @@ class Agent:
         self._state = state
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
-        self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo))
+        self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo, Locator(state)))
         self._geo = Geo(state)
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)

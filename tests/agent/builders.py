@@ -12,6 +12,7 @@ from lumos_agent.config import Settings, State
 from lumos_agent.counters import Workers
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.eventlog import EventLog
+from lumos_agent.geo import Locator
 from lumos_agent.metrics import Metrics
 from lumos_agent.protocol import Config
 from lumos_agent.reconcile import options_of
@@ -81,7 +82,8 @@ class Shield:
         self.haproxy = Haproxy(self.state, settings.http, settings.https)
         self.haproxy.adopt()
         self.workers = Workers(self.state)
-        self.metrics = Metrics(self.state.spool_file, self.workers, EventLog(self.state.events, self.state.fifo))
+        events = EventLog(self.state.events, self.state.fifo, Locator(self.state))
+        self.metrics = Metrics(self.state.spool_file, self.workers, events)
         self.applier = Applier(
             self.state,
             options_of(self.state),

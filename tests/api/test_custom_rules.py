@@ -92,7 +92,7 @@ def test_dry_run_tells_what_would_have_matched(api: Api, alice: Tenant, mallory:
 def test_page_tries_adds_changes_and_counts(api: Api, alice: Tenant, bob: User, signed_in: Any) -> None:
     client, url = signed_in(alice.owner), f"/domains/{alice.domain.pk}/waf/rules"
     event(alice, path="/admin/x", client="198.51.100.1")
-    form = {"name": "office", "action": "block", "expression": ADMIN, "enabled": "on"}
+    form = {"name": "office", "action": "block", "expression": ADMIN, "enabled": "on", "window_seconds": "60"}
     assert "holds for 1 of the 1 event of" in client.post(url, form | {"try": "1"}).content.decode()
     assert policy_of(alice).custom == ()
     assert "col 1: " in client.post(url, form | {"expression": "nonsense"}).content.decode()
