@@ -72,6 +72,7 @@ class State:
         self.snapshot_file = self.root / "snapshot.enc"
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
+        self.watches_file = self.root / "watches.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"
         self.geo = self.root / "geo"

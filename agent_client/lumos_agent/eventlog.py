@@ -44,6 +44,9 @@ class EventLog:
         self._fifo = fifo
         self._pipe: int | None = None
         self.dropped = 0
+        self._lost = b""
+        numbers = self._numbers()
+        self._fresh = Position(numbers[-1], self._path(numbers[-1]).stat().st_size) if numbers else Position()
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:09d}.log"
@@ -76,6 +79,19 @@ class EventLog:
         with contextlib.suppress(BlockingIOError):
             while self._pipe is not None and (lost := os.read(self._pipe, _PIPE_BYTES)):
                 self.dropped += lost.count(b"\n")
+                self._lost = lost
+
+    def fresh(self) -> bytes:
+        """Return the whole lines that were moved since the last call, and the newest of those that were dropped."""
+        parts, self._lost = [self._lost], b""
+        for number in [number for number in self._numbers() if number >= self._fresh.file]:
+            offset = self._fresh.offset if number == self._fresh.file else 0
+            with self._path(number).open("rb") as file:
+                file.seek(offset)
+                lines = file.read(TOTAL_BYTES_MAX).rpartition(b"\n")
+            parts.append(lines[0] + lines[1])
+            self._fresh = Position(number, offset + len(parts[-1]))
+        return b"".join(parts)
 
     def read(self, position: Position, limit: int) -> tuple[list[protocol.Event], Position]:
         """Return up to `limit` events after `position`, and the position after them."""

@@ -46,12 +46,14 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 class BotCheck(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """When visitors must prove that a browser works for them, how hard that is, and who need not.
 
-    `under_attack` asks everybody whatever the mode.
+    `under_attack` asks everybody whatever the mode; with `escalation` the shield does so itself while it sees an
+    attack (attack.py).
     """
 
     mode: Literal["off", "suspicious", "always"] = "off"
     level: Literal["low", "medium", "high"] = "medium"
     under_attack: bool = False
+    escalation: Literal["off", "auto"] = "off"
     exempt_paths: Annotated[tuple[ExemptPath, ...], Meta(max_length=EXEMPT_MAX)] = ()
     exempt_methods: Methods = ()
     token_headers: Annotated[tuple[HeaderName, ...], Meta(max_length=5)] = ()

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,7 @@ class Metrics:
         self._events = events
         self._spool = _load(path)
         self._traffic_at = 0.0
+        self._attacks: list[protocol.Attack] = []
 
     @property
     def first_waiting(self) -> protocol.Batch | None:
@@ -63,6 +65,10 @@ class Metrics:
     def boot_id(self) -> str:
         """Identity of the spool."""
         return self._spool.boot_id
+
+    def tell(self, attacks: Iterable[protocol.Attack]) -> None:
+        """Put news of attacks into the next batch."""
+        self._attacks += attacks
 
     def acknowledge(self, ack: protocol.BatchAck) -> None:
         """Forget what the control plane has counted."""
@@ -105,7 +111,7 @@ class Metrics:
         is_due = time.monotonic() - self._traffic_at >= TRAFFIC_SECONDS
         traffic = self._traffic(self._spool.hour or hour) if is_due or must_count or is_new_hour else ()
         self._spool.hour = hour
-        if not traffic and not events and not self._events.dropped:
+        if not traffic and not events and not self._events.dropped and not self._attacks:
             return False
         if traffic:
             self._traffic_at = time.monotonic()
@@ -117,8 +123,10 @@ class Metrics:
                 traffic=traffic,
                 events=tuple(events),
                 events_dropped=self._events.dropped,
+                attacks=tuple(self._attacks[: protocol.BATCH_ATTACKS_MAX]),
             )
         )
+        del self._attacks[: protocol.BATCH_ATTACKS_MAX]
         self._spool.next_seq += 1
         self._spool.position = position
         self._events.dropped = 0

@@ -31,6 +31,7 @@ from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
+from lumos_agent.response import AttackResponse
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
@@ -54,7 +55,8 @@ class Agent:
         self._state = state
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
-        self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo, Locator(state)))
+        events = EventLog(state.events, state.fifo, Locator(state))
+        self._metrics = Metrics(state.spool_file, self._workers, events)
         self._geo = Geo(state)
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
@@ -67,6 +69,7 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._response = AttackResponse(state.watches_file, self._applier, self._workers, events, self._metrics)
         self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
@@ -281,6 +284,7 @@ class Agent:
                 async with self._collecting:
                     made = await self._metrics.collect()
                     await self._ensure_worker()
+                    await self._response.look()
                 if made:
                     self._new_batch.set()
             except (AgentError, OSError) as error:

@@ -16,6 +16,7 @@ from lumos_agent.geo import Locator
 from lumos_agent.metrics import Metrics
 from lumos_agent.protocol import Config
 from lumos_agent.reconcile import options_of
+from lumos_agent.response import AttackResponse
 from lumos_agent.schema import Domain, Origin, Snapshot, digest_of, listings
 from lumos_agent.store import Store
 from tests.services import free_port
@@ -82,8 +83,8 @@ class Shield:
         self.haproxy = Haproxy(self.state, settings.http, settings.https)
         self.haproxy.adopt()
         self.workers = Workers(self.state)
-        events = EventLog(self.state.events, self.state.fifo, Locator(self.state))
-        self.metrics = Metrics(self.state.spool_file, self.workers, events)
+        self.events = EventLog(self.state.events, self.state.fifo, Locator(self.state))
+        self.metrics = Metrics(self.state.spool_file, self.workers, self.events)
         self.applier = Applier(
             self.state,
             options_of(self.state),
@@ -97,6 +98,10 @@ class Shield:
     def new(cls, root: Path) -> "Shield":
         """Make one on a free port."""
         return cls(root, free_port())
+
+    def response(self) -> AttackResponse:
+        """Return what answers attacks here; a new one knows what the last one wrote down."""
+        return AttackResponse(self.state.watches_file, self.applier, self.workers, self.events, self.metrics)
 
     async def stop(self) -> None:
         """End HAProxy."""

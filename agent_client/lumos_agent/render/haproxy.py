@@ -143,6 +143,7 @@ class Renderer:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._attacked: frozenset[str] = frozenset()
         self._sites: dict[str, tuple[Domain, Site]] = {}
         self._networks = NetworkTable()
         self._places = PlaceTable()
@@ -152,6 +153,10 @@ class Renderer:
     def use_places(self, countries: str, systems: str) -> None:
         """Take other maps of countries and autonomous systems from now on."""
         self._options = structs.replace(self._options, countries=countries, systems=systems)
+
+    def use_attacked(self, attacked: frozenset[str]) -> None:
+        """Check every visitor of these domains from now on, where their settings say so."""
+        self._attacked = attacked
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
         """Return the whole configuration of a shield, the same whatever was rendered before."""
@@ -173,7 +178,7 @@ class Renderer:
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
-            "guards": guard_entries(domains, under_attack=snapshot.under_attack),
+            "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
             "rules": self._rules(domains),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
