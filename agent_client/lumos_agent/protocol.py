@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id, Network
+from lumos_agent.grammar import Id
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -21,7 +21,6 @@ BATCH_EVENTS_MAX = 500
 BATCH_ATTACKS_MAX = 100
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
-BAN_SECONDS_MAX = 7 * 86_400
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -165,14 +164,6 @@ class Origins(Message, frozen=True, kw_only=True, tag="origins"):
     """The origins whose state changed, or all of them after a reconnect."""
 
     states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
-
-
-class Ban(Message, frozen=True, kw_only=True, tag="ban"):
-    """This shield denies a client for `seconds`; the account's other shields may want to as well."""
-
-    network: Network
-    seconds: Annotated[int, Meta(ge=1, le=BAN_SECONDS_MAX)]
-    reason: Text = ""
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -337,7 +328,6 @@ AgentMessage = (
     | Incident
     | Batch
     | Origins
-    | Ban
     | CertificateStatus
     | ChallengePublish
     | ChallengesWithdrawn
