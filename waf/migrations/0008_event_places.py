@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('waf', '0006_rule_limits'),
+        ('waf', '0007_rule_limits'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('waf', '0005_lists'),
+        ('waf', '0006_delete_waf_settings'),
     ]
 
     operations = [
