@@ -11,6 +11,7 @@ from domains.models import Domain
 from lumos_agent import protocol
 from servers import wake
 from servers.models import BatchCursor, HourlyMetric, Server
+from waf.attacks import store_attacks
 from waf.events import store_events
 
 KEPT_HOURLY = timedelta(days=7)
@@ -33,6 +34,7 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
         return False
     _add_traffic(server, batch.traffic)
     stored = store_events(server, batch.events, batch.events_dropped)
+    stored += store_attacks(server, batch.attacks)
     cursor.seq = batch.seq
     cursor.save()
     if batch.traffic:

@@ -160,13 +160,15 @@ def _replace(domain: Domain, rows: list[CustomRule], actor: User) -> None:
 
 @transaction.atomic
 def replace_rules(*, domain: Domain, wanted: Iterable[ConfigRule], actor: User) -> None:
-    """Make the rules of a domain as a document has them, in its order."""
+    """Make the rules of a domain as a document has them, in its order; rules that stay keep their counts."""
     _lock(domain)
     rules = list(wanted)
     if document_rules([domain.pk]).get(domain.pk, ()) == tuple(rules):
         return
+    known = {(row.name, row.expression): row.pk for row in CustomRule.objects.filter(domain=domain)}
     rows = [
         CustomRule(
+            pk=known.pop((rule.name, rule.expression), None) or uuid.uuid4(),
             domain=domain, position=position, name=rule.name, expression=canonical_expression(rule.expression),
             action=rule.action, requests=rule.requests, window_seconds=rule.window_seconds, enabled=rule.enabled,
             expires_at=datetime.fromtimestamp(rule.expires, UTC) if rule.expires else None,
@@ -240,11 +242,3 @@ def dry_run_of(*, domain: Domain, expression: str) -> DryRun:
         raise InvalidInput(f"This could not be tried: {error}.", field="expression") from error
     matching = [event for event, ids in zip(events, found, strict=True) if ids]
     return DryRun(len(events), len(matching), matching[:EXAMPLES])
-
-
-def hits(domain: Domain) -> dict[str, int]:
-    """Return {rule as events name it: events of the last day}."""
-    since = timezone.now() - timedelta(days=1)
-    names = [rule.event_name for rule in CustomRule.objects.filter(domain=domain)]
-    rows = Event.objects.filter(domain=domain, created_at__gte=since)
-    return {name: rows.filter(rules__contains=[name]).count() for name in names}

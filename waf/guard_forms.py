@@ -39,10 +39,21 @@ class RateForm(LumosForm):
 class BotCheckForm(LumosForm):
     """When visitors are checked, and who is exempt. Lists have one item per line."""
 
+    CHOICES = ("mode", "level", "escalation")
+    LISTS = ("exempt_paths", "token_headers")
+
     mode = forms.ChoiceField(
         choices=(("off", "Off"), ("suspicious", "Suspicious visitors"), ("always", "Everybody")), label="Check"
     )
     level = forms.ChoiceField(choices=(("low", "Easy"), ("medium", "Medium"), ("high", "Hard")), label="Puzzle")
+    escalation = forms.ChoiceField(
+        choices=(("off", "Only tell me"), ("auto", "Check everybody until it is calm")),
+        label="When a shield sees an attack",
+        help_text=(
+            "An attack is five times the usual requests of this site, or many errors or failed checks beside twice as "
+            "many. Shields decide this by themselves; it ends by itself after some calm minutes."
+        ),
+    )
     exempt_paths = forms.CharField(required=False, widget=forms.Textarea({"rows": 2}), label="Exempt paths")
     token_headers = forms.CharField(
         required=False, widget=forms.Textarea({"rows": 1}), label="Requests with these headers are exempt"
@@ -51,10 +62,11 @@ class BotCheckForm(LumosForm):
     @classmethod
     def of(cls, check: BotCheck) -> "BotCheckForm":
         """Return the form with the present settings."""
-        paths, headers = "\n".join(check.exempt_paths), "\n".join(check.token_headers)
-        return cls(initial={"mode": check.mode, "level": check.level, "exempt_paths": paths, "token_headers": headers})
+        own = {name: getattr(check, name) for name in cls.CHOICES}
+        lists = {name: "\n".join(getattr(check, name)) for name in cls.LISTS}
+        return cls(initial=own | lists)
 
     def changes(self) -> dict[str, Any]:
         """Return what the API takes."""
-        lists = {name: self.cleaned_data[name].split() for name in ("exempt_paths", "token_headers")}
-        return {"mode": self.cleaned_data["mode"], "level": self.cleaned_data["level"], **lists}
+        own = {name: self.cleaned_data[name] for name in self.CHOICES}
+        return own | {name: self.cleaned_data[name].split() for name in self.LISTS}

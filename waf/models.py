@@ -10,6 +10,9 @@ from accounts.tenancy import TenantModel
 from domains.models import Domain
 from lumos_agent.schema import ACCOUNT_WIDE, bucket_of
 from servers.models import Server
+from waf.records import Attack, AttackReason, RuleHits
+
+__all__ = ["Attack", "AttackReason", "RuleHits"]
 
 
 class Mode(models.TextChoices):

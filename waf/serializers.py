@@ -76,12 +76,16 @@ class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
     expression = serializers.CharField(max_length=EXPRESSION_MAX)
     position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
     requests = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+    hits_today = serializers.IntegerField(read_only=True, default=0)
+    hits_30_days = serializers.IntegerField(
+        read_only=True, default=0, help_text="Requests that the rule logged or stopped; what it allowed is not counted."
+    )
 
     class Meta:
         model = CustomRule
         fields = (
             "id", "domain", "position", "name", "expression", "action", "requests", "window_seconds", "enabled",
-            "expires_at", "created_at",
+            "expires_at", "hits_today", "hits_30_days", "created_at",
         )  # fmt: skip
         read_only_fields = ("id", "created_at")
 

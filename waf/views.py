@@ -7,12 +7,13 @@ from django.shortcuts import get_object_or_404, render
 
 from accounts.pages import page
 from domains.models import Domain
+from waf.attacks import attacks_now
 from waf.forms import ExclusionForm, PolicyForm
 from waf.guard_forms import BotCheckForm, RateForm
 from waf.guards import guard_of
 from waf.models import Event, ListEntry
 
-PAGE_SIZE = 50
+ATTACKS = 10
 
 
 @page()
@@ -34,6 +35,8 @@ def waf_detail(
         "rate_form": rate or RateForm(),
         "policy_form": policy or PolicyForm.of(domain.policy),
         "exclusion_form": exclusion or ExclusionForm(),
+        "attacks": domain.attacks.select_related("server")[:ATTACKS],
+        "attacks_now": attacks_now(domain.pk).select_related("server"),
         "exclusions": domain.exclusions.select_related("created_by"),
         "entries": ListEntry.objects.filter(domain=domain)[:10],
         "events": Event.objects.filter(domain=domain).select_related("domain")[:10],

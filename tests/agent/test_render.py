@@ -150,6 +150,7 @@ _GUARDS = st.builds(
         BotCheck,
         mode=st.sampled_from(["off", "suspicious", "always"]),
         under_attack=st.booleans(),
+        escalation=st.sampled_from(["off", "auto"]),
         exempt_paths=st.lists(_text(grammar.ExemptPath), max_size=3).map(tuple),
         token_headers=st.lists(_text(grammar.HeaderName), max_size=2).map(tuple),
     ),

@@ -1,14 +1,20 @@
 """Custom rules through API and page."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import AuditEntry, User
+from lumos_agent import protocol
+from servers.metrics import ingest
 from tests.api.test_policies import policy_of
 from tests.conftest import Api
 from tests.factories import Tenant
 from tests.unit.waf.test_events import event
+from waf.models import Event, RuleHits
+from waf.rule_hits import expire_hits
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +75,42 @@ def test_limit_says_how_much(api: Api, alice: Tenant) -> None:
     assert policy_of(alice).custom[0].action == "challenge"
 
 
+def batch_of(tenant: Tenant, events: int, *rules: str, seq: int = 1, time: float | None = None) -> protocol.Batch:
+    """Return a batch of equal events."""
+    one = protocol.Event(
+        request_id="r", time=timezone.now().timestamp() if time is None else time, domain_id=str(tenant.domain.pk),
+        client="192.0.2.1", method="GET", host="h", path="/", rules=rules, action="block",
+    )  # fmt: skip
+    boot_id = "00000000-0000-0000-0000-000000000001"
+    return protocol.Batch(boot_id=boot_id, seq=seq, events=(one,) * events)
+
+
+def test_hits_are_counted_once_beyond_the_cap_and_over_days(
+    api: Api, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("waf.events.EVENTS_PER_DAY", 2)
+    rule = add(api, alice).json()["id"]
+    named = f"rule:{rule}"
+    yesterday = (timezone.now() - timedelta(days=1)).timestamp()
+    with alice.scope:
+        for _ in range(2):
+            ingest(server_id=alice.server.pk, batch=batch_of(alice, 5, named, "rule:nonsense", "sqli-union"))
+        ingest(server_id=alice.server.pk, batch=batch_of(alice, 2, named, seq=2, time=yesterday))
+        ingest(server_id=alice.server.pk, batch=batch_of(alice, 1, named, seq=3, time=yesterday - 40 * 86_400))
+        ingest(server_id=alice.server.pk, batch=batch_of(alice, 9, f"rule:{alice.domain.pk}", seq=4))
+        assert Event.objects.count() == 2
+    found = api.get(f"/custom-rules/{rule}").json()
+    assert (found["hits_today"], found["hits_30_days"]) == (5, 7)
+    assert api.patch(f"/custom-rules/{rule}", {"name": "other"}).json()["hits_30_days"] == 7
+    document = api.get("/export").json()
+    document["domains"][0]["policy"]["custom"][0]["action"] = "log"
+    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.get("/custom-rules").json()["results"][0]["hits_30_days"] == 7
+    expire_hits(timezone.now() + timedelta(days=29, hours=1))
+    with alice.scope:
+        assert sum(RuleHits.objects.values_list("hits", flat=True)) == 5
+
+
 def test_rule_stays_with_its_domain_and_a_domain_has_at_most_fifty(api: Api, alice: Tenant, mallory: Tenant) -> None:
     made = add(api, alice).json()
     answer = api.patch(f"/custom-rules/{made['id']}", {"domain": str(mallory.domain.pk)})
@@ -98,8 +140,9 @@ def test_page_tries_adds_changes_and_counts(api: Api, alice: Tenant, bob: User, 
     assert "col 1: " in client.post(url, form | {"expression": "nonsense"}).content.decode()
     assert client.post(url, form).status_code == 302
     rule = api.get("/custom-rules").json()["results"][0]
-    event(alice, rules=[f"rule:{rule['id']}"])
-    assert f'rule=rule:{rule["id"]}">1</a>' in client.get(url).content.decode()
+    with alice.scope:
+        ingest(server_id=alice.server.pk, batch=batch_of(alice, 3, f"rule:{rule['id']}"))
+    assert f'rule=rule:{rule["id"]}">3</a>' in client.get(url).content.decode()
     edit = f"/waf/rules/{rule['id']}"
     assert "Change office" in client.get(edit).content.decode()
     assert client.post(edit, form | {"action": "log", "expires_at": "2100-01-01T00:00"}).status_code == 302
