@@ -18,7 +18,9 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import Connection, Send
 from lumos_agent.counters import Workers, parse_info
+from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
+from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
@@ -69,7 +71,10 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
-        self._response = AttackResponse(state.watches_file, self._applier, self._workers, events, self._metrics)
+        self._crawlers = Crawlers(state, Resolver())
+        self._response = AttackResponse(
+            state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
+        )
         self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
@@ -101,7 +106,7 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
-            reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)
+            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
             own = (self._apply_wanted, self._watch, self._place, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -341,6 +346,7 @@ class Agent:
 
 def options_of(state: State) -> Options:
     """Return what the renderer must know about this machine."""
+    _existing(state.crawlers_map, "")
     settings = state.settings()
     return Options(
         http=settings.http,

@@ -2,10 +2,11 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lumos_agent.apply import Applier
-from lumos_agent.challenged import challenged_in
+from lumos_agent.challenged import Challenged, challenged_in
 from lumos_agent.counters import Workers
 from lumos_agent.escalation import Escalation
 from lumos_agent.eventlog import EventLog
@@ -13,14 +14,26 @@ from lumos_agent.metrics import Metrics
 
 
 class AttackResponse:
-    """Looks at what was served and changes what is served. The caller keeps others from collecting meanwhile."""
+    """Looks at what was served and changes what is served. The caller keeps others from collecting meanwhile.
 
-    def __init__(self, path: Path, applier: Applier, workers: Workers, events: EventLog, metrics: Metrics) -> None:
+    `suspect` is given the requests that were challenged.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        applier: Applier,
+        workers: Workers,
+        events: EventLog,
+        metrics: Metrics,
+        suspect: Callable[[Iterable[Challenged]], None],
+    ) -> None:
         self._escalation = Escalation(path)
         self._applier = applier
         self._workers = workers
         self._events = events
         self._metrics = metrics
+        self._suspect = suspect
         self._served = self._escalation.attacked
         applier.use_attacked(self._served)
 
@@ -30,12 +43,13 @@ class AttackResponse:
         Raises:
             AgentError, OSError: the answer to an attack is not served; the next look tries again.
         """
-        challenged = Counter(request.domain_id for request in challenged_in(self._events.fresh()))
+        challenged = list(challenged_in(self._events.fresh()))
+        self._suspect(challenged)
         if (snapshot := self._applier.snapshot()) is None:
             return
         news = self._escalation.look(
             self._workers.all,
-            challenged,
+            Counter(request.domain_id for request in challenged),
             {domain.id: domain.guard.bot_check.escalation == "auto" for domain in snapshot.domains},
             clock=time.monotonic() if clock is None else clock,
             now=time.time() if now is None else now,

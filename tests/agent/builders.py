@@ -1,6 +1,6 @@
 """Small snapshots, and a shield without a control plane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 
 from lumos_agent.apply import Applier
 from lumos_agent.certificates import make_default_certificate
+from lumos_agent.challenged import Challenged
 from lumos_agent.config import Settings, State
 from lumos_agent.counters import Workers
 from lumos_agent.drivers.haproxy import Haproxy
@@ -99,9 +100,10 @@ class Shield:
         """Make one on a free port."""
         return cls(root, free_port())
 
-    def response(self) -> AttackResponse:
+    def response(self, suspect: Callable[[Iterable[Challenged]], None] = lambda requests: None) -> AttackResponse:
         """Return what answers attacks here; a new one knows what the last one wrote down."""
-        return AttackResponse(self.state.watches_file, self.applier, self.workers, self.events, self.metrics)
+        path = self.state.watches_file
+        return AttackResponse(path, self.applier, self.workers, self.events, self.metrics, suspect)
 
     async def stop(self) -> None:
         """End HAProxy."""

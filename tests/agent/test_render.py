@@ -202,6 +202,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     make_default_certificate(root / "default.pem")
     (root / "state").write_text("1\n")
     (root / "challenges.map").touch()
+    (root / "crawlers.map").touch()
     (root / "list").write_text(f"{root / 'default.pem'}\n")
     (root / "waf.lua").write_text(lua_bundle())
     (root / "countries.map").write_text("192.0.2.0/24 country:DE\n")
