@@ -106,9 +106,17 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     lists: ConfigLists | UnsetType = UNSET
 
 
+class ConfigAccount(Part, frozen=True, kw_only=True):
+    """What holds for all domains: the account's "under attack" switch and its lists."""
+
+    under_attack: bool | UnsetType = UNSET
+    lists: ConfigLists | UnsetType = UNSET
+
+
 class ConfigDocument(Part, frozen=True, kw_only=True):
     """Servers by name, domains by hostname. A document that has no `servers` says nothing about servers."""
 
     version: Literal[1]
+    account: ConfigAccount | UnsetType = UNSET
     servers: Annotated[tuple[ConfigServer, ...], Meta(max_length=SERVERS_MAX)] | UnsetType = UNSET
     domains: Annotated[tuple[ConfigDomain, ...], Meta(max_length=DOMAINS_MAX)] | UnsetType = UNSET
