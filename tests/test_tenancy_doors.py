@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import Attack, CustomRule, Event, Exclusion, ListSubscription
+from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
-    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
+    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
     "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
@@ -71,6 +71,7 @@ VIEWER_REFUSED = {
     "domain-certificate",
     "waf-try",
     "waf-rule",
+    "rate-edit",
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
@@ -129,6 +130,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             server=tenant.server, domain=tenant.domain, began_at=event.time, told_at=event.time, reason="requests"
         )
         attack.save()
+        Guard(domain=tenant.domain, settings={"rates": [{"id": "any", "requests": 9}]}).save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
         return {

@@ -139,7 +139,8 @@ def replace_lists(
 ) -> None:
     """Make both lists of a domain, or of all, equal these canonical entries.
 
-    Entries of subscriptions and those that expire stay. `notes` are those of (kind, network); without them entries that stay keep theirs and new ones have none.
+    Entries of subscriptions and those that expire stay. `notes` are those of (kind, network); without them entries that
+    stay keep theirs and new ones have none.
 
     Raises:
         LimitReached: the lists of the account would be too long.

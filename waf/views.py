@@ -1,9 +1,11 @@
 """Pages of a domain's WAF and of its lists."""
 
 import uuid
+from datetime import timedelta
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 
 from accounts.pages import page
 from domains.models import Domain
@@ -14,6 +16,7 @@ from waf.guards import guard_of
 from waf.models import Event, ListEntry
 
 ATTACKS = 10
+COUNTED = timedelta(days=1)
 
 
 @page()
@@ -24,8 +27,12 @@ def waf_detail(
     check: BotCheckForm | None = None,
     rate: RateForm | None = None,
     exclusion: ExclusionForm | None = None,
+    editing: str = "",
 ) -> HttpResponse:
-    """Policy, exclusions, newest list entries and latest events of one domain."""
+    """Policy, guard, attacks, exclusions, newest list entries and latest events of one domain.
+
+    `editing` is the rate rule that `rate` changes.
+    """
     domain = get_object_or_404(Domain.objects.select_related("policy"), pk=pk)
     guard = guard_of(domain.pk)
     context = {
@@ -33,6 +40,10 @@ def waf_detail(
         "guard": guard,
         "check_form": check or BotCheckForm.of(guard.bot_check),
         "rate_form": rate or RateForm(),
+        "editing": editing,
+        "challenged": Event.objects.filter(
+            domain=domain, action="challenge", created_at__gte=timezone.now() - COUNTED
+        ).count(),
         "policy_form": policy or PolicyForm.of(domain.policy),
         "exclusion_form": exclusion or ExclusionForm(),
         "attacks": domain.attacks.select_related("server")[:ATTACKS],

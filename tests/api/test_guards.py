@@ -109,5 +109,13 @@ def test_page_edits_rules_and_switch(alice: Tenant, signed_in: Any) -> None:
         assert guard_of(alice.domain.pk).bot_check == BotCheck(
             mode="suspicious", level="high", under_attack=True, escalation="auto", exempt_paths=("/api", "/feed")
         )
+    edit = f"{page}/rates/all"
+    assert 'value="90"' in client.get(edit).content.decode()
+    assert "A path begins with /" in client.post(edit, form | {"path": "x y"}).content.decode()
+    changed = form | {"requests": "70", "methods": ["POST"], "header": "X-A"}
+    assert client.post(edit, changed).status_code == 302
+    with alice.scope:
+        assert guard_of(alice.domain.pk).rates == (RateRule(id="all", requests=70, methods=("POST",), header="X-A"),)
+    assert client.get(f"{page}/rates/none").status_code == 404
     assert client.post(f"{page}/rates/all/remove").status_code == 302
-    assert "90 in 60 s" not in client.get(page).content.decode()
+    assert "70 in 60 s" not in client.get(page).content.decode()
