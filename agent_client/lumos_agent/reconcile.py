@@ -37,6 +37,7 @@ from lumos_agent.response import AttackResponse
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
+from lumos_agent.surge import Surge
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +280,7 @@ class Agent:
                 await self._send(report)
 
     async def _collect(self) -> None:
+        surge = Surge()
         while True:
             began = time.process_time()
             try:
@@ -291,7 +293,7 @@ class Agent:
             except (AgentError, OSError) as error:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
-            await asyncio.sleep(max(pause, (time.process_time() - began) * COLLECT_SHARE))
+            await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""

@@ -161,6 +161,9 @@ async def test_shield_answers_an_attack_and_returns_by_itself(shield: Shield) ->
         await shield.applier.repair()
         await look(1)
         assert await status(shield) == 403
+        for _ in range(4):  # what is turned away counts, so the attack lasts while it comes
+            await look(100, requests=2_100)
+        assert await status(shield) == 403
         for _ in range(400):
             await look(1)
         assert await status(shield) == 200
