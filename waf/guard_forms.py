@@ -94,7 +94,8 @@ class BotCheckForm(_GuardForm):
         label="When a shield sees an attack",
         help_text=(
             "An attack is five times the usual requests of this site, or many errors or failed checks beside twice as "
-            "many. Shields decide this by themselves; it ends by itself after some calm minutes."
+            "many. Shields decide this by themselves; it ends by itself after some calm minutes. Meanwhile "
+            "programs that are not exempt get 403."
         ),
     )
     exempt_paths = forms.CharField(

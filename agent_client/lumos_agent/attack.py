@@ -24,6 +24,8 @@ SIGN_FLOOR = 5.0
 SIGN_SHARE = 0.5
 HOT_SECONDS = 5.0
 HOT_LOOKS = 2
+# A calm second takes half a hot one back: one burst is forgotten, short ones without end add up.
+COOLING = 0.5
 ON_SECONDS = 300.0
 CALM_SECONDS = 180.0
 CALM_JUMP = 2.0
@@ -61,7 +63,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
 
 class Watch(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of a domain: requests per second that are normal, over how many seconds that was learned, for how
-    long it has been hot or calm without a break, and the attack that goes on.
+    long it was hot of late, for how long it has been calm in an attack without a break, and the attack that goes on.
     """
 
     normal: float = 0.0
@@ -116,7 +118,9 @@ def _learned(watch: Watch, sample: Sample) -> Watch:
     learned = watch.learned + sample.seconds
     share = max(sample.seconds / learned, 1 - math.exp(-sample.seconds / MEMORY_SECONDS))
     normal = watch.normal + share * (sample.requests / sample.seconds - watch.normal)
-    return Watch(normal=normal, learned=min(learned, MEMORY_SECONDS))
+    hot = max(watch.hot - COOLING * sample.seconds, 0.0)
+    looks = watch.hot_looks if hot else 0
+    return Watch(normal=normal, learned=min(learned, MEMORY_SECONDS), hot=hot, hot_looks=looks)
 
 
 def _in_attack(watch: Watch, attack: Evidence, sample: Sample, now: float, *, is_checked: bool) -> Watch:

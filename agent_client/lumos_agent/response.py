@@ -47,15 +47,17 @@ class AttackResponse:
         self._suspect(challenged)
         if (snapshot := self._applier.snapshot()) is None:
             return
+        checks = {domain.id: domain.guard.bot_check.escalation == "auto" for domain in snapshot.domains}
         news = self._escalation.look(
             self._workers.all,
             Counter(request.domain_id for request in challenged),
-            {domain.id: domain.guard.bot_check.escalation == "auto" for domain in snapshot.domains},
+            checks,
             clock=time.monotonic() if clock is None else clock,
             now=time.time() if now is None else now,
         )
         self._metrics.tell(news)
-        if (attacked := self._escalation.attacked) != self._served:
+        attacked = frozenset(domain_id for domain_id in self._escalation.attacked if checks.get(domain_id))
+        if attacked != self._served:
             self._applier.use_attacked(attacked)
             await self._applier.refresh()
             self._served = attacked

@@ -61,6 +61,8 @@ GROWTH: list[Served] = [(60, 10 * 1.08**minute, {}) for minute in range(60)]
         pytest.param([(60, 10, {}), FLOOD], KNOWN, ["requests"], id="jump"),
         pytest.param(GROWTH, KNOWN, [], id="a hundred times more within an hour"),
         pytest.param([(60, 10, {}), (1, 5000, {}), (60, 10, {})], KNOWN, [], id="one burst of a second"),
+        pytest.param([(1, 500, {}), (59, 10, {})] * 10, KNOWN, [], id="a burst every minute"),
+        pytest.param([(1, 500, {}), (1, 10, {})] * 15, KNOWN, ["requests"], id="bursts without end"),
         pytest.param([(300, 0.01, {}), (1, 3, {}), (300, 0, {})], Watch(learned=900.0), [], id="three requests"),
         pytest.param([(60, 0, {}), FLOOD], Watch(learned=900.0), ["requests"], id="flood on a quiet site"),
         pytest.param([(60, 19, {})], Watch(normal=0.1, learned=900.0), [], id="too little to overload anything"),
