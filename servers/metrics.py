@@ -13,6 +13,7 @@ from servers import wake
 from servers.models import BatchCursor, HourlyMetric, Server
 from waf.attacks import store_attacks
 from waf.events import store_events
+from waf.rule_hits import count_hits
 
 KEPT_HOURLY = timedelta(days=7)
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -34,6 +35,7 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
         return False
     _add_traffic(server, batch.traffic)
     stored = store_events(server, batch.events, batch.events_dropped)
+    count_hits(batch.hits)
     stored += store_attacks(server, batch.attacks)
     cursor.seq = batch.seq
     cursor.save()

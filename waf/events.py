@@ -12,7 +12,6 @@ from domains.models import Domain
 from lumos_agent import protocol
 from servers.models import Server
 from waf.models import Event, EventCount
-from waf.rule_hits import count_hits
 
 EVENTS_PER_DAY = 5_000
 KEPT = timedelta(days=30)
@@ -57,7 +56,6 @@ def store_events(server: Server, events: Sequence[protocol.Event], dropped: int)
         return 0
     known = {str(pk) for pk in Domain.objects.filter(pk__in={e.domain_id for e in events}).values_list("pk", flat=True)}
     rows = [row for e in events if e.domain_id in known and (row := _row(server, e, server.account_id))]
-    count_hits(rows)
     today = timezone.now().date()
     EventCount.objects.get_or_create(server=server, day=today)
     counter = EventCount.objects.select_for_update().get(server=server, day=today)

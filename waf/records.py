@@ -50,7 +50,7 @@ class Attack(TenantModel):
 
 
 class RuleHits(TenantModel):
-    """For how many requests of one day (UTC) a custom rule was the reason of an event, stored or only counted.
+    """For how many requests of one day (UTC) a custom rule held.
 
     `rule` is the id of a custom rule, which may be gone or come back.
     """

@@ -1,49 +1,48 @@
-"""How often custom rules held: counted as batches arrive, before the cap on stored events."""
+"""How often custom rules held, whatever they do, as shields count it."""
 
 import uuid
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db.models import BigIntegerField, F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from waf.models import CustomRule, Event, RuleHits
+from lumos_agent import protocol
+from waf.models import CustomRule, RuleHits
 
 DAYS = 30
-_PREFIX = "rule:"
 
 
-def count_hits(rows: Iterable[Event]) -> None:
-    """Add the custom rules that events of one batch name, inside the caller's transaction."""
+def count_hits(told: Iterable[protocol.RuleHits]) -> None:
+    """Add what one batch tells, inside the caller's transaction; rules that are gone are ignored."""
     today = timezone.now().date()
-    found: Counter[tuple[Any, uuid.UUID, Any]] = Counter()
-    for row in rows:
-        day = min(max(row.time.date(), today - timedelta(days=DAYS)), today)
-        found.update((uuid.UUID(str(row.domain_id)), rule, day) for rule in _rules_of(row))
+    found: Counter[tuple[uuid.UUID, date]] = Counter()
+    for part in told:
+        found[uuid.UUID(part.rule), _day(part.hour, today)] += part.hits
     if not found:
         return
-    rules = CustomRule.objects.filter(pk__in={rule for _, rule, _ in found}).values_list("domain_id", "pk")
-    known = set(rules)
-    for (domain_id, rule, day), hits in sorted(found.items(), key=str):
-        if (domain_id, rule) in known:
-            row, _ = RuleHits.objects.get_or_create(domain_id=domain_id, rule=rule, day=day)
+    rules = CustomRule.objects.filter(pk__in={rule for rule, _ in found})
+    domains = dict(rules.values_list("pk", "domain_id"))
+    for (rule, day), hits in sorted(found.items()):
+        if rule in domains:
+            row, _ = RuleHits.objects.get_or_create(domain_id=domains[rule], rule=rule, day=day)
             RuleHits.objects.filter(pk=row.pk).update(hits=F("hits") + hits)
 
 
-def _rules_of(event: Event) -> Iterable[uuid.UUID]:
-    for name in event.rules:
-        if name.startswith(_PREFIX):
-            try:
-                yield uuid.UUID(name.removeprefix(_PREFIX))
-            except ValueError:
-                continue
+def _day(seconds: int, today: date) -> date:
+    """Return the day of a Unix time, or the nearest that is kept: a shield's clock may be wrong."""
+    try:
+        day = datetime.fromtimestamp(seconds, UTC).date()
+    except (ValueError, OverflowError, OSError):
+        return today
+    return min(max(day, today - timedelta(days=DAYS)), today)
 
 
 def with_hits(rules: QuerySet[CustomRule]) -> QuerySet[CustomRule]:
-    """Return rules with `hits_today` and `hits_30_days`, which are 0 for rules that let pass."""
+    """Return rules with `hits_today` and `hits_30_days`."""
     today = timezone.now().date()
     return rules.annotate(
         hits_today=_sum(day=today), hits_30_days=_sum(day__gt=today - timedelta(days=DAYS), day__lte=today)

@@ -78,7 +78,7 @@ class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
     requests = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
     hits_today = serializers.IntegerField(read_only=True, default=0)
     hits_30_days = serializers.IntegerField(
-        read_only=True, default=0, help_text="Requests that the rule logged or stopped; what it allowed is not counted."
+        read_only=True, default=0, help_text="Requests for which the rule held, whatever became of them."
     )
 
     class Meta:

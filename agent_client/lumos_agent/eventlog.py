@@ -8,7 +8,10 @@ import base64
 import binascii
 import contextlib
 import os
+import re
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct, structs
 
@@ -18,8 +21,10 @@ from lumos_agent.geo import Locator
 FILE_BYTES = 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
-# Lines of an earlier configuration have no place.
-_FIELDS = (20, 21)
+# Lines of earlier configurations have no place or no hits at the end.
+_FIELDS = (20, 21, 22)
+_HITS = re.compile(rb"^answer (?:\S+ ){8}(?P<time>\d+)\.\S+ .* hits:(?P<hits>[0-9a-f=,-]+)\n$")
+HOUR_SECONDS = 3600
 _ACTIONS: dict[bytes, protocol.EventAction] = {
     b"block": "block",
     b"detect": "detect",
@@ -33,6 +38,14 @@ class Position(Struct, frozen=True):
 
     file: int = 0
     offset: int = 0
+
+
+class Read(NamedTuple):
+    """What stands between two positions: events, {(custom rule, hour): requests for which it held}, and the latter."""
+
+    events: list[protocol.Event]
+    hits: Counter[tuple[str, int]]
+    position: Position
 
 
 class EventLog:
@@ -93,11 +106,11 @@ class EventLog:
             self._fresh = Position(number, offset + len(parts[-1]))
         return b"".join(parts)
 
-    def read(self, position: Position, limit: int) -> tuple[list[protocol.Event], Position]:
-        """Return up to `limit` events after `position`, and the position after them."""
+    def read(self, position: Position, limit: int) -> Read:
+        """Return what follows `position`, up to `limit` events."""
         numbers = [number for number in self._numbers() if number >= position.file]
         if not numbers:
-            return [], position
+            return Read([], Counter(), position)
         number = numbers[0]
         offset = position.offset if number == position.file else 0
         with self._path(number).open("rb") as file:
@@ -105,16 +118,18 @@ class EventLog:
             lines = file.read(FILE_BYTES * 4).splitlines(keepends=True)
         self._locator.refresh()
         events: list[protocol.Event] = []
+        hits: Counter[tuple[str, int]] = Counter()
         for line in lines:
             if not line.endswith(b"\n") or len(events) == limit:
                 break
             offset += len(line)
+            hits.update(parse_hits(line))
             if (event := parse_line(line)) is not None:
                 country, asn = self._locator.place(event.client)
                 events.append(structs.replace(event, country=country, asn=asn))
-        if not events and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
+        if not events and not hits and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
             return self.read(Position(numbers[1], 0), limit)
-        return events, Position(number, offset)
+        return Read(events, hits, Position(number, offset))
 
     def forget(self, position: Position) -> None:
         """Delete files that are used up."""
@@ -136,6 +151,15 @@ def _number(field: bytes) -> float:
         return float(field)
     except ValueError:
         return 0.0
+
+
+def parse_hits(line: bytes) -> dict[tuple[str, int], int]:
+    """Return {(custom rule, hour): requests} that a line tells (lua/hits.lua); lines of one thread never overlap."""
+    if b" hits:" not in line or (found := _HITS.match(line)) is None:
+        return {}
+    hour = int(found["time"]) // HOUR_SECONDS * HOUR_SECONDS
+    pairs = (part.split("=") for part in found["hits"].decode().split(","))
+    return {(rule, hour): int(count) for rule, count in pairs}
 
 
 def parse_line(line: bytes) -> protocol.Event | None:

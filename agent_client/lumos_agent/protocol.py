@@ -207,6 +207,14 @@ class Event(Struct, frozen=True, kw_only=True):
     action: EventAction
 
 
+class RuleHits(Struct, frozen=True, kw_only=True):
+    """For how many requests of one hour (`hour` as in `Traffic`) a custom rule held since the last batch."""
+
+    rule: Id
+    hour: Count
+    hits: Count
+
+
 class Attack(Struct, frozen=True, kw_only=True):
     """An attack on a domain, named by (domain, `began`); `ended` is 0 while it goes on. Times are Unix seconds.
 
@@ -227,7 +235,7 @@ class Attack(Struct, frozen=True, kw_only=True):
 
 
 class Batch(Message, frozen=True, kw_only=True, tag="batch"):
-    """Counters, events and news of attacks, counted once by (server, `boot_id`, `seq`).
+    """Counters, events, hits of custom rules and news of attacks, counted once by (server, `boot_id`, `seq`).
 
     `seq` starts at 1 and has no gaps.
     """
@@ -237,6 +245,7 @@ class Batch(Message, frozen=True, kw_only=True, tag="batch"):
     traffic: tuple[Traffic, ...] = ()
     events: Annotated[tuple[Event, ...], Meta(max_length=BATCH_EVENTS_MAX)] = ()
     events_dropped: Count = 0
+    hits: tuple[RuleHits, ...] = ()
     attacks: Annotated[tuple[Attack, ...], Meta(max_length=BATCH_ATTACKS_MAX)] = ()
 
 

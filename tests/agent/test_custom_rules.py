@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from lumos_agent import conditions, regex
 from lumos_agent.conditions import Comparison, Condition, ConditionError, Joined, Not
 from lumos_agent.geo import Geo, Needs
 from lumos_agent.guard import Guard, RateRule
-from lumos_agent.protocol import Applied
+from lumos_agent.protocol import Applied, BatchAck
 from lumos_agent.schema import CustomRule, Policy
 from lumos_agent.waf_try import Sample, dry_run
 from tests.agent.builders import Shield, config, domain, ident, snapshot
@@ -302,3 +303,32 @@ async def test_rules_for_places_work_where_there_is_a_database(shield: Shield) -
         shield.applier.use_places(*await geo.update(Needs.of(shield.applier.snapshot())))
         await shield.applier.refresh()
         assert (await get(shield.port, "d1.example", "/b"))[0] == 200
+
+
+async def test_hits_are_counted_whatever_the_rule_does(shield: Shield) -> None:
+    rules = (
+        CustomRule(id=ident(81), action="log", expression='query contains "x"'),
+        CustomRule(id=ident(82), action="allow", expression='path eq "/allowed"'),
+        CustomRule(id=ident(83), action="limit", requests=100, expression='path eq "/limited"'),
+        CustomRule(id=ident(84), action="block", expression='path eq "/blocked"'),
+    )
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(1, port=port, policy=Policy(custom=rules))))
+        await shield.workers.attach()
+        for path, times in (("/allowed", 7), ("/limited", 5), ("/blocked", 3), ("/allowed?x", 2), ("/", 4)):
+            for _ in range(times):
+                await get(shield.port, "d1.example", path)
+        wanted = {ident(81): 2, ident(82): 9, ident(83): 5, ident(84): 3}
+        found: Counter[str] = Counter()
+        async with asyncio.timeout(30):
+            while sum(found.values()) < sum(wanted.values()):
+                await get(shield.port, "d1.example")
+                await shield.metrics.collect()
+                while (batch := shield.metrics.first_waiting) is not None:
+                    shield.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
+                    found.update({hits.rule: hits.hits for hits in batch.hits})
+                    assert not any(
+                        event.path in ("/", "/allowed", "/limited") and not event.query for event in batch.events
+                    )
+                await asyncio.sleep(0.05)
+        assert found == wanted

@@ -1,6 +1,6 @@
 """Custom rules through API and page."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from tests.api.test_policies import policy_of
 from tests.conftest import Api
 from tests.factories import Tenant
 from tests.unit.waf.test_events import event
-from waf.models import Event, RuleHits
+from waf.models import CustomRule, RuleHits
 from waf.rule_hits import expire_hits
 
 pytestmark = pytest.mark.django_db
@@ -75,30 +75,24 @@ def test_limit_says_how_much(api: Api, alice: Tenant) -> None:
     assert policy_of(alice).custom[0].action == "challenge"
 
 
-def batch_of(tenant: Tenant, events: int, *rules: str, seq: int = 1, time: float | None = None) -> protocol.Batch:
-    """Return a batch of equal events."""
-    one = protocol.Event(
-        request_id="r", time=timezone.now().timestamp() if time is None else time, domain_id=str(tenant.domain.pk),
-        client="192.0.2.1", method="GET", host="h", path="/", rules=rules, action="block",
-    )  # fmt: skip
-    boot_id = "00000000-0000-0000-0000-000000000001"
-    return protocol.Batch(boot_id=boot_id, seq=seq, events=(one,) * events)
+def batch_of(seq: int, *hits: tuple[Any, int, datetime]) -> protocol.Batch:
+    """Return a batch that tells (rule, hits, when)."""
+    parts = [protocol.RuleHits(rule=str(r), hour=int(at.timestamp()) // 3600 * 3600, hits=n) for r, n, at in hits]
+    return protocol.Batch(boot_id="00000000-0000-0000-0000-000000000001", seq=seq, hits=tuple(parts))
 
 
-def test_hits_are_counted_once_beyond_the_cap_and_over_days(
-    api: Api, alice: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("waf.events.EVENTS_PER_DAY", 2)
-    rule = add(api, alice).json()["id"]
-    named = f"rule:{rule}"
-    yesterday = (timezone.now() - timedelta(days=1)).timestamp()
+def test_hits_are_counted_once_and_over_days(api: Api, alice: Tenant, mallory: Tenant) -> None:
+    rule, now = add(api, alice).json()["id"], timezone.now()
+    yesterday = now - timedelta(days=1)
+    with mallory.scope:
+        foreign = CustomRule(domain=mallory.domain, position=0, name="r", expression='path eq "/"', action="log")
+        foreign.save()
     with alice.scope:
         for _ in range(2):
-            ingest(server_id=alice.server.pk, batch=batch_of(alice, 5, named, "rule:nonsense", "sqli-union"))
-        ingest(server_id=alice.server.pk, batch=batch_of(alice, 2, named, seq=2, time=yesterday))
-        ingest(server_id=alice.server.pk, batch=batch_of(alice, 1, named, seq=3, time=yesterday - 40 * 86_400))
-        ingest(server_id=alice.server.pk, batch=batch_of(alice, 9, f"rule:{alice.domain.pk}", seq=4))
-        assert Event.objects.count() == 2
+            ingest(server_id=alice.server.pk, batch=batch_of(1, (rule, 3, now), (rule, 2, now)))
+        later = (rule, 2, yesterday), (rule, 1, now - timedelta(days=90)), (alice.domain.pk, 9, now)
+        ingest(server_id=alice.server.pk, batch=batch_of(2, *later, (foreign.pk, 9, now)))
+    assert RuleHits.unscoped.filter(rule=foreign.pk).count() == 0
     found = api.get(f"/custom-rules/{rule}").json()
     assert (found["hits_today"], found["hits_30_days"]) == (5, 7)
     assert api.patch(f"/custom-rules/{rule}", {"name": "other"}).json()["hits_30_days"] == 7
@@ -106,7 +100,7 @@ def test_hits_are_counted_once_beyond_the_cap_and_over_days(
     document["domains"][0]["policy"]["custom"][0]["action"] = "log"
     assert api.post("/import?dry_run=false", document).status_code == 200
     assert api.get("/custom-rules").json()["results"][0]["hits_30_days"] == 7
-    expire_hits(timezone.now() + timedelta(days=29, hours=1))
+    expire_hits(now + timedelta(days=29, hours=1))
     with alice.scope:
         assert sum(RuleHits.objects.values_list("hits", flat=True)) == 5
 
@@ -141,7 +135,7 @@ def test_page_tries_adds_changes_and_counts(api: Api, alice: Tenant, bob: User, 
     assert client.post(url, form).status_code == 302
     rule = api.get("/custom-rules").json()["results"][0]
     with alice.scope:
-        ingest(server_id=alice.server.pk, batch=batch_of(alice, 3, f"rule:{rule['id']}"))
+        ingest(server_id=alice.server.pk, batch=batch_of(1, (rule["id"], 3, timezone.now())))
     assert f'rule=rule:{rule["id"]}">3</a>' in client.get(url).content.decode()
     edit = f"/waf/rules/{rule['id']}"
     assert "Change office" in client.get(edit).content.decode()

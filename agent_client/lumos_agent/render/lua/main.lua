@@ -5,6 +5,7 @@ local conditions = require("conditions")
 local engine = require("engine")
 local fields = require("fields")
 local guard = require("guard")
+local hits = require("hits")
 local policy = require("policy")
 
 local LOG_SECONDS = 60
@@ -93,7 +94,11 @@ local function apply_rules(txn)
   for _, id in ipairs(logged) do
     txn:set_var("txn.waf_action", "detect")
     add_rules(txn, { "rule:" .. id })
+    hits.add(id)
   end
+  if rule then hits.add(rule.id) end
+  local due = hits.due(core.now().sec)
+  if due then txn:set_var("txn.hits", due) end
   if not rule then return end
   if rule.action == "challenge" or rule.action == "limit" then
     txn:set_var("txn.custom_asks", rule.action)
