@@ -23,6 +23,13 @@ from servers import revisions
 from waf.compiler import custom_part
 from waf.models import CustomRule, Event, RuleAction
 
+LANGUAGE = (
+    f'Fields: {", ".join(conditions.TEXT_FIELDS)}, ip, country, asn, header["name"], cookie["name"]. '
+    f"Operators: {', '.join(conditions.TEXT_OPERATORS)}; for ip also in_cidr; for country and asn eq, ne, in. "
+    'Joined by and, or, not and parentheses. Examples: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", '
+    '"2001:db8::/32"} · not country in {"DE", "AT"} and method eq "POST" · asn eq "AS64500". Rules that read country '
+    "or asn have no effect on shields without a database for them."
+)
 LOOKED_BACK = timedelta(hours=1)
 LOOKED_AT = 2_000
 EXAMPLES = 5

@@ -6,8 +6,9 @@ from django import forms
 
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from lumos_agent.conditions import EXPRESSION_MAX, TEXT_FIELDS, TEXT_OPERATORS
+from lumos_agent.conditions import EXPRESSION_MAX
 from lumos_agent.waf_try import REQUEST_BYTES_MAX
+from waf import custom_rules
 from waf.list_import import ImportMode
 from waf.models import WINDOWS, Level, ListKind, Mode, Policy, RuleAction
 from waf.rules import catalogue
@@ -87,13 +88,7 @@ class RuleForm(LumosForm):
         max_length=EXPRESSION_MAX,
         label="Condition",
         widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
-        help_text=(
-            f'Fields: {", ".join(TEXT_FIELDS)}, ip, country, asn, header["name"], cookie["name"]. '
-            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr; for country and asn eq, ne, in. Joined by "
-            'and, or, not and parentheses. Examples: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", '
-            '"2001:db8::/32"} · not country in {"DE", "AT"} and method eq "POST" · asn eq "AS64500". Rules that read '
-            "country or asn have no effect on shields without a database for them."
-        ),
+        help_text=custom_rules.LANGUAGE,
     )
 
 

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from domains.models import Domain
 from domains.serializers import ScopedDomain
 from lumos_agent.conditions import EXPRESSION_MAX
+from waf.custom_rules import LANGUAGE
 from waf.list_import import ImportMode
 from waf.models import CustomRule, Event, Exclusion, ListEntry, ListKind, ListSubscription, Mode, Policy
 
@@ -73,7 +74,7 @@ class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
     """
 
     domain = ScopedDomain()
-    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+    expression = serializers.CharField(max_length=EXPRESSION_MAX, help_text=LANGUAGE)
     position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
     requests = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
     hits_today = serializers.IntegerField(read_only=True, default=0)

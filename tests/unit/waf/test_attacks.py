@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 def tell(tenant: Tenant, seq: int, *domain_ids: Any, **changes: Any) -> None:
     """Let a tenant's shield tell of an attack on domains."""
-    values = {
+    values: dict[str, Any] = {
         "began": (timezone.now() - timedelta(minutes=5)).timestamp(), "reason": "requests", "is_checked": True,
         "requests_per_second": 510.0, "normal_per_second": 10.5, "peak_per_second": 900.0,
     } | changes  # fmt: skip

@@ -13,7 +13,7 @@ from tests.conftest import Api
 from tests.factories import Tenant
 from waf import events, impact
 from waf.exclusions import ExclusionData
-from waf.models import Event, EventCount, Exclusion
+from waf.models import CustomRule, Event, EventCount, Exclusion
 from waf.rules import catalogue
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,24 @@ def test_page_says_why_and_marks_what_matched(alice: Tenant, signed_in: Any) -> 
     assert "the query, q" in text
     assert "level medium objects from 5" in text
     assert "Exclude this rule in parameter q below /shop/search" in text
+
+
+def test_page_names_custom_rules_and_settings(alice: Tenant, signed_in: Any) -> None:
+    with alice.scope:
+        rule = CustomRule(
+            domain=alice.domain, position=0, name="abroad", expression='country eq "FR"', action="challenge"
+        )
+        rule.save()
+    client = signed_in(alice.owner)
+    row = event(alice, rules=[rule.event_name], action="challenge", country="FR", asn=64500)
+    text = client.get(f"/events/{row.pk}").content.decode()
+    assert "sent to the bot check" in text
+    assert "abroad</span>A custom rule of the domain." in text
+    assert "FR, AS64500" in text
+    row = event(alice, rules=["rate:login", "rule:gone"], action="limit")
+    text = client.get(f"/events/{row.pk}").content.decode()
+    assert "over this rate limit" in text
+    assert '<option value="limit" selected>Limited</option>' in client.get("/events?action=limit").content.decode()
 
 
 def test_exclusion_is_one_click_away(alice: Tenant, bob: User, signed_in: Any) -> None:
