@@ -109,13 +109,15 @@ def lua_bundle(entry: Literal["main", "trial", "dryrun", "catalogue"] = "main") 
 
 @lru_cache(maxsize=1)
 def _fixed_files() -> dict[str, bytes]:
-    """Return what no snapshot changes: the error pages."""
+    """Return what no snapshot changes: error pages, and the expressions of the native check, one a line."""
     page = _templates().get_template("page.html.j2")
     check = resources.files("lumos_agent.render") / "templates" / "check.html"
     files = {"errors/check.html": check.read_bytes()}
     files |= {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
+    for place, expressions in SUSPICIOUS.items():
+        files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
 
@@ -221,9 +223,9 @@ class Renderer:
             "body_bytes": BODY_BYTES,
             "buffer_bytes": BUFFER_BYTES,
             "slots": SLOTS,
-            "suspicious": SUSPICIOUS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),
+            "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
