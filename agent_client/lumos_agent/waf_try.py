@@ -105,7 +105,7 @@ def _run(entry: Literal["trial", "dryrun", "catalogue"], stdin: bytes = b"") -> 
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """What is kept of a request; a rule finds other headers, cookies and the body empty."""
+    """What is kept of a request; `asn` is a number. A rule finds other headers, cookies and the body empty."""
 
     client: str
     method: str
@@ -113,6 +113,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     query: str
     host: str
     user_agent: str
+    country: str = ""
+    asn: str = ""
 
 
 def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) -> list[tuple[str, ...]]:
@@ -123,7 +125,7 @@ def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) 
     """
     fields = [rules_value(rules), str(now)]
     for sample in samples:
-        fields += [sample.client, sample.method, sample.path, sample.query, sample.host, sample.user_agent]
+        fields += [getattr(sample, name) for name in Sample.__struct_fields__]
     lines = _run("dryrun", _packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
     return [tuple(word for word in line.split() if word != "-") for line in lines]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import jinja2
 from msgspec import Struct, structs
 
+from lumos_agent import conditions
 from lumos_agent.cdns import cdns
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
@@ -113,7 +114,7 @@ def lua_bundle(entry: Literal["main", "trial", "dryrun", "catalogue"] = "main") 
 
 @lru_cache(maxsize=1)
 def _fixed_files() -> dict[str, bytes]:
-    """Return what no snapshot changes: the error pages."""
+    """Return what no snapshot changes: error pages, and the expressions of the native check, one a line."""
     page = _templates().get_template("page.html.j2")
     check = resources.files("lumos_agent.render") / "templates" / "check.html"
     files = {"errors/check.html": check.read_bytes()}
@@ -121,6 +122,8 @@ def _fixed_files() -> dict[str, bytes]:
         files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
+    for place, expressions in SUSPICIOUS.items():
+        files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
 
@@ -148,6 +151,7 @@ class Renderer:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._attacked: frozenset[str] = frozenset()
         self._sites: dict[str, tuple[Domain, Site]] = {}
         self._has_passthrough = False
         self._networks = NetworkTable()
@@ -158,6 +162,10 @@ class Renderer:
     def use_places(self, countries: str, systems: str) -> None:
         """Take other maps of countries and autonomous systems from now on."""
         self._options = structs.replace(self._options, countries=countries, systems=systems)
+
+    def use_attacked(self, attacked: frozenset[str]) -> None:
+        """Check every visitor of these domains from now on, where their settings say so."""
+        self._attacked = attacked
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
         """Return the whole configuration of a shield, the same whatever was rendered before but for one line.
@@ -189,8 +197,8 @@ class Renderer:
             "cdns": {network: name for name in sorted(used) for network in cdns()[name].networks},
             "trusted": {f"{d.id}|{name}": "cdn" for d in domains for name in d.traffic.trusted_cdns},
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
-            "guards": guard_entries(domains, under_attack=snapshot.under_attack),
-            "rules": {d.id: rules_value(d.policy.custom) for d in domains if d.policy.custom},
+            "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
+            "rules": self._rules(domains),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
@@ -202,6 +210,18 @@ class Renderer:
         for one in sites:
             files |= one.pages
         return Artefact(cfg=head + "".join([one.text for one in sites]), maps=maps, files=files)
+
+    def _places_read(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+        """Return {variable: map} for what custom rules read of the shield's databases."""
+        read = conditions.places_read(rule.expression for domain in domains for rule in domain.policy.custom)
+        maps = {"country": self._options.countries, "asn": self._options.systems}
+        return {field: path for field, path in maps.items() if path and field in read}
+
+    def _rules(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+        maps = {"country": self._options.countries, "asn": self._options.systems}
+        unknown = frozenset(field for field, path in maps.items() if not path)
+        values = {d.id: rules_value(d.policy.custom, unknown) for d in domains if d.policy.custom}
+        return {domain_id: value for domain_id, value in values.items() if value}
 
     def _rendered(self, domains: tuple[Domain, ...]) -> list[Site]:
         """Return what each domain adds; a domain that is the object that it was is not rendered again."""
@@ -220,15 +240,16 @@ class Renderer:
             "body_bytes": BODY_BYTES,
             "buffer_bytes": BUFFER_BYTES,
             "slots": SLOTS,
-            "suspicious": SUSPICIOUS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),
+            "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
             "has_cdns": any(domain.traffic.trusted_cdns for domain in domains),
             "has_proxies": any(domain.traffic.trusted_proxies or domain.traffic.trusted_cdns for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
             "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
+            "rules_read": self._places_read(domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }
