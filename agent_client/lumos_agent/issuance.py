@@ -13,15 +13,14 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
-from msgspec import Struct
 
 from lumos_agent import preflight
 from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
+from lumos_agent.certificate_records import Record, load_records
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
@@ -44,28 +43,6 @@ ASK_CA_SECONDS = 6 * 3600.0
 Publish = Callable[[str, str, str], Awaitable[None]]
 Withdraw = Callable[[tuple[str, ...]], Awaitable[None]]
 Report = Callable[[CertificateStatus], Awaitable[None]]
-
-
-class Record(Struct, kw_only=True):
-    """What is known about one domain's certificate. Times are Unix seconds; `upload` tells which one was uploaded.
-
-    `ordered` has the orders of the last week.
-    """
-
-    state: str = "none"
-    reason: str = ""
-    not_after: float = 0.0
-    renew_at: float = 0.0
-    asked_ca_at: float = 0.0
-    failures: int = 0
-    next_at: float = 0.0
-    upload: str = ""
-    ordered: list[float] = []
-
-    def status(self, domain_id: str) -> CertificateStatus:
-        """Return it as the dashboard shows it."""
-        state, reason = self.state, self.reason
-        return CertificateStatus(domain_id=domain_id, state=state, reason=reason, not_after=self.not_after)  # type: ignore[arg-type]
 
 
 class Issuer:
@@ -97,7 +74,7 @@ class Issuer:
         self._acme: Acme | None = None
         self._server_id = ""
         self._changed = asyncio.Event()
-        self._records = _load(state.certificates_file)
+        self._records = load_records(state.certificates_file)
         self.clock_skew_seconds = 0.0
 
     def want(self, snapshot: Snapshot) -> None:
@@ -306,13 +283,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, CertificateRefused):
         return str(error)
     return f"The new certificate cannot be used: {error}."
-
-
-def _load(path: Path) -> dict[str, Record]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Record])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.DecodeError) as error:
-        log.error("certificate_status_unreadable", extra={"error": str(error)})
-        return {}

@@ -5,11 +5,12 @@ The rules of `defaults shield` (who is asking, the policy) stand before those of
 
 import hashlib
 import ipaddress
-import re
 from typing import NamedTuple
 
 from msgspec import structs
 
+from lumos_agent.render.clients import client_certificate_lines
+from lumos_agent.render.words import AS_HTML, literal, quoted
 from lumos_agent.schema import Domain
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
 
@@ -20,25 +21,7 @@ COMPRESSED = (
 _PAGE_STATUS = {"denied": 403, "too_many": 429, "bad_gateway": 502, "unavailable": 503}
 # Whoever runs origins under a CA of his own names it in the service's environment.
 _ORIGIN_CA = '"${LUMOS_ORIGIN_CA-@system-ca}"'
-_AS_HTML = "content-type 'text/html; charset=utf-8'"
-_CLIENT = "X-Client-Certificate-"
-# RFC 4514 leaves no control character in a name as it is.
-_ABOUT_CLIENT = (
-    ("Subject", "ssl_c_s_dn(,0,rfc2253)"),
-    ("Serial", "ssl_c_serial,hex"),
-    ("Fingerprint", "ssl_c_der,sha2(256),hex"),
-)
 _REQUEST_IDS_MAX = 5  # in one page: the answer must fit into a buffer
-
-
-def quoted(text: str) -> str:
-    """Return one word of a configuration line (configuration manual, 2.2): nothing in it is special."""
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def literal(text: str) -> str:
-    """Return a word in which a log-format finds nothing to replace (configuration manual, 8.2.4)."""
-    return quoted(text.replace("%", "%%"))
 
 
 def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -137,7 +120,7 @@ def _maintenance_lines(domain: Domain) -> list[str]:
         return []
     page = page_name(domain.id, "maintenance") if domain.traffic.pages.maintenance else "errors/maintenance.html"
     allowed = [f"acl may_pass src {network}" for network in domain.traffic.maintenance_allow]
-    answer = f"http-request return status 503 {_AS_HTML} lf-file {page} hdr Retry-After 300"
+    answer = f"http-request return status 503 {AS_HTML} lf-file {page} hdr Retry-After 300"
     # HAProxy warns about rules after a final one without a condition.
     return [*allowed, answer + (" if !may_pass" if allowed else " if TRUE")]
 
@@ -149,42 +132,6 @@ def _limit_lines(traffic: Traffic) -> list[str]:
     if not traffic.websockets:
         lines.append("http-request deny deny_status 403 if { req.hdr(upgrade) -m str -i websocket }")
     return lines
-
-
-def _other_name(hostname: str) -> str:
-    """Return the condition that a visitor asked for another domain in TLS than in the request."""
-    if hostname[0] != "*":
-        return f"!{{ ssl_fc_sni -m str -i {hostname} }}"
-    pattern = quoted(f"^[^.]+{re.escape(hostname[1:])}$")
-    return (
-        f"!{{ ssl_fc_sni -m reg -i {pattern} }} or {{ ssl_fc }} {{ ssl_fc_sni,lower,map_str(maps/hosts.map) -m found }}"
-    )
-
-
-def _client_certificate_lines(domain: Domain) -> list[str]:
-    """Return what tells the origin who the visitor is, and stops who may not in.
-
-    TLS asks for a certificate by the name there (served.py), and lets everybody in; only here it is known whether the
-    request is for the same name. A visitor whose browser uses another name's connection is told to open a new one.
-    """
-    wanted = domain.traffic.client_certificates
-    if wanted is None:
-        return []
-    verified = "{ ssl_c_used } { ssl_c_verify 0 }"
-    lines = [
-        f"http-request return status 421 {_AS_HTML} lf-file errors/421.html "
-        f"if {{ ssl_fc }} {_other_name(domain.hostname)}"
-    ]
-    if wanted.mode == "required":
-        page = "" if domain.traffic.pages.denied else f" {_AS_HTML} lf-file errors/certificate.html"
-        lines.append(f"http-request deny deny_status 403{page} if !{{ ssl_c_used }} or !{{ ssl_c_verify 0 }}")
-    else:
-        lines.append(f"http-request set-header {_CLIENT}Status none if !{{ ssl_c_used }}")
-        lines.append(f"http-request set-header {_CLIENT}Status invalid if {{ ssl_c_used }} !{{ ssl_c_verify 0 }}")
-    lines.append(f"http-request set-header {_CLIENT}Status verified if {verified}")
-    return lines + [
-        f"http-request set-header {_CLIENT}{name} %[{value}] if {verified}" for name, value in _ABOUT_CLIENT
-    ]
 
 
 def _filter_lines(traffic: Traffic) -> list[str]:
@@ -200,7 +147,7 @@ def _common_lines(domain: Domain) -> list[str]:
     """Return what all backends of a domain share."""
     traffic = domain.traffic
     lines = [
-        f"http-error status {status} {_AS_HTML} lf-file {page_name(domain.id, kind)}"
+        f"http-error status {status} {AS_HTML} lf-file {page_name(domain.id, kind)}"
         for kind, status in _PAGE_STATUS.items()
         if getattr(traffic.pages, kind)
     ]
@@ -208,7 +155,7 @@ def _common_lines(domain: Domain) -> list[str]:
     if traffic.https_redirect:
         lines.append("http-request redirect scheme https code 301 if !{ ssl_fc }")
     lines += [_redirect_line(redirect) for redirect in traffic.redirects]
-    lines += _client_certificate_lines(domain)
+    lines += client_certificate_lines(domain)
     lines += _limit_lines(traffic)
     if traffic.origin_host:
         lines.append(f"http-request set-header Host {traffic.origin_host}")
@@ -261,7 +208,7 @@ def _passthrough_lines(domain: Domain) -> list[str]:
 
 # Without TLS a visitor is sent to it; a request that came by TLS under another name finds nothing here.
 _PLAIN_LINES = [
-    f"http-request return status 421 {_AS_HTML} lf-file errors/421.html if {{ ssl_fc }}",
+    f"http-request return status 421 {AS_HTML} lf-file errors/421.html if {{ ssl_fc }}",
     "http-request redirect scheme https code 301 if !{ ssl_fc }",
 ]
 
