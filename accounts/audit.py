@@ -22,6 +22,7 @@ class Action(enum.StrEnum):
     DOMAIN_ADDED = "domain.added"
     DOMAIN_CHANGED = "domain.changed"
     DOMAIN_REMOVED = "domain.removed"
+    AUTHORITY_CHANGED = "account.certificate_authority_changed"
     CERTIFICATE_UPLOADED = "domain.certificate_uploaded"
     ROLLOUT_RELEASED = "domain.rollout_released"
     POLICY_CHANGED = "policy.changed"

@@ -3,7 +3,7 @@
 from django.urls import path
 
 from accounts import views as accounts
-from domains import config_views
+from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
 from servers import install
@@ -66,6 +66,7 @@ urlpatterns = [
     path("lists/subscriptions", list_views.subscription_add, name="account-subscription-add"),
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
+    path("certificate-authority", authority_views.certificate_authority, name="certificate-authority"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

@@ -6,16 +6,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.db import connection, transaction
 
 from domains import traffic
+from domains.acme import acme_part
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
 from lumos_agent.guard import Guard as GuardPart
-from lumos_agent.schema import Acme, Snapshot, Upload, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
+from lumos_agent.schema import Snapshot, Upload, digest_of
 from servers.models import Server, epoch
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts
 
@@ -96,7 +96,7 @@ def snapshot_of(server: Server) -> Snapshot:
     domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
     return Snapshot(
         server_id=str(server.pk),
-        acme=acme_part(),
+        acme=acme_part(server),
         domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
@@ -109,11 +109,6 @@ def _upload_parts(server: Server) -> list[Upload]:
     rows = UploadedCertificate.objects.filter(server=server, domain__certificate=CertificateSource.UPLOADED)
     rows = rows.filter(domain__assignments__server=server).order_by("domain_id")
     return [Upload(domain_id=str(r.domain_id), chain=r.chain, sealed_key=r.sealed_key) for r in rows]
-
-
-def acme_part() -> Acme | None:
-    """Return the CA that every server uses."""
-    return Acme(**settings.ACME) if settings.ACME else None
 
 
 @contextmanager

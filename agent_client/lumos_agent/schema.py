@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from lumos_agent import conditions
 from lumos_agent.grammar import (
+    AccountId,
     Chain,
     DirectoryUrl,
     EmailOrNone,
@@ -26,6 +27,7 @@ from lumos_agent.grammar import (
     RuleName,
     Scope,
     Sealed,
+    SealedOrNone,
     Served,
 )
 from lumos_agent.guard import Guard, Window
@@ -134,11 +136,22 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sealed_key: Sealed
 
 
-class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExternalAccount(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An account at the CA's own site that orders are billed to (RFC 8555, 7.3.4).
+
+    `sealed_key`, its MAC key (base64url), is sealed to this server; empty if nobody has done so yet.
+    """
+
+    key_id: AccountId
+    sealed_key: SealedOrNone = ""
+
+
+class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The CA that certificates come from (RFC 8555), and whom it may write to."""
 
     directory_url: DirectoryUrl
     email: EmailOrNone = ""
+    external_account: ExternalAccount | None = None
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
