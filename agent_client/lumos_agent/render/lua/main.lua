@@ -1,11 +1,16 @@
 -- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own
--- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, the others are the guard's.
+-- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, "lumos_script…" is the domain's
+-- own Lua; the others are the guard's. Called with the path of the socket of the scripts' dictionaries, if there are scripts.
 local agents = require("agents")
 local conditions = require("conditions")
 local engine = require("engine")
 local fields = require("fields")
 local guard = require("guard")
 local policy = require("policy")
+local remote = require("script.remote")
+local scripted = require("scripted")
+
+scripted.socket = ...
 
 local LOG_SECONDS = 60
 local logged_at = 0
@@ -110,3 +115,17 @@ local function judge_agent(txn)
 end
 
 core.register_action("lumos_agents", { "http-req" }, judge_agent)
+
+-- An event of this request, beside what others had to tell of it.
+local function teller(txn)
+  return function(action, rule, matched)
+    txn:set_var("txn.waf_action", action)
+    add_rules(txn, { rule })
+    if matched then txn:set_var("txn.waf_matched", matched) end
+  end
+end
+
+core.register_action("lumos_script", { "http-req" }, safely(function(txn) scripted.examine(txn, teller(txn)) end))
+core.register_action("lumos_script_answer", { "http-req" }, scripted.answer)
+core.register_action("lumos_script_headers", { "http-res" }, safely(scripted.add_headers))
+core.register_service("lumos_dictionaries", "tcp", function(applet) remote.serve(applet, scripted.seconds) end)

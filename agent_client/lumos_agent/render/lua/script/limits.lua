@@ -1,0 +1,90 @@
+-- What a customer's script may use. Its own program calls `spend` every few words (script/compiler.py), the functions
+-- that it is given call it for what they do, and whoever is over a limit is left where it stands: it yields and is never
+-- resumed, so that no pcall of the script's own can go on.
+local limits = {}
+
+local clock, collected, yield = os.clock, collectgarbage, coroutine.yield
+
+-- What leaves a script to the engine, through any number of coroutines of its own.
+limits.SIGNAL = {}
+
+-- A step is about a word of the script, or 16 bytes of text.
+local STEPS = 300000
+local SECONDS = 0.005
+local MEMORY_KB = 4096
+limits.TEXT_BYTES = 256 * 1024
+-- How many steps pass between two looks at clock and memory: fewer while much memory makes single steps dear.
+local LOOK, LOOK_LARGE, LARGE_KB = 256, 32, 512
+-- What is free, and what beyond it a domain may spend on one thread: seconds at once, and of each second.
+local FREE_SECONDS, SHARE_SECONDS, SHARE = 0.0001, 0.01, 0.05
+
+local left, quantum = 0, LOOK
+local run
+local threads = 1
+
+-- Processor time is that of all threads together; `count` of them work.
+function limits.use_threads(count) threads = count end
+
+local function stop(failure)
+  run.failure, left = failure, -1
+  yield(limits.SIGNAL, "stop")
+  error(failure, 0)
+end
+
+local function look()
+  if run.failure then stop(run.failure) end
+  run.steps = run.steps + quantum - left
+  local grown = collected("count") - run.memory
+  if run.steps > STEPS then stop("the script takes more than " .. STEPS .. " steps") end
+  if grown > MEMORY_KB then stop("the script needs more than " .. MEMORY_KB .. " KB of memory") end
+  if clock() - run.began > run.seconds then
+    stop(run.seconds < SECONDS and "the script has used up its share of processor time" or "the script takes more than 5 ms of processor time")
+  end
+  quantum = grown > LARGE_KB and LOOK_LARGE or LOOK
+  left = quantum
+end
+
+function limits.spend(steps)
+  left = left - steps
+  if left < 0 then look() end
+end
+
+-- Pays for `bytes` of text that a function makes, before it makes them.
+function limits.make(bytes)
+  if bytes > limits.TEXT_BYTES then error("a text may have " .. limits.TEXT_BYTES .. " bytes, this one would have " .. math.floor(bytes), 3) end
+  left = left - 1 - bytes // 16
+  if left < 0 then look() end
+end
+
+-- How long a run of a domain may take, by what it has taken lately. `share`: {left, at}, kept between its runs.
+local function allowance(share, now)
+  share.left = math.min((share.left or SHARE_SECONDS) + (now - (share.at or now)) * SHARE, SHARE_SECONDS)
+  share.at = now
+  return math.min(SECONDS, math.max(FREE_SECONDS, share.left) * threads)
+end
+
+-- Begins a run; `now` is the time in seconds.
+function limits.begin(share, now)
+  return { steps = 0, spent = 0, grown = 0, share = share, seconds = allowance(share, now) }
+end
+
+-- Makes `started` the run that is metered, until `leave`.
+function limits.enter(started)
+  run = started
+  run.began, run.memory = clock() - run.spent, collected("count") - run.grown
+  left, quantum = LOOK, LOOK
+end
+
+function limits.leave()
+  run.steps = run.steps + quantum - left
+  run.spent, run.grown = clock() - run.began, collected("count") - run.memory
+  left = -1
+end
+
+-- Ends a run: what it took beyond what is free is taken from the domain's share.
+function limits.finish(ended)
+  local taken = ended.spent / threads - FREE_SECONDS
+  if taken > 0 then ended.share.left = ended.share.left - taken end
+end
+
+return limits
