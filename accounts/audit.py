@@ -44,7 +44,6 @@ class Action(enum.StrEnum):
     SUBSCRIPTION_REMOVED = "subscription.removed"
     SUBSCRIPTION_FETCHED = "subscription.fetched"
     BAN_SHARED = "ban.shared"
-    WAF_SETTINGS_CHANGED = "waf_settings.changed"
     CONFIG_IMPORTED = "config.imported"
     SETTINGS_CLONED = "domain.settings_cloned"
     API_KEY_CREATED = "api_key.created"

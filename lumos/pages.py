@@ -65,7 +65,6 @@ urlpatterns = [
     path("lists/subscriptions", list_views.subscription_add, name="account-subscription-add"),
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
-    path("lists/settings", list_views.waf_settings_save, name="waf-settings-save"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

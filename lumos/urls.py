@@ -21,7 +21,6 @@ from waf.api import (
     PolicyViewSet,
     RuleCatalogueView,
     SubscriptionViewSet,
-    WafSettingsView,
 )
 from waf.guard_api import GuardView, UnderAttackView
 
@@ -52,7 +51,6 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
-    path("api/v1/waf-settings", WafSettingsView.as_view(), name="api-waf-settings"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(
         "api/v1/docs",

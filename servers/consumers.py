@@ -102,7 +102,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 | protocol.ChallengesHeld()
             ):
                 await self._about_certificates(message)
-            case protocol.Origins() | protocol.Ban() | protocol.Incident():
+            case protocol.Origins() | protocol.Incident():
                 await self._call(sessions.record_news, message)
 
     async def _hello(self, hello: protocol.Hello) -> None:

@@ -169,16 +169,12 @@ def certificate_message(
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
 
 
-def record_news(
-    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Ban | protocol.Incident
-) -> None:
-    """Take what a shield noticed: how its origins do, whom it bans, what an operator should know."""
+def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Incident) -> None:
+    """Take what a shield noticed: how its origins do, what an operator should know."""
     with tenant_scope(account_id):
         match message:
             case protocol.Origins():
                 health.record_states(server_id=server_id, states=message.states)
-            case protocol.Ban():
-                bans.take(message, server_id=server_id)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
 
@@ -198,7 +194,8 @@ def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[st
 def count_batch(account_id: uuid.UUID, server_id: uuid.UUID, batch: protocol.Batch) -> None:
     """Count a batch once; the caller acknowledges when this has returned."""
     with tenant_scope(account_id):
-        metrics.ingest(server_id=server_id, batch=batch)
+        if metrics.ingest(server_id=server_id, batch=batch):
+            bans.ban_offenders(batch.events, server_id=server_id)
 
 
 @transaction.atomic

@@ -30,7 +30,7 @@ PAGES: dict[str, str | None] = {
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
-    "subscription-remove": "subscription", "waf-settings-save": None,
+    "subscription-remove": "subscription",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
@@ -54,7 +54,6 @@ POST_ONLY = {
     "account-subscription-add",
     "subscription-add",
     "subscription-remove",
-    "waf-settings-save",
     "entry-add",
     "entry-remove",
     "exclusion-add",
@@ -85,7 +84,7 @@ API: dict[str, str | None] = {
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
-    "api-list-subscription-detail": "subscription", "api-waf-settings": None,
+    "api-list-subscription-detail": "subscription",
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",

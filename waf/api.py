@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import actor
 from lumos.errors import InvalidInput
-from waf import bans, custom_rules, exclusions, lists, selectors, services, subscriptions, trial
+from waf import custom_rules, exclusions, lists, selectors, services, subscriptions, trial
 from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter, SubscriptionFilter
 from waf.list_import import import_list
 from waf.models import CustomRule, Event, Exclusion, ListEntry, ListSubscription, Policy
@@ -32,7 +32,6 @@ from waf.serializers import (
     TopSerializer,
     TrialRequestSerializer,
     TrialSerializer,
-    WafSettingsSerializer,
 )
 
 
@@ -182,23 +181,6 @@ class SubscriptionViewSet(
     def perform_destroy(self, instance: ListSubscription) -> None:
         """End a subscription."""
         lists.end_subscription(subscription=instance, actor=actor(self.request))
-
-
-class WafSettingsView(APIView):
-    """What holds for the WAF of the whole account."""
-
-    @extend_schema(responses=WafSettingsSerializer)
-    def get(self, request: Request) -> Response:
-        """Return the settings."""
-        return Response({"share_bans": bans.shares_bans()})
-
-    @extend_schema(request=WafSettingsSerializer, responses=WafSettingsSerializer)
-    def patch(self, request: Request) -> Response:
-        """Change the settings."""
-        given = WafSettingsSerializer(data=request.data)
-        given.is_valid(raise_exception=True)
-        bans.change_settings(actor=actor(request), **given.validated_data)
-        return self.get(request)
 
 
 class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):

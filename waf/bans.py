@@ -1,7 +1,8 @@
-"""Bans that the shields of an account share: a deny entry for all domains, with an end."""
+"""Bans: who went over a limit at one shield is denied by all shields of the account, for a while."""
 
 import ipaddress
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -9,46 +10,26 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts import audit
-from accounts.models import Account, User
-from accounts.tenancy import active_account_id
 from lumos.errors import LimitReached
 from lumos.net import own_addresses
 from lumos_agent import protocol
 from lumos_agent.schema import canonical_network
 from servers.models import Server
 from waf import lists
+from waf.compiler import guard_parts
 from waf.entries import networks_around
-from waf.models import ListEntry, ListKind, Source, WafSettings
+from waf.models import ListEntry, ListKind, Source
 
 log = logging.getLogger(__name__)
 
-PREFIX_MIN = {4: 24, 6: 48}
+BAN = timedelta(hours=1)
 PER_MINUTE = 60
 BANS_MAX = 10_000
-
-
-def shares_bans() -> bool:
-    """Whether the account in scope wants its shields to share bans."""
-    return bool(WafSettings.objects.filter(share_bans=True).exists())
-
-
-@transaction.atomic
-def change_settings(*, share_bans: bool, actor: User) -> None:
-    """Change what holds for the WAF of the whole account."""
-    account = Account.objects.select_for_update(no_key=True).get(pk=active_account_id())
-    row = WafSettings.objects.first() or WafSettings()
-    changed = audit.changes({"share_bans": row.share_bans}, {"share_bans": share_bans})
-    row.share_bans = share_bans
-    row.save()
-    if changed:
-        audit.record(actor, audit.Action.WAF_SETTINGS_CHANGED, account, changed)
 
 
 def refusal(network: str) -> str | None:
     """Return why a network must not be banned by a machine, or None."""
     banned: Any = ipaddress.ip_network(network)
-    if banned.prefixlen < PREFIX_MIN[banned.version]:
-        return "wider than one client may be"
     servers = Server.objects.values_list("public_ipv4", "public_ipv6")
     own = {address for pair in servers for address in pair if address} | own_addresses()
     if any(ipaddress.ip_address(address) in banned for address in own):
@@ -72,28 +53,45 @@ def _allowed_like(allowed: Any, banned: Any) -> list[str]:
     return list(rows.values_list("network", flat=True))
 
 
-def take(ban: protocol.Ban, *, server_id: Any) -> None:
-    """Share what a shield of the account in scope bans; what must not be shared is logged."""
+def ban_offenders(events: Iterable[protocol.Event], *, server_id: Any) -> None:
+    """Ban the clients in a shield's events that went over a limit whose rule demands it."""
+    limited = [event for event in events if event.action == "limit"]
+    if not limited:
+        return
+    guards = guard_parts({event.domain_id for event in limited})
+    banning = {
+        (str(domain_id), f"rate:{rule.id}")
+        for domain_id, guard in guards.items()
+        for rule in guard.rates
+        if rule.action == "ban"
+    }
+    found = {
+        _client(event.client): rule for event in limited for rule in event.rules if (event.domain_id, rule) in banning
+    }
+    found.pop("", None)
+    if not found:
+        return
     server = Server.objects.get(pk=server_id)
+    for network, rule in found.items():
+        try:
+            ban(network=network, reason=rule, server=server)
+        except LimitReached as error:
+            log.warning("ban_refused", extra={"server_id": str(server_id), "network": network, "why": error.detail})
+
+
+def _client(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, an IPv6 /64; "" for what is no address."""
     try:
-        share_ban(network=ban.network, seconds=ban.seconds, reason=ban.reason, server=server)
-    except LimitReached as error:
-        log.warning("ban_refused", extra={"server_id": str(server_id), "why": error.detail})
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    return canonical_network(f"{parsed}/{32 if parsed.version == 4 else 64}")
 
 
 @transaction.atomic
-def share_ban(*, network: str, seconds: int, reason: str, server: Server) -> bool:
-    """Deny a client on all shields of the account in scope for a while; False if that must not or need not be.
-
-    A network that is banned already keeps the later of both ends.
-    """
-    if not shares_bans():
-        return False
+def ban(*, network: str, reason: str, server: Server) -> None:
+    """Deny a client on all shields of the account for BAN, unless that would hurt; a second ban lengthens it."""
     account = lists.lock_scope(None)
-    try:
-        network = canonical_network(network)
-    except ValueError:
-        return False
     now = timezone.now()
     bans = ListEntry.objects.filter(source=Source.BAN)
     why = refusal(network)
@@ -103,18 +101,17 @@ def share_ban(*, network: str, seconds: int, reason: str, server: Server) -> boo
         why = f"{BANS_MAX} bans at once"
     if why is not None:
         log.warning("ban_refused", extra={"server_id": str(server.pk), "network": network, "why": why})
-        return False
-    expires_at = now + timedelta(seconds=min(seconds, protocol.BAN_SECONDS_MAX))
+        return
+    expires_at = now + BAN
     denied = ListEntry.objects.filter(domain=None, kind=ListKind.DENY, network=network, subscription=None).first()
     if denied is not None:
         if denied.expires_at is not None and denied.expires_at < expires_at:
             denied.expires_at = expires_at
             denied.save(update_fields=["expires_at"])
-        return False
+        return
     lists.require_room(1)
     note = f"{server.name}: {reason}"[:200]
     ListEntry(kind=ListKind.DENY, network=network, note=note, source=Source.BAN, expires_at=expires_at).save()
     changed = {ListKind.DENY: [None, network], "reason": [None, note]}
     cause = audit.record(None, audit.Action.BAN_SHARED, account, changed)
     lists.bump(None, cause=cause, networks=[network])
-    return True

@@ -157,13 +157,3 @@ class SubscriptionForm(LumosForm):
         max_length=500, label="URL", widget=forms.URLInput({"placeholder": "https://lists.example.com/deny.txt"})
     )
     interval_hours = forms.IntegerField(min_value=1, max_value=720, initial=24, label="Fetch every (hours)")
-
-
-class WafSettingsForm(LumosForm):
-    """What holds for the WAF of the whole account."""
-
-    share_bans = forms.BooleanField(
-        required=False,
-        label="Share bans between my shields",
-        help_text="A client that one shield bans is denied by all of them until the ban ends.",
-    )

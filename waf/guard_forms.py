@@ -14,6 +14,7 @@ KEYS = (
     ("token", "token in a header"),
     ("cookie", "cookie"),
 )
+ACTIONS = (("limit", "answer 429"), ("challenge", "check the browser"), ("ban", "ban for an hour on all shields"))
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -28,7 +29,7 @@ class RateForm(LumosForm):
     path = forms.CharField(max_length=128, required=False, label="Path and below")
     methods = forms.MultipleChoiceField(choices=[(m, m) for m in _METHODS], required=False)
     statuses = forms.CharField(max_length=80, required=False, label="Only answers", help_text="Such as 401,403.")
-    action = forms.ChoiceField(choices=(("limit", "Answer 429"), ("challenge", "Check the browser")))
+    action = forms.ChoiceField(choices=ACTIONS)
 
     def rule(self) -> dict[str, Any]:
         """Return the rule as the API takes it."""

@@ -14,9 +14,9 @@ from accounts.permissions import WRITE
 from domains.models import Domain
 from lumos.errors import AppError
 from servers.models import Server
-from waf import bans, lists, subscriptions
+from waf import lists, subscriptions
 from waf.filters import ListEntryFilter
-from waf.forms import ListEntryForm, ListImportForm, SubscriptionForm, WafSettingsForm
+from waf.forms import ListEntryForm, ListImportForm, SubscriptionForm
 from waf.list_import import Imported, import_list
 from waf.models import ListEntry, ListSubscription
 
@@ -44,7 +44,6 @@ def _shown(request: HttpRequest, domain: Domain | None, **given: Any) -> HttpRes
         "entry_form": ListEntryForm(initial={"kind": "deny"}),
         "import_form": ListImportForm(),
         "subscription_form": SubscriptionForm(),
-        "settings_form": WafSettingsForm(initial={"share_bans": bans.shares_bans()}) if domain is None else None,
     }
     return render(request, "waf/lists.html", context | given)
 
@@ -136,13 +135,3 @@ def subscription_remove(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     row = get_object_or_404(ListSubscription.objects.select_related("domain"), pk=pk)
     lists.end_subscription(subscription=row, actor=request.user)
     return _back(row.domain)
-
-
-@require_POST
-@page(WRITE)
-def waf_settings_save(request: PageRequest) -> HttpResponse:
-    """Change what holds for the WAF of the whole account."""
-    form = WafSettingsForm(request.POST)
-    if form.is_valid():
-        bans.change_settings(actor=request.user, **form.cleaned_data)
-    return redirect("lists")

@@ -202,21 +202,6 @@ def touched_listing(domain_id: Any, network: str) -> str:
     return f"{domain_id or ACCOUNT_WIDE}/{bucket_of(network)}"
 
 
-class WafSettings(TenantModel):
-    """What holds for the WAF of a whole account. An account without a row has the defaults.
-
-    `share_bans`: a client that one shield bans is denied by all of them.
-    """
-
-    share_bans = models.BooleanField(default=False)
-
-    class Meta(TenantModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["account"], name="one_waf_settings_per_account")]
-
-    def __str__(self) -> str:
-        return "WAF settings"
-
-
 class Event(TenantModel):
     """One request that was blocked, or would have been (`detect`)."""
 

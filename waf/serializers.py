@@ -238,9 +238,3 @@ class SubscriptionSerializer(serializers.ModelSerializer[ListSubscription]):
             "created_at",
         )  # fmt: skip
         read_only_fields = ("id", "entries_count", "fetched_at", "next_fetch_at", "error", "created_at")
-
-
-class WafSettingsSerializer(serializers.Serializer[Any]):
-    """What holds for the WAF of the whole account."""
-
-    share_bans = serializers.BooleanField(help_text="A client that one shield bans is denied by all of them.")

@@ -21,7 +21,8 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     `key` says who is one client: an address (IPv6: its /64), an address at one path, the value of a request header
     (`name`, else Authorization) or of the cookie `name`; whoever sends none counts by address. With `statuses` only
     answers with these codes count. `action` is taken from the first request over the limit: `limit` answers 429,
-    `challenge` lets those pass who passed the bot check.
+    `challenge` lets those pass who passed the bot check, `ban` answers 429 and has the client's address denied by all
+    shields of the account for an hour.
     """
 
     id: RateName
@@ -33,7 +34,7 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
     methods: Methods = ()
     header: KeyName = ""
     statuses: StatusListOrNone = ""
-    action: Literal["limit", "challenge"] = "limit"
+    action: Literal["limit", "challenge", "ban"] = "limit"
 
     def __post_init__(self) -> None:
         if self.key == "cookie" and not self.name:

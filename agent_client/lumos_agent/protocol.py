@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id, Network
+from lumos_agent.grammar import Id
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -20,7 +20,6 @@ PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
-BAN_SECONDS_MAX = 7 * 86_400
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -163,14 +162,6 @@ class Origins(Message, frozen=True, kw_only=True, tag="origins"):
     states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
 
 
-class Ban(Message, frozen=True, kw_only=True, tag="ban"):
-    """This shield denies a client for `seconds`; the account's other shields may want to as well."""
-
-    network: Network
-    seconds: Annotated[int, Meta(ge=1, le=BAN_SECONDS_MAX)]
-    reason: Text = ""
-
-
 class Traffic(Struct, frozen=True, kw_only=True):
     """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
 
@@ -307,7 +298,6 @@ AgentMessage = (
     | Incident
     | Batch
     | Origins
-    | Ban
     | CertificateStatus
     | ChallengePublish
     | ChallengesWithdrawn

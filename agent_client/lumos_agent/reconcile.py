@@ -270,10 +270,6 @@ class Agent:
             with contextlib.suppress(Exception):
                 await self._send(report)
 
-    async def ban(self, network: str, seconds: int, reason: str) -> None:
-        """Tell the account's other shields of a client that this one denies; without a connection nobody hears it."""
-        await self._report(protocol.Ban(network=network, seconds=seconds, reason=reason))
-
     async def _collect(self) -> None:
         while True:
             began = time.process_time()

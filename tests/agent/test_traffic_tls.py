@@ -4,7 +4,6 @@ import asyncio
 import datetime
 import ipaddress
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from lumos_agent.schema import Origin
 from lumos_agent.traffic import Hsts, Traffic
 from tests.agent.builders import Shield, config, domain, ident
-from tests.agent.visitor import get, origin, request
+from tests.agent.visitor import Gate, get, origin, request
 from tests.services import free_port
 
 pytestmark = [
@@ -153,19 +152,20 @@ async def test_https_redirect_spares_who_is_secure_already(secured: tuple[Shield
 
 
 async def test_busy_origin_gets_less_with_leastconn(shield: Shield) -> None:
-    async with origin(b"slow", delay_seconds=1) as slow, origin(b"fast") as fast:
+    gate = Gate()
+    async with origin(b"busy", gate=gate) as busy, origin(b"free") as free:
         origins = tuple(
-            Origin(id=ident(1001 + number), address="127.0.0.1", port=port) for number, port in enumerate((slow, fast))
+            Origin(id=ident(1001 + number), address="127.0.0.1", port=port) for number, port in enumerate((busy, free))
         )
         await shield.applier.apply(config(1, domain(origins=origins, traffic=Traffic(balance="leastconn"))))
-        held = asyncio.create_task(get(shield.port, HOST))
-        await asyncio.sleep(0)
-        answers: Counter[str] = Counter()
-        async with asyncio.timeout(10):
-            while answers["fast"] < 10:
-                answers[(await request(shield.port, HOST)).text.partition("\n")[0]] += 1
-        assert answers["slow"] <= 1
-        await held
+        held = []
+        while not gate.reached.is_set():
+            held.append(asyncio.create_task(request(shield.port, HOST)))
+            await asyncio.wait((held[-1], asyncio.create_task(gate.reached.wait())), return_when="FIRST_COMPLETED")
+        answers = [(await request(shield.port, HOST)).text.partition("\n")[0] for _ in range(10)]
+        gate.opened.set()
+        await asyncio.gather(*held)
+        assert answers == ["free"] * 10
 
 
 async def test_visitor_stays_with_his_origin_by_source(shield: Shield) -> None:

@@ -7,6 +7,14 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 
+class Gate:
+    """Holds the answers of an origin: `reached` once a request waits at it, until `opened`."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+
 @asynccontextmanager
 async def origin(
     text: bytes = b"hello",
@@ -14,6 +22,7 @@ async def origin(
     headers: tuple[str, ...] = ("Content-Type: text/plain",),
     proxy_protocol: bool = False,
     delay_seconds: float = 0,
+    gate: Gate | None = None,
     port: int = 0,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
@@ -28,6 +37,9 @@ async def origin(
                 if length := _length_of(head):
                     await reader.readexactly(length)
                 await asyncio.sleep(delay_seconds)
+                if gate is not None:
+                    gate.reached.set()
+                    await gate.opened.wait()
                 body = text + b"\n" + first + head
                 writer.write(b"HTTP/1.1 200 OK\r\n" + extra + b"Content-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()

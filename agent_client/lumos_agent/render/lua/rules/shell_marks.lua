@@ -107,7 +107,7 @@ local function judge_lists(value, report, rules)
   local text = value.text
   local at = find(text, "{,%a+,[%w/#%-]")
   if at then return report(rules.brace, snippet(text, at)) end
-  local head, one, tail
+  local _, head, one, tail
   at, _, head, one, tail = find(text, "(%a*){(%a+),%-?%a+}(%a*)")
   if at and head .. tail ~= "" then
     local program = head .. one .. tail
