@@ -1,12 +1,16 @@
 """What a customer's script would do with a request: the shields' own runtime, in a process with limits of its own."""
 
+import re
+from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
 from lumos_agent.script.compiler import compiled
+from lumos_agent.script.lexer import ScriptError
 from lumos_agent.waf_try import packed, request_fields, run_engine, unpacked
 
+_PLACE = re.compile(r"script:(\d+): ")
 Kind = Literal["pass", "answer", "drop"]
 
 
@@ -24,6 +28,23 @@ class ScriptTrial(Struct, frozen=True, kw_only=True):
     body: str = ""
     changes: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=512)
+def check_script(source: str) -> None:
+    """Have the interpreter itself read a script; it knows limits that this side does not.
+
+    Raises:
+        ScriptError: it is no Lua.
+        AgentError: there is no interpreter, or it took too much time or memory.
+    """
+    if not source:
+        return
+    _, problem = unpacked(run_engine("script_trial", packed([compiled(source).text.encode()])))
+    if found := _PLACE.match(problem):
+        raise ScriptError(problem[found.end() :], int(found[1]))
+    if problem:
+        raise ScriptError(problem, 1)
 
 
 def try_script(

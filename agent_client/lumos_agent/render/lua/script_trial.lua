@@ -15,8 +15,10 @@ local function answer(...)
 end
 
 local program, problem = run.load(field())
+local address = field()
+if not address then return answer("failure", problem or "") end
 local request = {
-  address = field(), country = field(), scheme = field(), method = field(), path = field(), query = field(), body = field(),
+  address = address, country = field(), scheme = field(), method = field(), path = field(), query = field(), body = field(),
   headers = {}, port = "49152", server_address = "192.0.2.1", version = "1.1", id = "trial", time = os.time(),
 }
 request.server_port = request.scheme == "https" and "443" or "80"
