@@ -1,6 +1,6 @@
 -- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own
 -- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, "lumos_script…" is the domain's
--- own Lua; the others are the guard's. Called with the path of the socket of the scripts' dictionaries, if there are scripts.
+-- own Lua; the others are the guard's.
 local agents = require("agents")
 local conditions = require("conditions")
 local engine = require("engine")
@@ -9,8 +9,6 @@ local guard = require("guard")
 local policy = require("policy")
 local remote = require("script.remote")
 local scripted = require("scripted")
-
-scripted.socket = ...
 
 local LOG_SECONDS = 60
 local logged_at = 0

@@ -81,7 +81,7 @@ local function request_of(txn)
   end })
 end
 
-local function host_of(domain)
+local function host_of(txn, domain)
   local connection
   local keeps = core.thread <= DICT_THREAD
   local host = { keeps = keeps, now = scripted.seconds }
@@ -89,7 +89,7 @@ local function host_of(domain)
     function host.dict(...) return dict.work(scripted.seconds(), domain, ...) end
   else
     function host.dict(...)
-      connection = connection or remote.open(scripted.socket)
+      connection = connection or remote.open(txn:get_var("txn.script_dictionaries"))
       return remote.ask(connection, domain, ...)
     end
   end
@@ -151,20 +151,26 @@ local function failed(txn, failure, domain, fails, tell)
   end
 end
 
--- `tell(action, rule, matched)` makes an event of this request.
-function scripted.examine(txn, tell)
-  local fails, name, count = match(txn:get_var("txn.script"), "^%l+ (%l+) (%x+) (%d+)$")
-  local domain, known = txn:get_var("txn.domain"), program_of(txn, name, count)
+local function decide(txn, domain, fails, tell)
+  local name, count = match(txn:get_var("txn.script"), "(%x+) (%d+)$")
+  local known = program_of(txn, name, count)
   if not known.program then return failed(txn, known.problem, domain, fails, tell) end
   info = info or core.get_info()
   run.use_threads(tonumber(info.Nbthread) or 1)
   shares[domain] = shares[domain] or {}
-  local host, close = host_of(domain)
+  local host, close = host_of(txn, domain)
   local at = run.run(known.program, request_of(txn), host, shares[domain])
   close()
   if at.failure then return failed(txn, at.failure, domain, fails, tell) end
   if at.kind == "pass" then return passed(txn, at, domain, tell) end
   answered(txn, at, tell)
+end
+
+-- `tell(action, rule, matched)` makes an event of this request. An error of the engine itself counts as one of the script.
+function scripted.examine(txn, tell)
+  local domain, fails = txn:get_var("txn.domain"), match(txn:get_var("txn.script"), "^%l+ (%l+)")
+  local ok, problem = pcall(decide, txn, domain, fails, tell)
+  if not ok then failed(txn, "script: " .. tostring(problem), domain, fails, tell) end
 end
 
 -- Sends what a script answered.
