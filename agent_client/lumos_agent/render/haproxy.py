@@ -84,12 +84,12 @@ def _templates() -> jinja2.Environment:
     return _environment()
 
 
-def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
+def lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     """Return {module name: source} of a folder of Lua files."""
     modules: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
-            modules |= _lua_modules(entry, f"{prefix}{entry.name}.")
+            modules |= lua_modules(entry, f"{prefix}{entry.name}.")
         elif entry.name.endswith(".lua"):
             modules[prefix + entry.name.removesuffix(".lua")] = entry.read_text(encoding="utf-8")
     return modules
@@ -104,7 +104,7 @@ def lua_bundle(entry: Entry = "main") -> str:
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
-    modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
+    modules = lua_modules(resources.files("lumos_agent.render") / "lua")
     entries = {name: modules.pop(name) for name in get_args(Entry)}
     preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
     return "".join(preloaded) + entries[entry]

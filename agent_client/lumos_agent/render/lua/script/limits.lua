@@ -9,7 +9,7 @@ local clock, collected, yield = os.clock, collectgarbage, coroutine.yield
 limits.SIGNAL = {}
 
 -- A step is about a word of the script, or 16 bytes of text.
-local STEPS = 300000
+local STEPS = 150000
 local SECONDS = 0.005
 local MEMORY_KB = 4096
 limits.TEXT_BYTES = 256 * 1024

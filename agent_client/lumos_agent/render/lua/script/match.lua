@@ -4,6 +4,7 @@
 -- Each kind of node becomes a function of a position that returns where the rest of the pattern ends, or nil; `k` is
 -- that rest. `state`: text, its length, and where groups began and ended.
 local limits = require("script.limits")
+local sets = require("script.sets")
 
 local match = {}
 
@@ -11,6 +12,10 @@ local byte, find, lower, sub = string.byte, string.find, string.lower, string.su
 local spend = limits.spend
 
 local DEPTH_MAX = 20000
+-- How many bytes of a repetition are paid for at once.
+local SPAN = 64
+-- A text is searched by the interpreter for where a match may begin, unless nearly any byte may begin one.
+local FIRST_MAX = 128
 
 local kinds = {}
 
@@ -50,8 +55,11 @@ local function run_of(state, set, node, k)
   local low, high = node.low, node.high
   local function span(at, most)
     local text, stop, last = state.text, at, at + most
-    while stop < last and set[byte(text, stop)] do stop = stop + 1 end
-    spend(stop - at + 1)
+    repeat
+      spend(SPAN)
+      local pause = math.min(stop + SPAN, last)
+      while stop < pause and set[byte(text, stop)] do stop = stop + 1 end
+    until stop < pause or stop == last
     return stop
   end
   if node.mode == "lazy" then
@@ -274,10 +282,66 @@ function kinds.balance(state, node, k)
   end
 end
 
+local first_of
+
+-- What the nodes of a sequence from `index` on may begin with; nil if they may be empty.
+local function first_of_rest(nodes, index)
+  local node = nodes[index]
+  if not node then return nil end
+  local set = first_of(node)
+  if not set then return nil end
+  if not set.is_optional then return set end
+  local rest = first_of_rest(nodes, index + 1)
+  if not rest then return nil end
+  local both = { bytes = {}, is_optional = rest.is_optional }
+  sets.add(both.bytes, set.bytes)
+  sets.add(both.bytes, rest.bytes)
+  return both
+end
+
+local PASSED = { look = true, edge = true, no_edge = true, frontier = true, line_start = true, from = true, start = true }
+
+-- {bytes, is_optional} that a match of a tree begins with, or nil where that is not known.
+function first_of(node)
+  local kind = node.kind
+  if kind == "set" then return { bytes = node.set } end
+  if kind == "seq" then return first_of_rest(node, 1) end
+  if kind == "group" or kind == "atom" then return first_of(node[1]) end
+  if kind == "balance" then return { bytes = { [node.open] = true } } end
+  if PASSED[kind] then return { bytes = {}, is_optional = true } end
+  if kind == "loop" then
+    local inner = first_of(node[1])
+    return inner and { bytes = inner.bytes, is_optional = node.low == 0 or inner.is_optional }
+  end
+  if kind ~= "alt" then return nil end
+  local all = { bytes = {} }
+  for _, way in ipairs(node) do
+    local one = first_of(way)
+    if not one then return nil end
+    sets.add(all.bytes, one.bytes)
+    all.is_optional = all.is_optional or one.is_optional
+  end
+  return all
+end
+
+-- A class of the interpreter's own patterns, or nil.
+local function class_of(tree)
+  local first = first_of(tree)
+  if not first or first.is_optional then return nil end
+  local parts = {}
+  for value in pairs(first.bytes) do
+    local one = string.char(value)
+    parts[#parts + 1] = find(one, "%w") and one or "%" .. one
+  end
+  limits.spend(#parts)
+  return #parts > 0 and #parts <= FIRST_MAX and "[" .. table.concat(parts) .. "]" or nil
+end
+
 -- Returns a program for a tree with `groups` groups. `prefix`: text that every match begins with.
 function match.program(tree, groups, prefix, is_anchored)
   local state = { starts = {}, stops = {}, groups = groups, resets = {}, depth = 0 }
-  return { state = state, run = build(state, tree, done), prefix = prefix, is_anchored = is_anchored }
+  local class = not prefix and not is_anchored and class_of(tree) or nil
+  return { state = state, run = build(state, tree, done), jump = prefix or class, is_plain = prefix ~= nil, is_anchored = is_anchored }
 end
 
 local function reset(state)
@@ -288,14 +352,14 @@ end
 
 -- Returns where the first match at `from` or later begins and ends (first byte behind it), or nil.
 function match.find(program, text, from)
-  local state, run, prefix = program.state, program.run, program.prefix
+  local state, run, jump = program.state, program.run, not program.is_anchored and program.jump
   state.text, state.from = text, from
   local at, last = from, program.is_anchored and from or #text + 1
   reset(state)
   while at <= last do
-    if prefix and not program.is_anchored then
-      local found = find(text, prefix, at, true)
-      spend((found or #text) - at)
+    if jump then
+      local found = find(text, jump, at, program.is_plain)
+      spend(((found or #text) - at) // 8)
       if not found then return nil end
       at = found
     end

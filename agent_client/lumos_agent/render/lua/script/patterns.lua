@@ -187,7 +187,8 @@ function patterns.match(text, pattern, init)
   end
   local program = program_of(known)
   local start, stop = match.find(program, text, from)
-  if start then return captures(program, known.groups, text, start, stop) end
+  if not start then return nil end
+  return captures(program, known.groups, text, start, stop)
 end
 
 function patterns.gmatch(text, pattern)
