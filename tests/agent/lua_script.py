@@ -10,7 +10,6 @@ _HEAD = """
 local limits = require("script.limits")
 local function metered(action, ...)
   local meter = limits.begin({}, 0)
-  meter.seconds = 10
   limits.enter(meter)
   local co = coroutine.create(action)
   local answer = table.pack(coroutine.resume(co, ...))
@@ -32,7 +31,8 @@ def run_lua(program: str, replaced: tuple[tuple[str, str], ...] = ()) -> str:
     library = "".join(
         f'package.preload["{name}"] = function()\n{text}end\n' for name, text in lua_modules(folder, "script.").items()
     )
-    for before, after in replaced:
+    # However busy the machine is.
+    for before, after in (("local SECONDS = 0.003", "local SECONDS = 10"), *replaced):
         assert before in library
         library = library.replace(before, after)
     done = subprocess.run(

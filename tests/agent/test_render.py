@@ -14,7 +14,7 @@ from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
-from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Snapshot, listings
+from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Script, Snapshot, listings
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
 from tests.agent.builders import domain, ident, snapshot
 
@@ -137,6 +137,15 @@ _POLICIES = st.builds(
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
 )
+_SCRIPTS = st.builds(
+    Script,
+    mode=st.sampled_from(["off", "on"]),
+    fails=st.sampled_from(["open", "closed"]),
+    source=st.one_of(
+        st.sampled_from(["", "ngx.exit(403)", "ngx.req.read_body()", "local t = {" + "'x'," * 9000 + "}"]),
+        _text(grammar.Html).map(lambda text: f"local a = [=====[{text.replace(']', ' ')}]=====]"),
+    ),
+)
 _GUARDS = st.builds(
     Guard,
     rates=st.lists(_RATES, max_size=4, unique_by=lambda rule: rule.id).map(tuple),
@@ -179,6 +188,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 origins=origins,
                 policy=draw(_POLICIES),
                 guard=draw(_GUARDS),
+                script=draw(_SCRIPTS),
                 traffic=draw(_TRAFFIC),
             )
         )

@@ -29,6 +29,10 @@ def on(source: str, fails: str = "open") -> Script:
     return Script(mode="on", fails=fails, source=source)  # type: ignore[arg-type]
 
 
+def resident_bytes(pid: str) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def events(shield: Shield, count: int = 1) -> list[Event]:
     found: list[Event] = []
     async with asyncio.timeout(10):
@@ -110,8 +114,7 @@ async def test_nobody_breaks_out(shield: Shield) -> None:
         assert not told.keys() & {site.id for site in doors.values()}
         info = parse_info(await cli.ask(shield.state.worker_socket, ["show info"]))
         assert info["Pid"] == before["Pid"]
-        resident = int(Path(f"/proc/{info['Pid']}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        assert resident < MEMORY_BYTES_MAX
+        assert resident_bytes(info["Pid"]) < MEMORY_BYTES_MAX
 
 
 async def test_dictionaries_are_each_domains_own_and_count_exactly_on_all_threads(shield: Shield) -> None:

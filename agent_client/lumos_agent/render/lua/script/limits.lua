@@ -9,21 +9,28 @@ local clock, collected, yield = os.clock, collectgarbage, coroutine.yield
 limits.SIGNAL = {}
 
 -- A step is about a word of the script, or 16 bytes of text.
-local STEPS = 150000
-local SECONDS = 0.005
+local STEPS = 100000
+local SECONDS = 0.003
 local MEMORY_KB = 4096
 limits.TEXT_BYTES = 256 * 1024
 -- How many steps pass between two looks at clock and memory: fewer while much memory makes single steps dear.
 local LOOK, LOOK_LARGE, LARGE_KB = 256, 32, 512
--- What is free, and what beyond it a domain may spend on one thread: seconds at once, and of each second.
-local FREE_SECONDS, SHARE_SECONDS, SHARE = 0.0001, 0.01, 0.05
+-- What is free for each run, and what beyond it a domain may spend on one thread: seconds at once, and of each second.
+-- So a slow script delays others seldom, and a quick one is never refused.
+local FREE_SECONDS, SHARE_SECONDS, SHARE = 0.0001, 0.005, 0.05
+-- What it costs everybody later to collect a KB of garbage.
+local COLLECTING_SECONDS = 0.000001
+limits.SHARE_USED = "the script has used up its share of processor time"
 
 local left, quantum = 0, LOOK
 local run
-local threads = 1
+local threads, most_seconds = 1, SECONDS
 
--- Processor time is that of all threads together; `count` of them work.
-function limits.use_threads(count) threads = count end
+-- The clock counts what all threads of the process do. `count` of them work: with many, a run that shares the machine with
+-- all others may not be cut for their work.
+function limits.use_threads(count)
+  threads, most_seconds = count, SECONDS * math.max(1, count / 8)
+end
 
 local function stop(failure)
   run.failure, left = failure, -1
@@ -37,9 +44,7 @@ local function look()
   local grown = collected("count") - run.memory
   if run.steps > STEPS then stop("the script takes more than " .. STEPS .. " steps") end
   if grown > MEMORY_KB then stop("the script needs more than " .. MEMORY_KB .. " KB of memory") end
-  if clock() - run.began > run.seconds then
-    stop(run.seconds < SECONDS and "the script has used up its share of processor time" or "the script takes more than 5 ms of processor time")
-  end
+  if clock() - run.began > most_seconds then stop("the script takes more than 3 ms of processor time") end
   quantum = grown > LARGE_KB and LOOK_LARGE or LOOK
   left = quantum
 end
@@ -56,16 +61,13 @@ function limits.make(bytes)
   if left < 0 then look() end
 end
 
--- How long a run of a domain may take, by what it has taken lately. `share`: {left, at}, kept between its runs.
-local function allowance(share, now)
+-- Begins a run of a domain, or returns nil if it may not run now. `share`: {left, at}, kept between its runs; `now` is the
+-- time in seconds.
+function limits.begin(share, now)
   share.left = math.min((share.left or SHARE_SECONDS) + (now - (share.at or now)) * SHARE, SHARE_SECONDS)
   share.at = now
-  return math.min(SECONDS, math.max(FREE_SECONDS, share.left) * threads)
-end
-
--- Begins a run; `now` is the time in seconds.
-function limits.begin(share, now)
-  return { steps = 0, spent = 0, grown = 0, share = share, seconds = allowance(share, now) }
+  if share.left <= 0 then return nil end
+  return { steps = 0, spent = 0, grown = 0, share = share }
 end
 
 -- Makes `started` the run that is metered, until `leave`.
@@ -83,7 +85,7 @@ end
 
 -- Ends a run: what it took beyond what is free is taken from the domain's share.
 function limits.finish(ended)
-  local taken = ended.spent / threads - FREE_SECONDS
+  local taken = ended.spent / threads + math.max(ended.grown, 0) * COLLECTING_SECONDS - FREE_SECONDS
   if taken > 0 then ended.share.left = ended.share.left - taken end
 end
 

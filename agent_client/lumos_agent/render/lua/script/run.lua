@@ -75,11 +75,16 @@ end
 -- `program`: as `load` returns it; `request`: as script/now.lua says; `share`: a table that is kept for the domain.
 -- Returns {failure, kind = "pass", "answer" or "drop", status, headers, body, changes, logs}.
 function run.run(program, request, host, share)
-  if collectgarbage("count") > STATE_KB_MAX then collectgarbage() end
   local at = { request = request, host = host, ctx = {}, headers = {}, body = {}, changes = {}, logs = {} }
+  local meter = limits.begin(share, host.now())
+  if not meter then
+    at.failure = "script: " .. limits.SHARE_USED
+    return at
+  end
+  if collectgarbage("count") > STATE_KB_MAX then collectgarbage() end
   local env = setmetatable({}, GLOBALS)
   env._G = env
-  local co, meter = coroutine.create(program), limits.begin(share, host.now())
+  local co = coroutine.create(program)
   -- Not the interpreter's own hook, which knows nothing of this coroutine.
   debug.sethook(co)
   enter(at, meter)
