@@ -7,7 +7,10 @@ local scripted = {}
 
 local match = string.match
 
-local CACHED_MAX = 256
+-- Of programs that are kept; what they become takes several times as much.
+local PROGRAM_BYTES_MAX = 16 * 1024 * 1024
+-- Of log lines in an event.
+local LOG_BYTES_MAX = 400
 -- A script that fails, or logs, says so for one request in this time, per thread and domain.
 local TELL_SECONDS = 60
 local WARN = 5
@@ -15,7 +18,7 @@ local DICT_THREAD = 1
 local BLOCKS, LIMITS = 403, 429
 
 local parts = Map.new("maps/script_parts.map", Map._str)
-local programs, cached = {}, 0
+local programs, kept_bytes = {}, 0
 local shares, told = {}, {}
 local info
 
@@ -31,17 +34,21 @@ local function load_parts(txn, name, count)
     if not part then return nil, "script: its program is not there" end
     texts[number] = txn.c:b64dec(part)
   end
-  return run.load(table.concat(texts))
+  local text = table.concat(texts)
+  local program, problem = run.load(text)
+  return program, problem, #text
 end
 
 -- Returns {program, problem}; what was read once is kept.
 local function program_of(txn, name, count)
   local known = programs[name]
   if known then return known end
-  local program, problem = load_parts(txn, name, tonumber(count))
+  local program, problem, bytes = load_parts(txn, name, tonumber(count))
   known = { program = program, problem = problem }
-  if cached >= CACHED_MAX then programs, cached = {}, 0 end
-  programs[name], cached = known, cached + 1
+  -- Parts that are not there yet may come.
+  if not bytes then return known end
+  if kept_bytes + bytes > PROGRAM_BYTES_MAX then programs, kept_bytes = {}, 0 end
+  programs[name], kept_bytes = known, kept_bytes + bytes
   return known
 end
 
@@ -121,15 +128,24 @@ local function remember(txn, at, name)
   txn:set_var(name, true)
 end
 
+-- The lines that are worth an event, or nil.
+local function logged(at)
+  local lines = {}
+  for _, one in ipairs(at.logs) do
+    if one.severity <= WARN then lines[#lines + 1] = "[" .. one.level .. "] " .. one.text end
+  end
+  return lines[1] and string.sub(table.concat(lines, "\n"), 1, LOG_BYTES_MAX)
+end
+
 local function answered(txn, at, tell)
   local status = at.status or 200
   if at.kind == "drop" then
     txn:set_var("txn.script_drops", true)
-    tell("block", "script")
+    tell("block", "script", logged(at))
   elseif (status == BLOCKS or status == LIMITS) and #at.body == 0 and not next(at.headers) then
-    tell(status == BLOCKS and "block" or "limit", "script")
+    tell(status == BLOCKS and "block" or "limit", "script", logged(at))
   else
-    if status >= 400 then tell(status == LIMITS and "limit" or "block", "script") end
+    if status >= 400 then tell(status == LIMITS and "limit" or "block", "script", logged(at)) end
     remember(txn, at, "txn.script_answers")
   end
 end
@@ -137,11 +153,8 @@ end
 local function passed(txn, at, domain, tell)
   for _, one in ipairs(at.changes) do CHANGES[one[1]](txn.http, one[2], one[3]) end
   if next(at.headers) then remember(txn, at, "txn.script_headers") end
-  local lines = {}
-  for _, one in ipairs(at.logs) do
-    if one.severity <= WARN then lines[#lines + 1] = "[" .. one.level .. "] " .. one.text end
-  end
-  if lines[1] and is_time_to_tell(domain, "log") then tell("detect", "script-log", table.concat(lines, "\n")) end
+  local lines = logged(at)
+  if lines and is_time_to_tell(domain, "log") then tell("detect", "script-log", lines) end
 end
 
 local function failed(txn, failure, domain, fails, tell)

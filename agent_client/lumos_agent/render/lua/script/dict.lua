@@ -5,10 +5,10 @@ local dict = {}
 local VALUE_BYTES_MAX = 64 * 1024
 local KEY_BYTES_MAX = 1024
 -- What an entry costs beside its key and value.
-local ENTRY_BYTES = 200
+local ENTRY_BYTES = 450
 -- For one dictionary of one domain, and how many of them a domain may have.
 local BYTES_MAX, DICTS_MAX = 1024 * 1024, 8
-local ALL_BYTES_MAX = 256 * 1024 * 1024
+local ALL_BYTES_MAX = 64 * 1024 * 1024
 local KEYS_MAX = 1024
 
 local domains = {}

@@ -9,10 +9,11 @@ local text = require("script.text")
 local sub = string.sub
 local make = limits.make
 
-local CACHED_MAX = 200
+-- Of all programs that are kept, and of one of them.
+local CACHE_KB_MAX, PROGRAM_KB_MAX = 16 * 1024, 1024
 
 local expressions = {}
-local cache, cached = {}, 0
+local cache, cached_kb = {}, 0
 
 local function compiled(pattern, options)
   options = options or ""
@@ -25,8 +26,9 @@ local function compiled(pattern, options)
   local problem
   known, problem = pcre.compile(pattern, options)
   if not known then return nil, "pcre_compile() failed: " .. problem .. " in \"" .. pattern .. "\"" end
-  if cached >= CACHED_MAX then cache, cached = {}, 0 end
-  cache[key], cached = known, cached + 1
+  if known.size_kb > PROGRAM_KB_MAX then return known end
+  if cached_kb + known.size_kb > CACHE_KB_MAX then cache, cached_kb = {}, 0 end
+  cache[key], cached_kb = known, cached_kb + known.size_kb
   return known
 end
 

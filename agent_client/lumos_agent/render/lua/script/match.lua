@@ -350,12 +350,9 @@ local function reset(state)
   state.depth = 0
 end
 
--- Returns where the first match at `from` or later begins and ends (first byte behind it), or nil.
-function match.find(program, text, from)
-  local state, run, jump = program.state, program.run, not program.is_anchored and program.jump
-  state.text, state.from = text, from
+local function search(program, text, from)
+  local run, jump = program.run, not program.is_anchored and program.jump
   local at, last = from, program.is_anchored and from or #text + 1
-  reset(state)
   while at <= last do
     if jump then
       local found = find(text, jump, at, program.is_plain)
@@ -368,6 +365,17 @@ function match.find(program, text, from)
     if stop then return at, stop end
     at = at + 1
   end
+end
+
+-- Returns where the first match at `from` or later begins and ends (first byte behind it), or nil.
+function match.find(program, text, from)
+  local state = program.state
+  reset(state)
+  state.text, state.from = text, from
+  local start, stop = search(program, text, from)
+  -- Programs are kept longer than texts.
+  state.text = nil
+  return start, stop
 end
 
 return match

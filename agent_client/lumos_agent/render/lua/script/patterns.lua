@@ -14,7 +14,8 @@ local integer, text_of = args.integer, args.text
 local PATTERN_BYTES_MAX = 1024
 -- How many steps the interpreter may take in one call, at worst.
 local NATIVE_STEPS = 20000
-local CACHED_MAX = 200
+-- How many patterns are kept, and how long one may be.
+local CACHED_MAX, CACHED_BYTES_MAX = 200, 64
 
 local cache, cached = {}, 0
 
@@ -107,6 +108,7 @@ local function compiled(pattern)
   if #pattern > PATTERN_BYTES_MAX then bad("longer than " .. PATTERN_BYTES_MAX .. " bytes") end
   local is_anchored = sub(pattern, 1, 1) == "^"
   known = { is_anchored = is_anchored, repetitions = repetitions(pattern), pattern = pattern }
+  if #pattern > CACHED_BYTES_MAX then return known end
   if cached >= CACHED_MAX then cache, cached = {}, 0 end
   cache[pattern], cached = known, cached + 1
   return known

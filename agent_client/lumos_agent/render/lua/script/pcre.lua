@@ -9,6 +9,8 @@ local byte, char, find, gsub, sub = string.byte, string.char, string.find, strin
 local spend = limits.spend
 
 local BYTES_MAX, DEPTH_MAX, REPEAT_MAX = 4096, 40, 1000
+-- What the set of a class takes; a byte of the pattern takes half a KB.
+local CLASS_KB = 16
 local CLASSES = {
   d = sets.DIGIT, D = sets.inverse(sets.DIGIT), w = sets.WORD, W = sets.inverse(sets.WORD), s = sets.BLANK,
   S = sets.inverse(sets.BLANK), h = sets.class("[ \t]"), v = sets.class("[\n\v\f\r]"), N = sets.inverse({ [10] = true }),
@@ -97,6 +99,7 @@ end
 
 function Parser:class()
   local inverse, set, is_first = self:take("^"), {}, true
+  self.classes = self.classes + 1
   while is_first or self:peek() ~= "]" do
     is_first = false
     spend(4)
@@ -298,7 +301,7 @@ end
 local function parsed(pattern, options)
   local flags = {}
   for letter in string.gmatch(options, ".") do flags[letter] = true end
-  local parser = setmetatable({ text = pattern, at = 1, flags = flags, groups = 0, names = {}, depth = 0 }, Parser)
+  local parser = setmetatable({ text = pattern, at = 1, flags = flags, groups = 0, names = {}, depth = 0, classes = 0 }, Parser)
   if gsub(options, "[aijmosuxdDJU]", "") ~= "" then error({ regex = 'unknown flag in "' .. options .. '"' }, 0) end
   if #pattern > BYTES_MAX then fail(parser, "a pattern has at most " .. BYTES_MAX .. " bytes") end
   local tree = parser:alternatives()
@@ -306,6 +309,7 @@ local function parsed(pattern, options)
   local is_anchored = flags.a or tree.kind == "seq" and tree[1] and tree[1].kind == "start"
   local program = match.program(tree, parser.groups, prefix_of(tree), is_anchored)
   program.groups, program.names = parser.groups, parser.names
+  program.size_kb = 1 + parser.classes * CLASS_KB + #pattern // 2
   return program
 end
 

@@ -13,7 +13,7 @@ local SIGNAL = limits.SIGNAL
 local CHUNK = "=script"
 local MESSAGE_BYTES_MAX = 300
 -- A state with more memory in use is cleaned before it runs another script.
-local STATE_KB_MAX = 128 * 1024
+local STATE_KB_MAX = 256 * 1024
 
 local GLOBALS = { __index = globals, __metatable = false }
 local strings = getmetatable("")
