@@ -119,7 +119,7 @@ local function teller(txn)
   return function(action, rule, matched)
     txn:set_var("txn.waf_action", action)
     add_rules(txn, { rule })
-    if matched then txn:set_var("txn.waf_matched", matched) end
+    if matched and not txn:get_var("txn.waf_matched") then txn:set_var("txn.waf_matched", matched) end
   end
 end
 

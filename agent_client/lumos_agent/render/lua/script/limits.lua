@@ -18,7 +18,8 @@ local LOOK, LOOK_LARGE, LARGE_KB = 256, 32, 512
 -- What is free for each run, and what beyond it a domain may spend on one thread: seconds at once, and of each second.
 -- So a slow script delays others seldom, and a quick one is never refused.
 local FREE_SECONDS, SHARE_SECONDS, SHARE = 0.0001, 0.005, 0.05
--- What it costs everybody later to collect a KB of garbage.
+-- What a step takes at least, and what it costs everybody later to collect a KB of garbage.
+local STEP_SECONDS = 0.000000025
 local COLLECTING_SECONDS = 0.000001
 limits.SHARE_USED = "the script has used up its share of processor time"
 
@@ -85,7 +86,8 @@ end
 
 -- Ends a run: what it took beyond what is free is taken from the domain's share.
 function limits.finish(ended)
-  local taken = ended.spent / threads + math.max(ended.grown, 0) * COLLECTING_SECONDS - FREE_SECONDS
+  local working = math.max(ended.spent / threads, ended.steps * STEP_SECONDS)
+  local taken = working + math.max(ended.grown, 0) * COLLECTING_SECONDS - FREE_SECONDS
   if taken > 0 then ended.share.left = ended.share.left - taken end
 end
 

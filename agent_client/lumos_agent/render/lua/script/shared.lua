@@ -50,6 +50,8 @@ local function writer(name)
     if not clean then return nil, problem end
     if not VALUES[type(value)] then return nil, "bad value type" end
     if type(value) == "string" and #value > dict.VALUE_BYTES_MAX then return false, "no memory", false end
+    -- It goes to another thread, perhaps, and is kept there.
+    if type(value) == "string" then limits.spend(#value // 4) end
     return ask(self, name, clean, value, seconds_of(seconds, 3, name), flags and args.integer(flags, 4, name) or nil)
   end
 end
