@@ -24,7 +24,7 @@ _FLAGS = {"true": True, "false": False}
 class StepSerializer(serializers.Serializer[Any]):
     """One thing to create, change or delete."""
 
-    what = serializers.ChoiceField(choices=("server", "domain"))
+    what = serializers.ChoiceField(choices=("account", "server", "domain"))
     name = serializers.CharField()
     fields = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(), help_text="{field: [before, after]}"
@@ -49,7 +49,7 @@ class ExportView(APIView):
 
     @extend_schema(responses={(200, "application/json"): _DOCUMENT["application/json"]})
     def get(self, request: Request) -> HttpResponse:
-        """Return servers (without tokens), domains, policies and lists as one document in canonical form."""
+        """Return what holds for all domains, servers (without tokens) and domains as one canonical document."""
         data = config_document.encoded(account_state().document())
         headers = {"Content-Disposition": 'attachment; filename="lumos-config.json"'}
         return HttpResponse(data, content_type="application/json", headers=headers)

@@ -18,6 +18,7 @@ from lumos.errors import AppError, InvalidInput
 from lumos_agent.document import (
     DOCUMENT_BYTES_MAX,
     VERSION,
+    ConfigAccount,
     ConfigDocument,
     ConfigDomain,
     ConfigExclusion,
@@ -28,7 +29,7 @@ from lumos_agent.document import (
     ConfigScript,
     ConfigServer,
 )
-from waf.custom_rules import canonical_expression
+from waf.custom_rules import canonical_expression, canonical_limit
 from waf.entries import canonical_entry
 from waf.exclusions import canonical_exclusion
 from waf.guards import canonical_guard
@@ -92,7 +93,19 @@ def canonical(document: ConfigDocument) -> ConfigDocument:
     if document.domains is not UNSET:
         domains = tuple(_domain(given, f"domains[{index}]") for index, given in enumerate(document.domains))
         _refuse_twice([domain.hostname for domain in domains], "domains[{}].hostname")
-    return ConfigDocument(version=document.version, servers=servers, domains=domains)
+    account = UNSET if document.account is UNSET else _account(document.account)
+    return ConfigDocument(version=document.version, account=account, servers=servers, domains=domains)
+
+
+def _account(given: ConfigAccount) -> ConfigAccount:
+    return ConfigAccount(under_attack=given.under_attack, lists=_lists(given.lists, "account.lists"))
+
+
+def _lists(given: ConfigLists | UnsetType, place: str) -> ConfigLists | UnsetType:
+    if given is UNSET:
+        return UNSET
+    allow, deny = (_entries(getattr(given, kind), f"{place}.{kind}") for kind in ("allow", "deny"))
+    return ConfigLists(allow=allow, deny=deny)
 
 
 def _refuse_twice(names: Sequence[str], place: str) -> None:
@@ -148,10 +161,7 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
         values["script"] = ConfigScript(mode=part.mode, fails=part.fails, source=part.source)
     if given.servers is not UNSET:
         values["servers"] = _server_names(given.servers, f"{place}.servers")
-    if given.lists is not UNSET:
-        lists = given.lists
-        allow, deny = (_entries(getattr(lists, kind), f"{place}.lists.{kind}") for kind in ("allow", "deny"))
-        values["lists"] = ConfigLists(allow=allow, deny=deny)
+    values["lists"] = _lists(given.lists, f"{place}.lists")
     if given.policy is not UNSET:
         values["policy"] = _policy(given.policy, f"{place}.policy")
     return ConfigDomain(certificate=given.certificate, rollout=given.rollout, **values)
@@ -169,7 +179,9 @@ def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:
     for index, rule in enumerate(given.custom):
         with _at(f"{place}.custom[{index}]"):
             clean = canonical_expression(rule.expression)
-        custom.append(msgspec.structs.replace(rule, name=rule.name.strip(), expression=clean))
+            requests, window = canonical_limit(rule.action, rule.requests, rule.window_seconds)
+        changes = {"name": rule.name.strip(), "expression": clean, "requests": requests, "window_seconds": window}
+        custom.append(msgspec.structs.replace(rule, **changes))
     with _at(place):
         groups = canonical_groups(given.groups)
     return msgspec.structs.replace(

@@ -4,15 +4,17 @@ import ipaddress
 from collections import defaultdict
 from typing import Any
 
+from django.db.models import Q
+
 from domains import traffic
 from domains.config_document import canonical_address
-from domains.config_plan import AccountState, DomainState, ServerState
+from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState
 from domains.models import Domain, DomainServer, Origin
 from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy, ConfigScript
 from lumos_agent.guard import Guard
 from lumos_agent.schema import Script
 from servers.models import Server
-from waf.compiler import guard_parts, script_parts
+from waf.compiler import guard_parts, is_under_attack, script_parts
 from waf.custom_rules import document_rules
 from waf.models import Exclusion, ListEntry, ListKind, Policy
 
@@ -24,7 +26,11 @@ def account_state() -> AccountState:
     """Return servers and domains of the account, in a constant number of queries."""
     servers = sorted((_server(row) for row in Server.objects.all()), key=lambda server: server.name)
     domains = sorted(domain_states(Domain.objects.all()), key=lambda domain: domain.hostname)
-    return AccountState(servers={s.name: s for s in servers}, domains={d.hostname: d for d in domains})
+    return AccountState(
+        settings=AccountSettings(under_attack=is_under_attack(), lists=_lists(None).get(None, ConfigLists())),
+        servers={s.name: s for s in servers},
+        domains={d.hostname: d for d in domains},
+    )
 
 
 def _server(row: Server) -> ServerState:
@@ -88,8 +94,10 @@ def _policies(domain_ids: Any) -> dict[Any, ConfigPolicy]:
 
 
 def _lists(domain_ids: Any) -> dict[Any, ConfigLists]:
+    """Return {domain id: lasting entries}; `domain_ids` None stands for the lists of all domains, named None."""
+    scope = Q(domain=None) if domain_ids is None else Q(domain_id__in=domain_ids)
     found: defaultdict[Any, dict[str, list[ConfigListEntry]]] = defaultdict(lambda: {k: [] for k in ListKind.values})
-    lasting = ListEntry.objects.filter(domain_id__in=domain_ids, subscription=None, expires_at=None)
+    lasting = ListEntry.objects.filter(scope, subscription=None, expires_at=None)
     rows = lasting.values_list("domain_id", "kind", "network", "note")
     for domain_id, kind, network, note in rows:
         found[domain_id][kind].append(ConfigListEntry(network=network, note=note))

@@ -10,7 +10,7 @@ from accounts.models import Account, User
 from accounts.tenancy import active_account_id
 from domains import traffic
 from domains.config_export import account_state
-from domains.config_plan import DomainState, DomainStep, Plan, ServerStep, plan
+from domains.config_plan import AccountStep, DomainState, DomainStep, Plan, ServerStep, plan
 from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain, remove_domain
 from lumos.errors import Conflict
@@ -20,7 +20,7 @@ from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
 from waf.exclusions import put_policy
-from waf.guards import canonical_guard, put_guard
+from waf.guards import canonical_guard, put_guard, put_under_attack
 from waf.lists import replace_lists
 from waf.scripts import put_script
 
@@ -46,7 +46,7 @@ def import_config(*, document: ConfigDocument, prune: bool, actor: User, expecte
     found = planned(document, prune=prune)
     if expected is not None and found.digest() != expected:
         raise Conflict("The configuration has changed since this plan was made; look at the new plan and confirm it.")
-    if not found.servers and not found.domains:
+    if found.is_empty():
         return found
     counts = {f"{kind}d": [None, len(steps)] for kind, steps in found.shown().items() if steps}
     with revisions.together(audit.record(actor, audit.Action.CONFIG_IMPORTED, account, counts)):
@@ -56,6 +56,8 @@ def import_config(*, document: ConfigDocument, prune: bool, actor: User, expecte
 
 def _carry_out(found: Plan, actor: User) -> None:
     """Servers come before the domains on them and go after."""
+    if found.account is not None:
+        _put_account(found.account, actor)
     for step in found.servers:
         if step.after is not None:
             _put_server(step, actor)
@@ -68,6 +70,12 @@ def _carry_out(found: Plan, actor: User) -> None:
     for step in found.servers:
         if step.after is None:
             remove_server(server=servers[step.name], actor=actor)
+
+
+def _put_account(step: AccountStep, actor: User) -> None:
+    put_under_attack(under_attack=step.after.under_attack, actor=actor)
+    if step.after.lists != step.before.lists:
+        _put_lists(None, step.after.lists, actor)
 
 
 def _put_server(step: ServerStep, actor: User) -> None:
@@ -125,7 +133,7 @@ def _origin_data(origins: Sequence[ConfigOrigin]) -> list[OriginData]:
     return [OriginData(**msgspec.structs.asdict(origin)) for origin in origins]
 
 
-def _put_lists(domain: Domain, lists: ConfigLists, actor: User) -> None:
+def _put_lists(domain: Domain | None, lists: ConfigLists, actor: User) -> None:
     replace_lists(
         domain=domain,
         allow=[entry.network for entry in lists.allow],

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import UNSET
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos_agent.document import (
     VERSION,
+    ConfigAccount,
     ConfigDocument,
     ConfigDomain,
     ConfigLists,
@@ -51,9 +52,18 @@ class DomainState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccountSettings:
+    """What holds for all domains."""
+
+    under_attack: bool = False
+    lists: ConfigLists = field(default_factory=ConfigLists)
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountState:
     """Servers by name and domains by hostname, both sorted."""
 
+    settings: AccountSettings = field(default_factory=AccountSettings)
     servers: Mapping[str, ServerState]
     domains: Mapping[str, DomainState]
 
@@ -62,7 +72,10 @@ class AccountState:
         servers = tuple(ConfigServer(**vars(server)) for server in self.servers.values())
         domains: Iterator[Any] = (vars(domain) for domain in self.domains.values())
         return ConfigDocument(
-            version=VERSION, servers=servers, domains=tuple(ConfigDomain(**values) for values in domains)
+            version=VERSION,
+            account=ConfigAccount(**vars(self.settings)),
+            servers=servers,
+            domains=tuple(ConfigDomain(**values) for values in domains),
         )
 
 
@@ -86,24 +99,40 @@ class DomainStep:
     after: DomainState | None
 
 
-Step = ServerStep | DomainStep
+@dataclass(frozen=True, kw_only=True)
+class AccountStep:
+    """A change of what holds for all domains."""
+
+    what: Literal["account"] = "account"
+    name: str = "all domains"
+    before: AccountSettings
+    after: AccountSettings
+
+
+Step = AccountStep | ServerStep | DomainStep
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The steps of an import by name."""
+    """The steps of an import by name; `account` is None if nothing changes there."""
 
+    account: AccountStep | None = None
     servers: Sequence[ServerStep]
     domains: Sequence[DomainStep]
 
     def shown(self) -> dict[str, list[dict[str, Any]]]:
         """Return {create, change, delete}: lists of {what, name, fields: {field: [before, after]}}."""
         found: dict[str, list[dict[str, Any]]] = {"create": [], "change": [], "delete": []}
-        steps: list[Step] = [*self.servers, *self.domains]
+        account = [] if self.account is None else [self.account]
+        steps: list[Step] = [*account, *self.servers, *self.domains]
         for step in steps:
             kind = "create" if step.before is None else "delete" if step.after is None else "change"
             found[kind].append({"what": step.what, "name": step.name, "fields": changed_fields(step)})
         return found
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.account or self.servers or self.domains)
 
     def digest(self) -> str:
         """Return a name for exactly this plan."""
@@ -118,7 +147,7 @@ def changed_fields(step: Step) -> dict[str, list[Any]]:
     return {name: [old.get(name), new.get(name)] for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
-def _facts(state: ServerState | DomainState | None) -> dict[str, Any]:
+def _facts(state: AccountSettings | ServerState | DomainState | None) -> dict[str, Any]:
     if state is None:
         return {}
     plain = {
@@ -145,8 +174,10 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
     names = ({**current.servers, **servers}).keys() - set(gone_servers)
     after = {name: state for name, state in {**current.domains, **domains}.items() if name not in set(gone_domains)}
     _check_given(wanted.domains or (), current, names)
-    _check_kept(after, names)
+    settings = _settings(current.settings, wanted)
+    _check_kept(after, names, settings.lists)
     return Plan(
+        account=None if settings == current.settings else AccountStep(before=current.settings, after=settings),
         servers=[
             ServerStep(name=n, before=b, after=a) for n, b, a in _differing(current.servers, servers, gone_servers)
         ],
@@ -154,6 +185,12 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
             DomainStep(name=n, before=b, after=a) for n, b, a in _differing(current.domains, domains, gone_domains)
         ],
     )
+
+
+def _settings(current: AccountSettings, wanted: ConfigDocument) -> AccountSettings:
+    given = wanted.account or ConfigAccount()
+    stated = {name: value for name in given.__struct_fields__ if (value := getattr(given, name)) is not UNSET}
+    return replace(current, **stated)
 
 
 def _completed(current: Mapping[str, Any], given: Sequence[Any], state: type[Any], key: str) -> dict[str, Any]:
@@ -193,11 +230,12 @@ def _check_given(given: Sequence[ConfigDomain], current: AccountState, names: se
                 )
 
 
-def _check_kept(after: Mapping[str, DomainState], names: set[str]) -> None:
+def _check_kept(after: Mapping[str, DomainState], names: set[str], shared: ConfigLists) -> None:
     left = [domain.hostname for domain in after.values() if not names.issuperset(domain.servers)]
     if left:
         shown = ", ".join(left[:SHOWN]) + ("…" if len(left) > SHOWN else "")
         raise Conflict(f"Servers to delete carry {shown}; name the servers of these domains in the document too.")
-    entries = sum(len(domain.lists.allow) + len(domain.lists.deny) for domain in after.values())
+    lists = [shared, *(domain.lists for domain in after.values())]
+    entries = sum(len(part.allow) + len(part.deny) for part in lists)
     if entries > NETWORKS_MAX:
         raise LimitReached(f"The lists would hold {entries} entries; an account may have {NETWORKS_MAX}.")

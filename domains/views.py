@@ -21,6 +21,7 @@ from domains.traffic_form import TrafficForm
 from domains.uploads import recipients, upload_certificate
 from lumos.errors import AppError
 from servers import selectors
+from waf.attacks import attacks_now
 from waf.compiler import is_under_attack
 
 PAGE_SIZE = 50
@@ -59,6 +60,7 @@ def domain_detail(request: HttpRequest, pk: uuid.UUID, clone: CloneForm | None =
     domain = get_object_or_404(rows, pk=pk)
     context = {
         "domain": domain,
+        "attacks": attacks_now(domain.pk).select_related("server"),
         "chart": selectors.requests_per_hour(domain=domain),
         "acme": settings.ACME,
         "rollout": rollouts.open_rollout(domain),

@@ -8,6 +8,7 @@ from lumos.errors import AppError
 
 _CLASSES: dict[type[forms.Widget], str] = {
     forms.CheckboxInput: "form-check-input",
+    forms.CheckboxSelectMultiple: "form-check-input",
     forms.Select: "form-select",
     forms.SelectMultiple: "form-select",
 }

@@ -46,6 +46,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
     path("domains/<uuid:pk>/waf/script", script_views.script, name="waf-script"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
+    path("domains/<uuid:pk>/waf/rates/<slug:name>", guard_views.rate_edit, name="rate-edit"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),
     path("domains/<uuid:pk>/waf/exclusions", policies.exclusion_add, name="exclusion-add"),
     path("waf/exclusions/<uuid:pk>/remove", policies.exclusion_remove, name="exclusion-remove"),

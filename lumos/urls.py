@@ -22,6 +22,7 @@ from waf.api import (
     RuleCatalogueView,
     SubscriptionViewSet,
 )
+from waf.attack_api import AttackViewSet
 from waf.guard_api import GuardView, UnderAttackView
 from waf.script_api import ScriptTrialView, ScriptView
 
@@ -38,6 +39,7 @@ router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")
 router.register("ip-lists", ListEntryViewSet, "api-list-entry")
 router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscription")
 router.register("events", EventViewSet, "api-event")
+router.register("attacks", AttackViewSet, "api-attack")
 router.register("metrics", MetricViewSet, "api-metric")
 router.register("api-keys", ApiKeyViewSet, "api-key")
 

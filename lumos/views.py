@@ -7,6 +7,7 @@ from accounts.pages import page
 from domains.models import Domain
 from servers import selectors
 from servers.models import Server, ServerStatus
+from waf.attacks import attacks_now
 from waf.models import Event
 
 
@@ -29,6 +30,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "online": sum(server.status == ServerStatus.ONLINE for server in servers),
         "domains": domains,
         "chart": chart,
+        "attacks": attacks_now().select_related("domain", "server"),
         "events": Event.objects.select_related("domain")[:8],
     }
     return render(request, "overview.html", context)

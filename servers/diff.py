@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from domains.traffic import shown
-from lumos_agent.schema import Domain, Snapshot
+from lumos_agent.schema import ACCOUNT_WIDE, Domain, Snapshot
+
+ALL_DOMAINS = "all domains"
 
 
 class Site(NamedTuple):
@@ -75,9 +77,21 @@ def _change(before: Any, after: Any) -> dict[str, Any]:
     return {"before": before, "after": after}
 
 
-def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
-    """Return {added, removed, changed}, each with one entry per domain."""
+def account_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
+    """Return what differs of what holds for all domains, as `changed_fields` does."""
+    before, after = _account_facts(old), _account_facts(new)
+    return {name: _change(before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def _account_facts(snapshot: Snapshot) -> dict[str, Any]:
+    allow, deny = snapshot.networks().get(ACCOUNT_WIDE, ([], []))
+    return {"under_attack": snapshot.under_attack, "lists.allow": allow, "lists.deny": deny}
+
+
+def diff(old: Snapshot, new: Snapshot) -> dict[str, Any]:
+    """Return {added, removed, changed}, each with one entry per domain, and {account: what changed for all of them}."""
     found: dict[str, list[dict[str, Any]]] = {"added": [], "removed": [], "changed": []}
+    account = account_changes(old, new)
     for before, after in pairs(old, new):
         if before is None and after is not None:
             found["added"].append({"id": after.domain.id, **facts(after)})
@@ -86,7 +100,7 @@ def diff(old: Snapshot, new: Snapshot) -> dict[str, list[dict[str, Any]]]:
         elif before is not None and after is not None:
             fields = changed_fields(before, after)
             found["changed"].append({"id": after.domain.id, "hostname": after.domain.hostname, "changes": fields})
-    return found
+    return {**found, "account": account}
 
 
 def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple[list[dict[str, Any]], int]:
@@ -95,6 +109,8 @@ def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple
     The second item is how many domains were left out.
     """
     entries = [(kind, domain) for kind in ("added", "removed", "changed") for domain in found[kind]]
+    if found["account"]:
+        entries.insert(0, ("changed", {"hostname": ALL_DOMAINS, "changes": found["account"]}))
     rows = [
         {"kind": kind, "hostname": domain["hostname"], "fields": list(_field_rows(kind, domain, lines_max))}
         for kind, domain in entries[:domains_max]

@@ -11,7 +11,9 @@ from domains.models import Domain
 from lumos_agent import protocol
 from servers import wake
 from servers.models import BatchCursor, HourlyMetric, Server
+from waf.attacks import store_attacks
 from waf.events import store_events
+from waf.rule_hits import count_hits
 
 KEPT_HOURLY = timedelta(days=7)
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -33,6 +35,8 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
         return False
     _add_traffic(server, batch.traffic)
     stored = store_events(server, batch.events, batch.events_dropped)
+    count_hits(batch.hits)
+    stored += store_attacks(server, batch.attacks)
     cursor.seq = batch.seq
     cursor.save()
     if batch.traffic:

@@ -83,6 +83,9 @@ class DiffSerializer(serializers.Serializer[Any]):
     added = serializers.ListField(child=serializers.DictField())
     removed = serializers.ListField(child=serializers.DictField())
     changed = ChangedDomainSerializer(many=True)
+    account = serializers.DictField(
+        help_text="What changed for all domains, as `changes` of a domain; a roll-back leaves it as it is."
+    )
 
 
 class PreviewSerializer(serializers.Serializer[Any]):

@@ -9,8 +9,10 @@ from domains.models import Challenge
 from servers import history
 from servers.metrics import KEPT_HOURLY
 from servers.models import HourlyMetric
+from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
+from waf.rule_hits import expire_hits
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ def expire_old_rows() -> None:
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
     events = expire_events(now)
+    expire_attacks(now - KEPT)
+    expire_hits(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()

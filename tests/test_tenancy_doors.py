@@ -12,7 +12,7 @@ from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
-from waf.models import CustomRule, Event, Exclusion, ListSubscription
+from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +22,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
-    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-remove": "rate",
+    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
     "waf-script": "domain", "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
@@ -71,6 +71,7 @@ VIEWER_REFUSED = {
     "domain-certificate",
     "waf-try",
     "waf-rule",
+    "rate-edit",
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
@@ -84,7 +85,7 @@ API: dict[str, str | None] = {
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
-    "api-list-subscription-detail": "subscription",
+    "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
@@ -125,10 +126,16 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         exclusion.save()
         rule = CustomRule(domain=tenant.domain, position=0, name="r", expression='path eq "/"', action="log")
         rule.save()
+        attack = Attack(
+            server=tenant.server, domain=tenant.domain, began_at=event.time, told_at=event.time, reason="requests"
+        )
+        attack.save()
+        Guard(domain=tenant.domain, settings={"rates": [{"id": "any", "requests": 9}]}).save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
         return {
             "subscription": subscription.pk,
+            "attack": attack.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
             "rate": (tenant.domain.pk, "any"),

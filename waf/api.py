@@ -16,6 +16,7 @@ from waf import custom_rules, exclusions, lists, selectors, services, subscripti
 from waf.filters import EventFilter, ExclusionFilter, ListEntryFilter, PolicyFilter, SubscriptionFilter
 from waf.list_import import import_list
 from waf.models import CustomRule, Event, Exclusion, ListEntry, ListSubscription, Policy
+from waf.rule_hits import with_hits
 from waf.rules import catalogue
 from waf.serializers import (
     CustomRuleSerializer,
@@ -192,7 +193,7 @@ class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):
 
     def get_queryset(self) -> QuerySet[CustomRule]:
         """Return the custom rules of the account."""
-        return CustomRule.objects.all()
+        return with_hits(CustomRule.objects.all())
 
     def perform_create(self, serializer: Any) -> None:
         """Add a rule."""
@@ -201,7 +202,8 @@ class CustomRuleViewSet(viewsets.ModelViewSet[CustomRule]):
     def perform_update(self, serializer: Any) -> None:
         """Change a rule."""
         changes = {name: value for name, value in serializer.validated_data.items() if name != "domain"}
-        serializer.instance = custom_rules.change_rule(rule=serializer.instance, actor=actor(self.request), **changes)
+        custom_rules.change_rule(rule=serializer.instance, actor=actor(self.request), **changes)
+        serializer.instance = self.get_queryset().get(pk=serializer.instance.pk)
 
     def perform_destroy(self, instance: CustomRule) -> None:
         """Remove a rule."""
@@ -230,5 +232,5 @@ class EventViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Ge
     @extend_schema(responses=TopSerializer)
     @action(detail=False, pagination_class=None)
     def top(self, request: Request) -> Response:
-        """Return the most frequent clients, rules, paths and hosts among the events that the filters leave."""
+        """Return the most frequent values among the events that the filters leave."""
         return Response(selectors.top_lists(self.filter_queryset(self.get_queryset())))

@@ -41,7 +41,14 @@ def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
 def custom_part(rule: CustomRule) -> CustomRulePart:
     """Return what a shield knows of a custom rule."""
     expires = math.ceil(rule.expires_at.timestamp()) if rule.expires_at else 0
-    return CustomRulePart(id=str(rule.pk), action=rule.action, expression=rule.expression, expires=expires)  # type: ignore[arg-type]
+    return CustomRulePart(
+        id=str(rule.pk),
+        action=rule.action,  # type: ignore[arg-type]
+        expression=rule.expression,
+        expires=expires,
+        requests=rule.requests,
+        window_seconds=rule.window_seconds,  # type: ignore[arg-type]
+    )
 
 
 def list_parts(domain_ids: Any, *, buckets: Collection[int] | None = None, account_wide: bool = True) -> list[Listing]:

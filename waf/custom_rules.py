@@ -20,12 +20,20 @@ from lumos_agent.schema import CUSTOM_RULES_MAX
 from lumos_agent.schema import CustomRule as CustomRulePart
 from lumos_agent.waf_try import Sample, dry_run
 from servers import revisions
-from waf.models import CustomRule, Event
+from waf.compiler import custom_part
+from waf.models import CustomRule, Event, RuleAction
 
+LANGUAGE = (
+    f'Fields: {", ".join(conditions.TEXT_FIELDS)}, ip, country, asn, header["name"], cookie["name"]. '
+    f"Operators: {', '.join(conditions.TEXT_OPERATORS)}; for ip also in_cidr; for country and asn eq, ne, in. "
+    'Joined by and, or, not and parentheses. Examples: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", '
+    '"2001:db8::/32"} · not country in {"DE", "AT"} and method eq "POST" · asn eq "AS64500". Rules that read country '
+    "or asn have no effect on shields without a database for them."
+)
 LOOKED_BACK = timedelta(hours=1)
 LOOKED_AT = 2_000
 EXAMPLES = 5
-FIELDS = ("position", "name", "expression", "action", "enabled", "expires_at")
+FIELDS = ("position", "name", "expression", "action", "requests", "window_seconds", "enabled", "expires_at")
 
 
 class DryRun(NamedTuple):
@@ -52,6 +60,19 @@ def canonical_expression(text: str) -> str:
     return line
 
 
+def canonical_limit(action: str, requests: int | None, window_seconds: int) -> tuple[int, int]:
+    """Return requests and window of a rule: those given for the action limit, (0, 60) for every other.
+
+    Raises:
+        InvalidInput: a rule that limits does not say how much.
+    """
+    if action != RuleAction.LIMIT:
+        return 0, 60
+    if not requests:
+        raise InvalidInput("Say how many requests a client may send before it gets 429.", field="requests")
+    return requests, window_seconds
+
+
 def _lock(domain: Domain) -> None:
     Domain.objects.select_for_update(no_key=True).get(pk=domain.pk)
 
@@ -68,6 +89,8 @@ def add_rule(
     name: str,
     expression: str,
     action: str,
+    requests: int | None = None,
+    window_seconds: int = 60,
     position: int | None = None,
     enabled: bool = True,
     expires_at: datetime | None = None,
@@ -76,10 +99,11 @@ def add_rule(
     """Add a rule, at the end unless a position is given.
 
     Raises:
-        InvalidInput: the condition is none.
+        InvalidInput: the condition is none, or a limit does not say how much.
         LimitReached: the domain has too many.
     """
     clean = canonical_expression(expression)
+    requests, window_seconds = canonical_limit(action, requests, window_seconds)
     _lock(domain)
     _refuse_too_many(domain)
     if position is None:
@@ -87,7 +111,7 @@ def add_rule(
         position = 0 if last is None else last + 1
     row = CustomRule(
         domain=domain, name=name.strip(), expression=clean, action=action, position=position, enabled=enabled,
-        expires_at=expires_at,
+        expires_at=expires_at, requests=requests, window_seconds=window_seconds,
     )  # fmt: skip
     row.save()
     cause = audit.record(actor, audit.Action.CUSTOM_RULE_ADDED, domain, {row.name: [None, f"{action} if {clean}"]})
@@ -97,15 +121,17 @@ def add_rule(
 
 @transaction.atomic
 def change_rule(*, rule: CustomRule, actor: User, **changes: Any) -> CustomRule:
-    """Change what is given: position, name, expression, action, enabled, expires_at.
+    """Change what is given of `FIELDS`.
 
     Raises:
-        InvalidInput: the condition is none.
+        InvalidInput: the condition is none, or a limit does not say how much.
     """
     _lock(rule.domain)
     row: CustomRule = CustomRule.objects.select_for_update().get(pk=rule.pk)
     if "expression" in changes:
         changes["expression"] = canonical_expression(changes["expression"])
+    rate = {name: changes.get(name, getattr(row, name)) for name in ("action", "requests", "window_seconds")}
+    changes["requests"], changes["window_seconds"] = canonical_limit(**rate)
     before = {name: getattr(row, name) for name in changes}
     for name, value in changes.items():
         setattr(row, name, value)
@@ -141,15 +167,17 @@ def _replace(domain: Domain, rows: list[CustomRule], actor: User) -> None:
 
 @transaction.atomic
 def replace_rules(*, domain: Domain, wanted: Iterable[ConfigRule], actor: User) -> None:
-    """Make the rules of a domain as a document has them, in its order."""
+    """Make the rules of a domain as a document has them, in its order; rules that stay keep their counts."""
     _lock(domain)
     rules = list(wanted)
     if document_rules([domain.pk]).get(domain.pk, ()) == tuple(rules):
         return
+    known = {(row.name, row.expression): row.pk for row in CustomRule.objects.filter(domain=domain)}
     rows = [
         CustomRule(
+            pk=known.pop((rule.name, rule.expression), None) or uuid.uuid4(),
             domain=domain, position=position, name=rule.name, expression=canonical_expression(rule.expression),
-            action=rule.action, enabled=rule.enabled,
+            action=rule.action, requests=rule.requests, window_seconds=rule.window_seconds, enabled=rule.enabled,
             expires_at=datetime.fromtimestamp(rule.expires, UTC) if rule.expires else None,
         )
         for position, rule in enumerate(rules)
@@ -168,16 +196,15 @@ def restore_rules(*, domain: Domain, wanted: tuple[CustomRulePart, ...], actor: 
         rows.append(
             CustomRule(
                 pk=uuid.UUID(part.id), domain=domain, position=position, name=known.name if known else "restored",
-                expression=part.expression, action=part.action,
+                expression=part.expression, action=part.action, requests=part.requests,
+                window_seconds=part.window_seconds,
                 expires_at=datetime.fromtimestamp(part.expires, UTC) if part.expires else None,
             )
         )  # fmt: skip
     kept = [row for row in present.values() if not row.enabled and row.pk not in {new.pk for new in rows}]
     for position, row in enumerate(kept, len(rows)):
         row.position = position
-    if [(r.pk, r.expression, r.action, r.expires_at) for r in rows] != [
-        (r.pk, r.expression, r.action, r.expires_at) for r in present.values() if r.enabled
-    ]:
+    if [(r.pk, custom_part(r)) for r in rows] != [(r.pk, custom_part(r)) for r in present.values() if r.enabled]:
         _replace(domain, [*rows, *kept], actor)
 
 
@@ -191,6 +218,8 @@ def document_rules(domain_ids: Any) -> dict[Any, tuple[ConfigRule, ...]]:
                 name=row.name,
                 expression=row.expression,
                 action=row.action,
+                requests=row.requests,
+                window_seconds=row.window_seconds,
                 enabled=row.enabled,
                 expires=expires,
             )
@@ -208,20 +237,15 @@ def dry_run_of(*, domain: Domain, expression: str) -> DryRun:
     since = timezone.now() - LOOKED_BACK
     events = list(Event.objects.filter(domain=domain, created_at__gte=since).select_related("domain")[:LOOKED_AT])
     samples = [
-        Sample(client=e.client, method=e.method, path=e.path, query=e.query, host=e.host, user_agent=e.user_agent)
+        Sample(
+            client=e.client, method=e.method, path=e.path, query=e.query, host=e.host, user_agent=e.user_agent,
+            country=e.country, asn=str(e.asn or ""),
+        )
         for e in events
-    ]
+    ]  # fmt: skip
     try:
         found = dry_run((rule,), samples, int(since.timestamp()))
     except AgentError as error:
         raise InvalidInput(f"This could not be tried: {error}.", field="expression") from error
     matching = [event for event, ids in zip(events, found, strict=True) if ids]
     return DryRun(len(events), len(matching), matching[:EXAMPLES])
-
-
-def hits(domain: Domain) -> dict[str, int]:
-    """Return {rule as events name it: events of the last day}."""
-    since = timezone.now() - timedelta(days=1)
-    names = [rule.event_name for rule in CustomRule.objects.filter(domain=domain)]
-    rows = Event.objects.filter(domain=domain, created_at__gte=since)
-    return {name: rows.filter(rules__contains=[name]).count() for name in names}

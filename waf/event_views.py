@@ -19,6 +19,7 @@ from waf.rules import catalogue
 
 PAGE_SIZE = 50
 TOP_HOURS = 24
+ACTIONS = (("block", "Blocked"), ("detect", "Detected"), ("limit", "Limited"), ("challenge", "Sent to the bot check"))
 
 
 @page()
@@ -32,6 +33,7 @@ def event_list(request: PageRequest) -> HttpResponse:
         "older": rows.older,
         "filter": found,
         "query": request.GET,
+        "actions": ACTIONS,
         "domains": Domain.objects.order_by("hostname")[:500],
         "servers": Server.objects.order_by("name")[:500],
         "top": selectors.top_lists(found.qs.filter(created_at__gte=since)),

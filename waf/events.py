@@ -36,6 +36,8 @@ def _row(server: Server, event: protocol.Event, account_id: Any) -> Event | None
         time=time,
         request_id=event.request_id.replace("\0", "")[:64],
         client=client,
+        country=event.country,
+        asn=event.asn,
         method=event.method.replace("\0", "")[:32],
         host=clean.pop("host")[:255],
         rules=[rule.replace("\0", "") for rule in event.rules],

@@ -48,13 +48,15 @@ class ExclusionFilter(django_filters.FilterSet):
 
 
 class EventFilter(django_filters.FilterSet):
-    """By domain, server, host, action, rule, client, path, request id and time."""
+    """By domain, server, host, action, rule, client, its country and AS number, path, request id and time."""
 
     domain = django_filters.UUIDFilter(field_name="domain_id")
     server = django_filters.UUIDFilter(field_name="server_id")
     host = django_filters.CharFilter(lookup_expr="iexact")
     action = django_filters.CharFilter()
     client = AddressFilter()
+    country = django_filters.CharFilter(lookup_expr="iexact")
+    asn = django_filters.NumberFilter(label="AS number", min_value=1, max_value=2**32 - 1)
     rule = django_filters.CharFilter(method="filter_rule", label="Rule")
     path = django_filters.CharFilter(lookup_expr="icontains", label="Path contains")
     request_id = django_filters.CharFilter()

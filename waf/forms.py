@@ -6,10 +6,11 @@ from django import forms
 
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from lumos_agent.conditions import EXPRESSION_MAX, TEXT_FIELDS, TEXT_OPERATORS
+from lumos_agent.conditions import EXPRESSION_MAX
 from lumos_agent.waf_try import REQUEST_BYTES_MAX
+from waf import custom_rules
 from waf.list_import import ImportMode
-from waf.models import Level, ListKind, Mode, Policy, RuleAction
+from waf.models import WINDOWS, Level, ListKind, Mode, Policy, RuleAction
 from waf.rules import catalogue
 
 GROUP = "group-"
@@ -72,6 +73,10 @@ class RuleForm(LumosForm):
 
     name = forms.CharField(max_length=100)
     action = forms.ChoiceField(choices=RuleAction.choices, initial=RuleAction.LOG)
+    requests = forms.IntegerField(
+        min_value=0, max_value=100_000, required=False, help_text="Of one client, for the action Limit requests."
+    )
+    window_seconds = forms.TypedChoiceField(choices=WINDOWS, coerce=int, initial=60, label="per")
     position = forms.IntegerField(
         min_value=0, max_value=32_767, required=False, help_text="Lower ones are asked first."
     )
@@ -83,11 +88,7 @@ class RuleForm(LumosForm):
         max_length=EXPRESSION_MAX,
         label="Condition",
         widget=forms.Textarea({"rows": 4, "spellcheck": "false"}),
-        help_text=(
-            f'Fields: {", ".join(TEXT_FIELDS)}, ip, header["name"], cookie["name"]. '
-            f"Operators: {', '.join(TEXT_OPERATORS)}; for ip also in_cidr. Joined by and, or, not and parentheses. "
-            'Example: path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}'
-        ),
+        help_text=custom_rules.LANGUAGE,
     )
 
 

@@ -33,8 +33,8 @@ class GuardSerializer(serializers.Serializer[Any]):
     bot_check = serializers.DictField(
         required=False,
         help_text=(
-            "mode (off, suspicious, always), level (low, medium, high), under_attack, exempt_paths, "
-            "exempt_methods, token_headers."
+            "mode (off, suspicious, always), level (low, medium, high), under_attack, escalation (off, auto: "
+            "every visitor is checked while the shield sees an attack), exempt_paths, exempt_methods, token_headers."
         ),
     )
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_POST
 
@@ -53,6 +53,25 @@ def rate_add(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         except AppError as error:
             form.show(error)
     return waf_detail(request, pk, rate=form)
+
+
+@page(WRITE)
+def rate_edit(request: PageRequest, pk: uuid.UUID, name: str) -> HttpResponse:
+    """Change a rate rule, which keeps its place."""
+    domain = get_object_or_404(Domain.objects.all(), pk=pk)
+    guard = guards.guard_of(domain.pk)
+    place = next((index for index, rule in enumerate(guard.rates) if rule.id == name), None)
+    if place is None:
+        raise Http404
+    form = RateForm(request.POST) if request.method == "POST" else RateForm.of(guard.rates[place])
+    if request.method == "POST" and form.is_valid():
+        rates = plain(guard).get("rates", [])
+        try:
+            _put(request, domain, {"rates": [*rates[:place], form.rule(), *rates[place + 1 :]]})
+            return redirect("waf", pk=pk)
+        except AppError as error:
+            form.show(error)
+    return waf_detail(request, pk, rate=form, editing=name)
 
 
 @require_POST

@@ -9,7 +9,7 @@ import msgspec
 
 from lumos_agent.schema import Exclusion as ExclusionPart
 from waf.exclusions import ExclusionData
-from waf.models import Event, Policy
+from waf.models import CustomRule, Event, Policy
 from waf.rules import Catalogue, catalogue
 
 LOOKED_AT = 2_000
@@ -28,7 +28,7 @@ PLACES = {
 
 
 class Reason(NamedTuple):
-    """One rule that objected; `group`, `why` and `score` are empty for what is no rule of the engine."""
+    """One rule that objected; `group` and `score` are empty for what is no rule of the engine."""
 
     rule: str
     group: str
@@ -61,16 +61,39 @@ class Choice(NamedTuple):
     impact: Impact
 
 
+# By what events name, or by what stands before its colon.
+SETTINGS = {
+    "rule": "A custom rule of the domain.",
+    "rate": "The client was over this rate limit of the domain.",
+    "bot-check": "The visitor had not passed the bot check.",
+    "list-deny": "The client's address or network is on a deny list.",
+    "country-deny": "The client's country is denied, or is none of those that are allowed.",
+    "agent-deny": "The user agent is on a deny list.",
+}
+
+
 def reasons(event: Event) -> list[Reason]:
     """Return why, strongest first."""
-    known = catalogue().rules
+    known, own = catalogue().rules, _own_rules(event)
     found = [
         Reason(name, known[name].group, known[name].why, known[name].score)
         if name in known
-        else Reason(name, "", "", 0)
+        else Reason(own.get(name, name), "", _setting(name), 0)
         for name in event.rules
     ]
     return sorted(found, key=lambda reason: -reason.score)
+
+
+def _own_rules(event: Event) -> dict[str, str]:
+    """Return {custom rule as events name it: as people name it} of the event's domain."""
+    if not any(name.startswith("rule:") for name in event.rules):
+        return {}
+    return {rule.event_name: rule.name for rule in CustomRule.objects.filter(domain=event.domain_id)}
+
+
+def _setting(name: str) -> str:
+    """Return what a reason means that is no rule of the engine."""
+    return SETTINGS.get(name) or SETTINGS.get(name.partition(":")[0], "")
 
 
 def place_of(event: Event) -> tuple[str, str]:

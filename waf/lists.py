@@ -131,21 +131,22 @@ def remove_list_entry(*, entry: ListEntry, actor: User) -> None:
 @transaction.atomic
 def replace_lists(
     *,
-    domain: Domain,
+    domain: Domain | None,
     allow: Iterable[str],
     deny: Iterable[str],
     actor: User,
     notes: Mapping[tuple[str, str], str] | None = None,
 ) -> None:
-    """Make both lists of a domain equal these canonical entries; those of subscriptions and those that expire stay.
+    """Make both lists of a domain, or of all, equal these canonical entries.
 
-    `notes` are those of (kind, network); without them entries that stay keep theirs and new ones have none.
+    Entries of subscriptions and those that expire stay. `notes` are those of (kind, network); without them entries that
+    stay keep theirs and new ones have none.
 
     Raises:
         LimitReached: the lists of the account would be too long.
         Conflict: somebody else changes them at the same moment.
     """
-    lock_scope(domain)
+    target = lock_scope(domain)
     rows = list(ListEntry.objects.filter(domain=domain))
     lasting = {(row.kind, row.network): row.pk for row in rows if is_lasting(row)}
     wanted = {(ListKind.ALLOW, network) for network in allow} | {(ListKind.DENY, network) for network in deny}
@@ -165,7 +166,7 @@ def replace_lists(
         changed |= {"notes": [None, noted]} if noted else {}
     changed = {name: values for name, values in changed.items() if any(values)}
     if changed:
-        cause = audit.record(actor, audit.Action.LISTS_REPLACED, domain, changed)
+        cause = audit.record(actor, audit.Action.LISTS_REPLACED, target, changed)
         if gone or new:
             bump(domain, cause=cause, networks=[network for _, network in (*gone, *new)])
 
@@ -198,8 +199,8 @@ def create_entries(entries: Iterable[ListEntry]) -> None:
         raise Conflict("Somebody else is changing this list; try again.") from error
 
 
-def _put_notes(domain: Domain, notes: Mapping[tuple[str, str], str]) -> int:
-    """Set the notes of a domain's lasting entries, which no shield sees; returns how many differed."""
+def _put_notes(domain: Domain | None, notes: Mapping[tuple[str, str], str]) -> int:
+    """Set the notes of the lasting entries of a domain, or of all, which no shield sees; returns how many differed."""
     entries = ListEntry.objects.filter(domain=domain, subscription=None, expires_at=None)
     rows = [row for row in entries if row.note != notes.get((row.kind, row.network), "")]
     for row in rows:

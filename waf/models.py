@@ -10,6 +10,9 @@ from accounts.tenancy import TenantModel
 from domains.models import Domain
 from lumos_agent.schema import ACCOUNT_WIDE, bucket_of
 from servers.models import Server
+from waf.records import Attack, AttackReason, RuleHits
+
+__all__ = ["Attack", "AttackReason", "RuleHits"]
 
 
 class Mode(models.TextChoices):
@@ -70,17 +73,27 @@ class RuleAction(models.TextChoices):
 
     ALLOW = "allow", "Allow"
     BLOCK = "block", "Block"
+    CHALLENGE = "challenge", "Check the browser"
+    LIMIT = "limit", "Limit requests"
     LOG = "log", "Log"
 
 
+WINDOWS = ((10, "10 seconds"), (60, "minute"), (600, "10 minutes"), (3600, "hour"))
+
+
 class CustomRule(TenantModel):
-    """What happens to requests for which a condition holds; rules are asked in the order of their positions."""
+    """What happens to requests for which a condition holds; rules are asked in the order of their positions.
+
+    `requests` within `window_seconds` are what a rule with the action limit lets pass; others have 0.
+    """
 
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="custom_rules")
     position = models.PositiveSmallIntegerField()
     name = models.CharField(max_length=100)
     expression = models.CharField(max_length=2000)
     action = models.CharField(max_length=10, choices=RuleAction.choices)
+    requests = models.PositiveIntegerField(default=0)
+    window_seconds = models.PositiveSmallIntegerField(choices=WINDOWS, default=60)
     enabled = models.BooleanField(default=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -210,6 +223,9 @@ class Event(TenantModel):
     time = models.DateTimeField()
     request_id = models.CharField(max_length=64)
     client = models.GenericIPAddressField()
+    # By the shield's databases: "" and 0 where they do not say.
+    country = models.CharField(max_length=2, blank=True)
+    asn = models.PositiveBigIntegerField(default=0)
     method = models.CharField(max_length=32)
     host = models.CharField(max_length=255)
     path = models.TextField()

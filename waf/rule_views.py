@@ -14,11 +14,11 @@ from lumos.errors import AppError
 from waf import custom_rules
 from waf.forms import RuleForm
 from waf.models import CustomRule
+from waf.rule_hits import with_hits
 
 
 def _shown(request: PageRequest, domain: Domain, form: RuleForm, **context: Any) -> HttpResponse:
-    counted = custom_rules.hits(domain)
-    rules = [(rule, counted.get(rule.event_name, 0)) for rule in domain.custom_rules.all()]
+    rules = with_hits(domain.custom_rules.all())
     return render(request, "waf/rules.html", {"domain": domain, "rules": rules, "form": form, **context})
 
 

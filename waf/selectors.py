@@ -15,9 +15,10 @@ from waf.models import Event, EventCount
 
 BATCH = 1_000
 TOP = 10
+TOP_LISTS = ("client", "country", "asn", "rule", "path", "host")
 CSV_COLUMNS = (
-    "time", "action", "client", "method", "host", "path", "query", "user_agent", "rules", "score", "place", "matched",
-    "request_id", "server",
+    "time", "action", "client", "country", "asn", "method", "host", "path", "query", "user_agent", "rules", "score",
+    "place", "matched", "request_id", "server",
 )  # fmt: skip
 
 
@@ -58,10 +59,11 @@ class _Elements(Func):
 
 
 def top_lists(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
-    """Return {client, rule, path, host: [{value, events}]}, the most frequent first."""
+    """Return {client, country, asn, rule, path, host: [{value, events}]}, the most frequent first."""
     rows = events.order_by()
-    values: dict[str, Any] = {"client": F("client"), "rule": _Elements("rules"), "path": F("path"), "host": F("host")}
-    return {name: [{**row} for row in _counted(rows, value)[:TOP]] for name, value in values.items()}
+    located = {"country": rows.exclude(country=""), "asn": rows.exclude(asn=0)}
+    values = {name: _Elements("rules") if name == "rule" else F(name) for name in TOP_LISTS}
+    return {name: list(_counted(located.get(name, rows), value)[:TOP]) for name, value in values.items()}
 
 
 def _counted(rows: QuerySet[Event], value: Any) -> Any:
@@ -91,6 +93,7 @@ def _row(event: Event) -> list[str]:
     values = {
         **{name: str(getattr(event, name)) for name in CSV_COLUMNS},
         "time": event.time.isoformat(),
+        "asn": str(event.asn or ""),
         "rules": " ".join(event.rules),
         "server": event.server.name,
     }

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from domains.models import Domain
 from domains.serializers import ScopedDomain
 from lumos_agent.conditions import EXPRESSION_MAX
+from waf.custom_rules import LANGUAGE
 from waf.list_import import ImportMode
 from waf.models import CustomRule, Event, Exclusion, ListEntry, ListKind, ListSubscription, Mode, Policy
 
@@ -54,13 +55,13 @@ class ExclusionSerializer(serializers.ModelSerializer[Exclusion]):
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
-    """A request that was blocked, or would have been (`detect`)."""
+    """A request that was blocked, or would have been (`detect`); without a database, country is empty and asn 0."""
 
     class Meta:
         model = Event
         fields = (
-            "id", "time", "server", "domain", "action", "client", "method", "host", "path", "query", "user_agent",
-            "rules", "score", "matched", "place", "request_id", "created_at",
+            "id", "time", "server", "domain", "action", "client", "country", "asn", "method", "host", "path", "query",
+            "user_agent", "rules", "score", "matched", "place", "request_id", "created_at",
         )  # fmt: skip
 
 
@@ -68,17 +69,24 @@ class CustomRuleSerializer(serializers.ModelSerializer[CustomRule]):
     """What happens to requests for which a condition holds.
 
     Example: `path starts_with "/admin" and not ip in_cidr "192.0.2.0/24"`. Rules are asked by position; the first that
-    allows or blocks ends the list.
+    decides ends the list; only log goes on. A rule with the action limit needs `requests`; a client that sends more
+    of them within `window_seconds` gets 429.
     """
 
     domain = ScopedDomain()
-    expression = serializers.CharField(max_length=EXPRESSION_MAX)
+    expression = serializers.CharField(max_length=EXPRESSION_MAX, help_text=LANGUAGE)
     position = serializers.IntegerField(required=False, min_value=0, max_value=32_767)
+    requests = serializers.IntegerField(required=False, min_value=0, max_value=100_000)
+    hits_today = serializers.IntegerField(read_only=True, default=0)
+    hits_30_days = serializers.IntegerField(
+        read_only=True, default=0, help_text="Requests for which the rule held, whatever became of them."
+    )
 
     class Meta:
         model = CustomRule
         fields = (
-            "id", "domain", "position", "name", "expression", "action", "enabled", "expires_at", "created_at",
+            "id", "domain", "position", "name", "expression", "action", "requests", "window_seconds", "enabled",
+            "expires_at", "hits_today", "hits_30_days", "created_at",
         )  # fmt: skip
         read_only_fields = ("id", "created_at")
 
@@ -164,6 +172,8 @@ class TopSerializer(serializers.Serializer[Any]):
     """The most frequent values of a period: lists of {value, events}."""
 
     client = serializers.ListField(child=serializers.DictField())
+    country = serializers.ListField(child=serializers.DictField())
+    asn = serializers.ListField(child=serializers.DictField())
     rule = serializers.ListField(child=serializers.DictField())
     path = serializers.ListField(child=serializers.DictField())
     host = serializers.ListField(child=serializers.DictField())

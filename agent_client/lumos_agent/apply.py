@@ -376,6 +376,10 @@ class Applier:
         self._renderer.use_places(countries, systems)
         return True
 
+    def use_attacked(self, attacked: frozenset[str]) -> None:
+        """Take these domains for attacked with the next rendering."""
+        self._renderer.use_attacked(attacked)
+
     async def _put_stored(self) -> bool:
         stored = self.stored()
         snapshot = None if stored is None else self._readable(stored)

@@ -3,12 +3,10 @@
 They live in a map of the run directory, outside the generations: a challenge is no part of the configuration.
 """
 
-import asyncio
 import re
 
-from lumos_agent.config import State, write_atomically
-from lumos_agent.drivers import cli
-from lumos_agent.errors import HaproxyError
+from lumos_agent.config import State
+from lumos_agent.drivers.served_map import ServedMap
 
 _TOKEN = re.compile(r"\A[A-Za-z0-9_-]{1,128}\Z")
 _AUTHORIZATION = re.compile(r"\A[A-Za-z0-9_-]{1,128}\.[A-Za-z0-9_-]{1,128}\Z")
@@ -20,13 +18,12 @@ def is_challenge(token: str, key_authorization: str) -> bool:
 
 
 class Challenges:
-    """The map; its file and the running worker always say the same."""
+    """The map's entries."""
 
     def __init__(self, state: State) -> None:
-        self._state = state
         self._own: dict[str, str] = {}
         self._relayed: dict[str, str] = {}
-        self._writing = asyncio.Lock()
+        self._map = ServedMap(state.challenges_map, state.worker_socket)
 
     async def add(self, token: str, key_authorization: str) -> None:
         """Answer a challenge of this shield's own order.
@@ -56,20 +53,4 @@ class Challenges:
         await self._write()
 
     async def _write(self) -> None:
-        """Replace the whole map, on disk and in the worker, in one step each (management guide, 9.3, `commit map`)."""
-        async with self._writing:
-            wanted = sorted((self._relayed | self._own).items())
-            path = self._state.challenges_map
-            write_atomically(path, "".join(f"{t} {a}\n" for t, a in wanted).encode(), durable=False)
-            session = await cli.Session.open(self._state.worker_socket)
-            try:
-                prepared = await session.command(f"prepare map {path}")
-                version = prepared.rpartition(":")[2].strip()
-                if not version.isdigit():
-                    raise HaproxyError(f"challenge map: {prepared.strip()}")
-                commands = [f"add map @{version} {path} {token} {text}" for token, text in wanted]
-                for command in (*commands, f"commit map @{version} {path}"):
-                    if answer := (await session.command(command)).strip():
-                        raise HaproxyError(f"challenge map: {answer}")
-            finally:
-                await session.close()
+        await self._map.put(self._relayed | self._own)

@@ -2,12 +2,14 @@
 
     path starts_with "/admin" and not ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}
 
-Texts are compared without regard to case. The path is compared decoded and with dot segments resolved, query and body
-decoded, so that an encoding hides nothing.
+`country` is an ISO 3166-1 code, `asn` an autonomous system's number; both are empty where the shield's databases have
+no entry for a client. Texts are compared without regard to case. The path is compared decoded and with dot segments
+resolved, query and body decoded, so that an encoding hides nothing.
 """
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, NoReturn
 from urllib.parse import quote
 
@@ -23,12 +25,16 @@ COMPILED_MAX = 3_000
 
 TEXT_FIELDS = ("host", "path", "query", "user_agent", "body", "method")
 NAMED_FIELDS = ("header", "cookie")
-FIELDS = ("ip", *TEXT_FIELDS, *NAMED_FIELDS)
+PLACE_FIELDS = ("country", "asn")
+FIELDS = ("ip", *PLACE_FIELDS, *TEXT_FIELDS, *NAMED_FIELDS)
 TEXT_OPERATORS = ("eq", "ne", "contains", "starts_with", "ends_with", "matches", "in")
 ADDRESS_OPERATORS = ("eq", "ne", "in", "in_cidr")
+PLACE_OPERATORS = ("eq", "ne", "in")
 
 _TOKEN = re.compile(r'\s*(?:(?P<word>[a-z_]+)|(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[()\[\]{},]))')
 _NAME = re.compile(r"\A[a-z0-9!#$&'*+.^_`|~-]{1,64}\Z")
+_COUNTRY = re.compile(r"\A[A-Za-z]{2}\Z")
+_SYSTEM = re.compile(r"\A(?:AS)?([1-9][0-9]{0,9})\Z", re.IGNORECASE)
 _SAFE = "/"
 
 
@@ -144,7 +150,7 @@ class _Parser:
             self._fail(f"a comparison begins with one of {', '.join(FIELDS)}, not {field.text}")
         self._at += 1
         name = self._name(field) if field.text in NAMED_FIELDS else ""
-        known = ADDRESS_OPERATORS if field.text == "ip" else TEXT_OPERATORS
+        known = _operators(field.text)
         operator = self._take("word", f"one of {', '.join(known)}", *known)
         values = self._values(is_set=operator.text in ("in", "in_cidr"))
         return Comparison(
@@ -178,6 +184,8 @@ class _Parser:
             self._fail(f"a text has 1 to {VALUE_MAX} characters", word)
         if field == "ip":
             return self._network(text, word, is_network=operator == "in_cidr")
+        if field in PLACE_FIELDS:
+            return self._place(field, text, word)
         if operator == "matches":
             try:
                 regex.compiled(text)
@@ -185,6 +193,16 @@ class _Parser:
                 raise ConditionError(str(error), word.column + 1 + error.at) from error
             return text
         return text.encode().lower().decode()  # ASCII letters, as the shield does it
+
+    def _place(self, field: str, text: str, word: _Word) -> str:
+        if field == "country":
+            if not _COUNTRY.match(text):
+                self._fail("a country is a code of two letters such as DE", word)
+            return text.lower()
+        match = _SYSTEM.match(text)
+        if match is None or int(match[1]) >= 2**32:
+            self._fail("an autonomous system is a number such as AS64500", word)
+        return match[1]
 
     def _network(self, text: str, word: _Word, *, is_network: bool) -> str:
         try:
@@ -194,6 +212,12 @@ class _Parser:
         except ValueError:
             example = "a network such as 192.0.2.0/24" if is_network else "an address such as 192.0.2.1"
             self._fail(f"{example} is missing here; ranges are compared with in_cidr", word)
+
+
+def _operators(field: str) -> tuple[str, ...]:
+    if field == "ip":
+        return ADDRESS_OPERATORS
+    return PLACE_OPERATORS if field in PLACE_FIELDS else TEXT_OPERATORS
 
 
 def _plain(quoted: str) -> str:
@@ -222,6 +246,15 @@ def fields_of(condition: Condition) -> set[str]:
     if isinstance(condition, Not):
         return fields_of(condition.part)
     return set().union(*(fields_of(part) for part in condition.parts))
+
+
+def places_read(expressions: Iterable[str]) -> frozenset[str]:
+    """Return which of `PLACE_FIELDS` valid conditions compare; looks closely only at those that have the word."""
+    found: set[str] = set()
+    for text in expressions:
+        if any(field in text and field not in found for field in PLACE_FIELDS):
+            found |= fields_of(parsed(text)) & set(PLACE_FIELDS)
+    return frozenset(found)
 
 
 def _hex_network(text: str) -> str:

@@ -19,6 +19,7 @@ from lumos_agent.grammar import (
     Text,
     Weight,
 )
+from lumos_agent.guard import Window
 from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
 
 VERSION: Literal[1] = 1
@@ -63,13 +64,15 @@ class ConfigExclusion(Part, frozen=True, kw_only=True):
 
 
 class ConfigRule(Part, frozen=True, kw_only=True):
-    """A custom rule (conditions.py); `expires` is Unix time, 0 for never."""
+    """A custom rule (conditions.py); `expires` is Unix time, 0 for never. `requests` is for the action limit."""
 
     name: _Name
     expression: Expression
-    action: Literal["allow", "block", "log"]
+    action: Literal["allow", "block", "challenge", "limit", "log"]
     enabled: bool = True
     expires: Annotated[int, Meta(ge=0, le=2**40)] = 0
+    requests: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    window_seconds: Window = 60
 
 
 class ConfigPolicy(Part, frozen=True, kw_only=True):
@@ -122,9 +125,17 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     lists: ConfigLists | UnsetType = UNSET
 
 
+class ConfigAccount(Part, frozen=True, kw_only=True):
+    """What holds for all domains: the account's "under attack" switch and its lists."""
+
+    under_attack: bool | UnsetType = UNSET
+    lists: ConfigLists | UnsetType = UNSET
+
+
 class ConfigDocument(Part, frozen=True, kw_only=True):
     """Servers by name, domains by hostname. A document that has no `servers` says nothing about servers."""
 
     version: Literal[1]
+    account: ConfigAccount | UnsetType = UNSET
     servers: Annotated[tuple[ConfigServer, ...], Meta(max_length=SERVERS_MAX)] | UnsetType = UNSET
     domains: Annotated[tuple[ConfigDomain, ...], Meta(max_length=DOMAINS_MAX)] | UnsetType = UNSET

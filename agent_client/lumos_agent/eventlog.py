@@ -8,17 +8,23 @@ import base64
 import binascii
 import contextlib
 import os
+import re
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lumos_agent import protocol
+from lumos_agent.geo import Locator
 
 FILE_BYTES = 1024 * 1024
 TOTAL_BYTES_MAX = 16 * 1024 * 1024
 _PIPE_BYTES = 1024 * 1024
-# Lines of an earlier configuration have no place.
-_FIELDS = (20, 21)
+# Lines of earlier configurations have no place or no hits at the end.
+_FIELDS = (20, 21, 22)
+_HITS = re.compile(rb"^answer (?:\S+ ){8}(?P<time>\d+)\.\S+ .* hits:(?P<hits>[0-9a-f=,-]+)\n$")
+HOUR_SECONDS = 3600
 _ACTIONS: dict[bytes, protocol.EventAction] = {
     b"block": "block",
     b"detect": "detect",
@@ -34,14 +40,26 @@ class Position(Struct, frozen=True):
     offset: int = 0
 
 
+class Read(NamedTuple):
+    """What stands between two positions: events, {(custom rule, hour): requests for which it held}, and the latter."""
+
+    events: list[protocol.Event]
+    hits: Counter[tuple[str, int]]
+    position: Position
+
+
 class EventLog:
     """The pipe and the files behind it."""
 
-    def __init__(self, folder: Path, fifo: Path) -> None:
+    def __init__(self, folder: Path, fifo: Path, locator: Locator) -> None:
+        self._locator = locator
         self._folder = folder
         self._fifo = fifo
         self._pipe: int | None = None
         self.dropped = 0
+        self._lost = b""
+        numbers = self._numbers()
+        self._fresh = Position(numbers[-1], self._path(numbers[-1]).stat().st_size) if numbers else Position()
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:09d}.log"
@@ -74,27 +92,44 @@ class EventLog:
         with contextlib.suppress(BlockingIOError):
             while self._pipe is not None and (lost := os.read(self._pipe, _PIPE_BYTES)):
                 self.dropped += lost.count(b"\n")
+                self._lost = lost
 
-    def read(self, position: Position, limit: int) -> tuple[list[protocol.Event], Position]:
-        """Return up to `limit` events after `position`, and the position after them."""
+    def fresh(self) -> bytes:
+        """Return the whole lines that were moved since the last call, and the newest of those that were dropped."""
+        parts, self._lost = [self._lost], b""
+        for number in [number for number in self._numbers() if number >= self._fresh.file]:
+            offset = self._fresh.offset if number == self._fresh.file else 0
+            with self._path(number).open("rb") as file:
+                file.seek(offset)
+                lines = file.read(TOTAL_BYTES_MAX).rpartition(b"\n")
+            parts.append(lines[0] + lines[1])
+            self._fresh = Position(number, offset + len(parts[-1]))
+        return b"".join(parts)
+
+    def read(self, position: Position, limit: int) -> Read:
+        """Return what follows `position`, up to `limit` events."""
         numbers = [number for number in self._numbers() if number >= position.file]
         if not numbers:
-            return [], position
+            return Read([], Counter(), position)
         number = numbers[0]
         offset = position.offset if number == position.file else 0
         with self._path(number).open("rb") as file:
             file.seek(offset)
             lines = file.read(FILE_BYTES * 4).splitlines(keepends=True)
+        self._locator.refresh()
         events: list[protocol.Event] = []
+        hits: Counter[tuple[str, int]] = Counter()
         for line in lines:
             if not line.endswith(b"\n") or len(events) == limit:
                 break
             offset += len(line)
+            hits.update(parse_hits(line))
             if (event := parse_line(line)) is not None:
-                events.append(event)
-        if not events and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
+                country, asn = self._locator.place(event.client)
+                events.append(structs.replace(event, country=country, asn=asn))
+        if not events and not hits and len(numbers) > 1 and offset >= self._path(number).stat().st_size:
             return self.read(Position(numbers[1], 0), limit)
-        return events, Position(number, offset)
+        return Read(events, hits, Position(number, offset))
 
     def forget(self, position: Position) -> None:
         """Delete files that are used up."""
@@ -116,6 +151,15 @@ def _number(field: bytes) -> float:
         return float(field)
     except ValueError:
         return 0.0
+
+
+def parse_hits(line: bytes) -> dict[tuple[str, int], int]:
+    """Return {(custom rule, hour): requests} that a line tells (lua/hits.lua); lines of one thread never overlap."""
+    if b" hits:" not in line or (found := _HITS.match(line)) is None:
+        return {}
+    hour = int(found["time"]) // HOUR_SECONDS * HOUR_SECONDS
+    pairs = (part.split("=") for part in found["hits"].decode().split(","))
+    return {(rule, hour): int(count) for rule, count in pairs}
 
 
 def parse_line(line: bytes) -> protocol.Event | None:

@@ -1,7 +1,7 @@
 """Where networks are: databases in MaxMind's format, compiled into maps that HAProxy looks a client up in.
 
 The databases are files that the operator puts there and keeps up to date (GeoLite2, DB-IP Lite and others have this
-format). They are read only while some list names countries or autonomous systems, and again when a file changes.
+format). They are read only while a list or rule names countries or autonomous systems, and again when a file changes.
 """
 
 import asyncio
@@ -16,18 +16,20 @@ from typing import Any
 
 from msgspec import Struct
 
+from lumos_agent.conditions import places_read
 from lumos_agent.config import State, write_atomically
 from lumos_agent.schema import Snapshot
 
 log = logging.getLogger(__name__)
 
 _CODE = re.compile(r"[A-Za-z]{2}\Z")
+LOCATED_MAX = 10_000
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Needs(Struct, frozen=True):
-    """What the lists of a snapshot name."""
+    """What the lists and custom rules of a snapshot name."""
 
     countries: bool = False
     systems: bool = False
@@ -36,7 +38,12 @@ class Needs(Struct, frozen=True):
     def of(cls, snapshot: Snapshot | None) -> "Needs":
         """Look through all lists; they are few that name anything but networks."""
         entries = [] if snapshot is None else [e for part in snapshot.lists for e in (*part.allow, *part.deny)]
-        return cls(any(e.startswith("country:") for e in entries), any(e.startswith("AS") for e in entries))
+        rules = [] if snapshot is None else [rule for domain in snapshot.domains for rule in domain.policy.custom]
+        read = places_read(rule.expression for rule in rules)
+        return cls(
+            "country" in read or any(e.startswith("country:") for e in entries),
+            "asn" in read or any(e.startswith("AS") for e in entries),
+        )
 
 
 def _country(record: Any) -> str | None:
@@ -118,16 +125,81 @@ def _are_halves(first: _Network, second: _Network) -> bool:
     )
 
 
+def _sources(state: State) -> tuple[Path, Path]:
+    """Return where the databases of countries and of autonomous systems are."""
+    settings = state.settings()
+    return (
+        Path(settings.country_database or state.geo / "country.mmdb"),
+        Path(settings.asn_database or state.geo / "asn.mmdb"),
+    )
+
+
+class _Opened:
+    """A database as it is now; nobody is anywhere while there is none."""
+
+    def __init__(self, source: Path, value: Callable[[Any], str | None]) -> None:
+        self._source = source
+        self._value = value
+        self._written = 0
+        self._reader: Any = None
+
+    def refresh(self) -> bool:
+        """Open the file again if it changed; returns whether it did."""
+        try:
+            written = self._source.stat().st_mtime_ns
+        except OSError:
+            written = 0
+        if written == self._written:
+            return False
+        self._written, self._reader = written, None
+        if written and importlib.util.find_spec("maxminddb") is not None:
+            import maxminddb
+
+            try:
+                self._reader = maxminddb.open_database(self._source, maxminddb.MODE_FILE)
+            except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
+                log.warning("database_unreadable", extra={"file": str(self._source), "error": str(error)})
+        return True
+
+    def value(self, client: str) -> str:
+        """Return what the database says of an address, or ""."""
+        try:
+            record = None if self._reader is None else self._reader.get(client)
+        except (OSError, ValueError) as error:
+            log.debug("address_not_found", extra={"client": client, "error": str(error)})
+            return ""
+        return (isinstance(record, dict) and self._value(record)) or ""
+
+
+class Locator:
+    """Says where clients of events are, as far as this shield has databases."""
+
+    def __init__(self, state: State) -> None:
+        countries, systems = _sources(state)
+        self._countries, self._systems = _Opened(countries, _country), _Opened(systems, _system)
+        self._known: dict[str, tuple[str, int]] = {}
+
+    def refresh(self) -> None:
+        """Take newer databases if there are any; called before each round of look-ups."""
+        if self._countries.refresh() | self._systems.refresh() or len(self._known) > LOCATED_MAX:
+            self._known.clear()
+
+    def place(self, client: str) -> tuple[str, int]:
+        """Return (ISO 3166-1 code or "", AS number or 0) of an address."""
+        if (known := self._known.get(client)) is None:
+            system = self._systems.value(client).removeprefix("AS")
+            known = self._countries.value(client).removeprefix("country:"), int(system or 0)
+            self._known[client] = known
+        return known
+
+
 class Geo:
     """The maps that are in use, and why those that are needed are not."""
 
     def __init__(self, state: State) -> None:
-        settings = state.settings()
-        folder = state.geo
-        countries = Path(settings.country_database or folder / "country.mmdb")
-        systems = Path(settings.asn_database or folder / "asn.mmdb")
-        self._countries = Database("countries", countries, folder, _country)
-        self._systems = Database("systems", systems, folder, _system)
+        countries, systems = _sources(state)
+        self._countries = Database("countries", countries, state.geo, _country)
+        self._systems = Database("systems", systems, state.geo, _system)
         self._missing: list[str] = []
 
     def known(self) -> tuple[str, str]:
@@ -152,7 +224,7 @@ class Geo:
         if target is not None and (target.exists() or await asyncio.to_thread(database.compile, target)):
             database.forget_others(target)
             return str(target)
-        self._missing.append(f"lists of {what}: {database.problem}")
+        self._missing.append(f"lists and rules of {what}: {database.problem}")
         return ""
 
     @property

@@ -10,6 +10,7 @@ RATES_MAX = 16
 EXEMPT_MAX = 50
 # A visitor's counter is kept in one of these windows, which HAProxy's tables have (render/guards.py).
 WINDOWS_SECONDS = (10, 60, 600, 3600)
+Window = Literal[10, 60, 600, 3600]
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Methods = Annotated[tuple[Method, ...], Meta(max_length=7)]
@@ -27,7 +28,7 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 
     id: RateName
     requests: Annotated[int, Meta(ge=1, le=100_000)]
-    window_seconds: Literal[10, 60, 600, 3600] = 60
+    window_seconds: Window = 60
     key: Literal["address", "address-and-path", "token", "cookie"] = "address"
     name: KeyName = ""
     path: PathPrefix = ""
@@ -46,12 +47,14 @@ class RateRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, om
 class BotCheck(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """When visitors must prove that a browser works for them, how hard that is, and who need not.
 
-    `under_attack` asks everybody whatever the mode.
+    `under_attack` asks everybody whatever the mode; with `escalation` the shield does so itself while it sees an
+    attack (attack.py).
     """
 
     mode: Literal["off", "suspicious", "always"] = "off"
     level: Literal["low", "medium", "high"] = "medium"
     under_attack: bool = False
+    escalation: Literal["off", "auto"] = "off"
     exempt_paths: Annotated[tuple[ExemptPath, ...], Meta(max_length=EXEMPT_MAX)] = ()
     exempt_methods: Methods = ()
     token_headers: Annotated[tuple[HeaderName, ...], Meta(max_length=5)] = ()

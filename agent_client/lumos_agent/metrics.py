@@ -10,6 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,7 @@ class Metrics:
         self._events = events
         self._spool = _load(path)
         self._traffic_at = 0.0
+        self._attacks: list[protocol.Attack] = []
 
     @property
     def first_waiting(self) -> protocol.Batch | None:
@@ -63,6 +65,10 @@ class Metrics:
     def boot_id(self) -> str:
         """Identity of the spool."""
         return self._spool.boot_id
+
+    def tell(self, attacks: Iterable[protocol.Attack]) -> None:
+        """Put news of attacks into the next batch."""
+        self._attacks += attacks
 
     def acknowledge(self, ack: protocol.BatchAck) -> None:
         """Forget what the control plane has counted."""
@@ -101,11 +107,11 @@ class Metrics:
         is_new_hour = bool(self._spool.hour) and hour != self._spool.hour
         if len(self._spool.waiting) >= WAITING_MAX and not must_count and not is_new_hour:
             return False
-        events, position = self._events.read(self._spool.position, protocol.BATCH_EVENTS_MAX)
+        read = self._events.read(self._spool.position, protocol.BATCH_EVENTS_MAX)
         is_due = time.monotonic() - self._traffic_at >= TRAFFIC_SECONDS
         traffic = self._traffic(self._spool.hour or hour) if is_due or must_count or is_new_hour else ()
         self._spool.hour = hour
-        if not traffic and not events and not self._events.dropped:
+        if not (traffic or read.events or read.hits or self._events.dropped or self._attacks):
             return False
         if traffic:
             self._traffic_at = time.monotonic()
@@ -115,15 +121,20 @@ class Metrics:
                 boot_id=self._spool.boot_id,
                 seq=self._spool.next_seq,
                 traffic=traffic,
-                events=tuple(events),
+                events=tuple(read.events),
+                hits=tuple(
+                    protocol.RuleHits(rule=rule, hour=at, hits=count) for (rule, at), count in read.hits.items()
+                ),
                 events_dropped=self._events.dropped,
+                attacks=tuple(self._attacks[: protocol.BATCH_ATTACKS_MAX]),
             )
         )
+        del self._attacks[: protocol.BATCH_ATTACKS_MAX]
         self._spool.next_seq += 1
-        self._spool.position = position
+        self._spool.position = read.position
         self._events.dropped = 0
         self._save()
-        self._events.forget(position)
+        self._events.forget(read.position)
         return True
 
     def _traffic(self, hour: int) -> tuple[protocol.Traffic, ...]:

@@ -18,6 +18,7 @@ AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
 HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
+BATCH_ATTACKS_MAX = 100
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
 
@@ -26,9 +27,12 @@ CLOSE_REPLACED = 4409
 CLOSE_PROTOCOL = 4426
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Moment = Annotated[float, Meta(ge=0, le=2**33)]
+Rate = Annotated[float, Meta(ge=0, le=2**53)]
 Digest = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64})?\Z")]
 Text = Annotated[str, Meta(max_length=2048)]
 ChallengeText = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,257}\Z")]
+Country = Annotated[str, Meta(pattern=r"\A(?:[A-Z]{2})?\Z")]
 EventAction = Literal["block", "detect", "limit", "challenge"]
 Report = Annotated[str, Meta(max_length=16_384)]
 
@@ -153,7 +157,7 @@ class OriginState(Struct, frozen=True, kw_only=True):
     origin_id: Id
     state: Literal["up", "down", "maintenance", "unchecked"]
     reason: Text = ""
-    since: Annotated[float, Meta(ge=0, le=2**33)]
+    since: Moment
 
 
 class Origins(Message, frozen=True, kw_only=True, tag="origins"):
@@ -181,13 +185,16 @@ class Traffic(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, kw_only=True):
     """One request that was stopped, or would have been (`detect`). Texts are cut, never empty-padded.
 
-    `place` is where the decisive finding was, with the parameter's name, such as ``query:q``.
+    `place` is where the decisive finding was, with the parameter's name, such as ``query:q``. `country` (ISO 3166-1)
+    and `asn` are the client's by the shield's own databases; "" and 0 if they do not say.
     """
 
     request_id: Text
     time: float
     domain_id: Id
     client: Text
+    country: Country = ""
+    asn: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     method: Text
     host: Text
     path: Text
@@ -200,14 +207,46 @@ class Event(Struct, frozen=True, kw_only=True):
     action: EventAction
 
 
+class RuleHits(Struct, frozen=True, kw_only=True):
+    """For how many requests of one hour (`hour` as in `Traffic`) a custom rule held since the last batch."""
+
+    rule: Id
+    hour: Count
+    hits: Count
+
+
+class Attack(Struct, frozen=True, kw_only=True):
+    """An attack on a domain, named by (domain, `began`); `ended` is 0 while it goes on. Times are Unix seconds.
+
+    `reason` is what gave it away. The numbers are of that moment, `normal_per_second` of the time before, and
+    `peak_per_second` of the whole attack. `is_checked`: every visitor had to pass the bot check.
+    """
+
+    domain_id: Id
+    began: Moment
+    ended: Moment = 0.0
+    reason: Literal["requests", "errors", "challenges"]
+    is_checked: bool = False
+    requests_per_second: Rate = 0.0
+    normal_per_second: Rate = 0.0
+    peak_per_second: Rate = 0.0
+    errors_per_second: Rate = 0.0
+    challenges_per_second: Rate = 0.0
+
+
 class Batch(Message, frozen=True, kw_only=True, tag="batch"):
-    """Counters and events, counted once by (server, `boot_id`, `seq`); `seq` starts at 1 and has no gaps."""
+    """Counters, events, hits of custom rules and news of attacks, counted once by (server, `boot_id`, `seq`).
+
+    `seq` starts at 1 and has no gaps.
+    """
 
     boot_id: Id
     seq: Annotated[int, Meta(ge=1, le=2**53)]
     traffic: tuple[Traffic, ...] = ()
     events: Annotated[tuple[Event, ...], Meta(max_length=BATCH_EVENTS_MAX)] = ()
     events_dropped: Count = 0
+    hits: tuple[RuleHits, ...] = ()
+    attacks: Annotated[tuple[Attack, ...], Meta(max_length=BATCH_ATTACKS_MAX)] = ()
 
 
 # Gateway -> agent

@@ -18,12 +18,14 @@ from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.connection import Connection, Send
 from lumos_agent.counters import Workers, parse_info
+from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
+from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
-from lumos_agent.geo import Geo, Needs
+from lumos_agent.geo import Geo, Locator, Needs
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -31,9 +33,11 @@ from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
+from lumos_agent.response import AttackResponse
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store
+from lumos_agent.surge import Surge
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,8 @@ class Agent:
         self._state = state
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
-        self._metrics = Metrics(state.spool_file, self._workers, EventLog(state.events, state.fifo))
+        events = EventLog(state.events, state.fifo, Locator(state))
+        self._metrics = Metrics(state.spool_file, self._workers, events)
         self._geo = Geo(state)
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
@@ -66,6 +71,10 @@ class Agent:
             Store(state.snapshot_file, token),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
+        )
+        self._crawlers = Crawlers(state, Resolver())
+        self._response = AttackResponse(
+            state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
         )
         self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
@@ -98,7 +107,7 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
-            reports = (self._collect, self._deliver, self._origins.run, self._issuer.run)
+            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
             own = (self._apply_wanted, self._watch, self._place, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -271,18 +280,20 @@ class Agent:
                 await self._send(report)
 
     async def _collect(self) -> None:
+        surge = Surge()
         while True:
             began = time.process_time()
             try:
                 async with self._collecting:
                     made = await self._metrics.collect()
                     await self._ensure_worker()
+                    await self._response.look()
                 if made:
                     self._new_batch.set()
             except (AgentError, OSError) as error:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
-            await asyncio.sleep(max(pause, (time.process_time() - began) * COLLECT_SHARE))
+            await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""
@@ -337,6 +348,7 @@ class Agent:
 
 def options_of(state: State) -> Options:
     """Return what the renderer must know about this machine."""
+    _existing(state.crawlers_map, "")
     settings = state.settings()
     return Options(
         http=settings.http,

@@ -29,7 +29,7 @@ from lumos_agent.grammar import (
     Sealed,
     Served,
 )
-from lumos_agent.guard import Guard
+from lumos_agent.guard import Guard, Window
 from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
 
@@ -72,15 +72,21 @@ class Exclusion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, o
 class CustomRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What happens to requests for which a condition holds (conditions.py), until `expires` (Unix time, 0: always).
 
-    `allow` skips the later checks, `log` writes an event and goes on with the next rule.
+    `log` writes an event and goes on with the next rule; every other action ends the list. `allow` skips the later
+    checks, `challenge` asks whoever has no pass, `limit` answers 429 to a client that sent more than `requests` such
+    requests within `window_seconds`.
     """
 
     id: Id
-    action: Literal["allow", "block", "log"]
+    action: Literal["allow", "block", "challenge", "limit", "log"]
     expression: Expression
     expires: Annotated[int, Meta(ge=0, le=2**40)] = 0
+    requests: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    window_seconds: Window = 60
 
     def __post_init__(self) -> None:
+        if (self.action == "limit") != (self.requests > 0):
+            raise SchemaError("`requests` says how many requests a rule with the action limit lets pass, and no other")
         try:
             conditions.parsed(self.expression)
         except conditions.ConditionError as error:

@@ -112,7 +112,7 @@ def run_engine(entry: Entry, stdin: bytes = b"") -> bytes:
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """What is kept of a request; a rule finds other headers, cookies and the body empty."""
+    """What is kept of a request; `asn` is a number. A rule finds other headers, cookies and the body empty."""
 
     client: str
     method: str
@@ -120,6 +120,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     query: str
     host: str
     user_agent: str
+    country: str = ""
+    asn: str = ""
 
 
 def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) -> list[tuple[str, ...]]:
@@ -130,7 +132,7 @@ def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) 
     """
     fields = [rules_value(rules), str(now)]
     for sample in samples:
-        fields += [sample.client, sample.method, sample.path, sample.query, sample.host, sample.user_agent]
+        fields += [getattr(sample, name) for name in Sample.__struct_fields__]
     lines = run_engine("dryrun", packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
     return [tuple(word for word in line.split() if word != "-") for line in lines]
 

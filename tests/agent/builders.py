@@ -1,6 +1,6 @@
 """Small snapshots, and a shield without a control plane."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,16 @@ import msgspec
 
 from lumos_agent.apply import Applier
 from lumos_agent.certificates import make_default_certificate
+from lumos_agent.challenged import Challenged
 from lumos_agent.config import Settings, State
 from lumos_agent.counters import Workers
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.eventlog import EventLog
+from lumos_agent.geo import Locator
 from lumos_agent.metrics import Metrics
 from lumos_agent.protocol import Config
 from lumos_agent.reconcile import options_of
+from lumos_agent.response import AttackResponse
 from lumos_agent.schema import Domain, Origin, Snapshot, digest_of, listings
 from lumos_agent.store import Store
 from tests.services import free_port
@@ -81,7 +84,8 @@ class Shield:
         self.haproxy = Haproxy(self.state, settings.http, settings.https)
         self.haproxy.adopt()
         self.workers = Workers(self.state)
-        self.metrics = Metrics(self.state.spool_file, self.workers, EventLog(self.state.events, self.state.fifo))
+        self.events = EventLog(self.state.events, self.state.fifo, Locator(self.state))
+        self.metrics = Metrics(self.state.spool_file, self.workers, self.events)
         self.applier = Applier(
             self.state,
             options_of(self.state),
@@ -95,6 +99,11 @@ class Shield:
     def new(cls, root: Path) -> "Shield":
         """Make one on a free port."""
         return cls(root, free_port())
+
+    def response(self, suspect: Callable[[Iterable[Challenged]], None] = lambda requests: None) -> AttackResponse:
+        """Return what answers attacks here; a new one knows what the last one wrote down."""
+        path = self.state.watches_file
+        return AttackResponse(path, self.applier, self.workers, self.events, self.metrics, suspect)
 
     async def stop(self) -> None:
         """End HAProxy."""

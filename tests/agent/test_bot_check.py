@@ -258,9 +258,9 @@ def memory_kib(shield: Shield) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-async def crowd(port: int, count: int, first: int) -> int:
+async def crowd(port: int, count: int, first: int, *, host: str = "d1.example") -> int:
     """Send one request from each of `count` addresses over few connections; returns how many were refused."""
-    text = "\r\n".join(("GET / HTTP/1.1", "Host: d1.example", *BROWSER, "X-Forwarded-For: "))
+    text = "\r\n".join(("GET / HTTP/1.1", f"Host: {host}", *BROWSER, "X-Forwarded-For: "))
 
     async def some(numbers: range) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,20 +1,27 @@
 """Custom rules: mistakes have a place, and the shield decides as a reference in Python does."""
 
+import asyncio
 import ipaddress
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumos_agent import conditions, regex
 from lumos_agent.conditions import Comparison, Condition, ConditionError, Joined, Not
-from lumos_agent.protocol import Applied
+from lumos_agent.geo import Geo, Needs
+from lumos_agent.guard import Guard, RateRule
+from lumos_agent.protocol import Applied, BatchAck
 from lumos_agent.schema import CustomRule, Policy
 from lumos_agent.waf_try import Sample, dry_run
-from tests.agent.builders import Shield, config, domain, ident
+from tests.agent.builders import Shield, config, domain, ident, snapshot
+from tests.agent.test_bot_check import pass_of, solution
+from tests.agent.test_places import country, database
 from tests.agent.visitor import get, origin, request
 
 
@@ -37,6 +44,9 @@ from tests.agent.visitor import get, origin, request
         ('path matches "(a)\\1"', "col 18: after \\"),
         ('path matches "a{1,60}"', "col 16: a repetition counts"),
         ('path matches "((a{50}){50})"', "too large"),
+        ('country eq "Germany"', "col 12: a country is a code"),
+        ('country contains "D"', "col 9: one of eq, ne, in is"),
+        ('asn in {"AS64500", "AS0"}', "col 20: an autonomous system is a number"),
         ('path eq ""', "col 9: a text has 1 to 256"),
         ("path eq 7", "col 9: “7” has no place here"),
         ("(" * 30, "nest at most"),
@@ -61,6 +71,13 @@ def test_precedence_and_canonical_values() -> None:
             Comparison("method", "", "in", ("get", "put")),
         ),
     )
+
+
+def test_places_have_one_form() -> None:
+    found = conditions.parsed('country in {"de", "AT"} and asn ne "as64500"')
+    places = Comparison("country", "", "in", ("de", "at")), Comparison("asn", "", "ne", ("64500",))
+    assert found == Joined("and", places)
+    assert conditions.places_read(['path eq "/country"', 'asn eq "1"']) == {"asn"}
 
 
 def reference(condition: Condition, sample: Sample) -> bool:
@@ -111,8 +128,11 @@ _ADDRESS_TESTS = st.one_of(
     st.tuples(st.sampled_from(["eq", "ne"]), _ADDRESSES).map(lambda test: f'ip {test[0]} "{test[1]}"'),
     st.lists(_NETWORKS, min_size=1, max_size=3).map(lambda n: "ip in_cidr {" + " ".join(f'"{x}"' for x in n) + "}"),
 )
+_PLACE_TESTS = st.tuples(
+    st.sampled_from(["eq", "ne", "in"]), st.sampled_from(['country {} "DE"', 'asn {} "AS64500"', 'asn {} "7"'])
+).map(lambda test: test[1].format(test[0]))
 _EXPRESSIONS = st.recursive(
-    _TEXT_TESTS | _ADDRESS_TESTS,
+    _TEXT_TESTS | _ADDRESS_TESTS | _PLACE_TESTS,
     lambda inner: st.one_of(
         inner.map("not ({})".format),
         st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda t: f"({t[0]}) {t[1]} {t[2]}"),
@@ -122,6 +142,7 @@ _EXPRESSIONS = st.recursive(
 _SAMPLES = st.builds(
     Sample,
     client=_ADDRESSES, method=_LETTERS, path=st.just("/"), query=st.just(""), host=st.text("abcA/-", max_size=6), user_agent=st.text("abcA/-. 1", max_size=8),
+    country=st.sampled_from(["", "DE", "FR"]), asn=st.sampled_from(["", "64500", "7"]),
 )  # fmt: skip
 
 
@@ -225,3 +246,89 @@ async def test_rules_decide_on_the_shield(tmp_path: Path) -> None:
             assert (await get(shield.port, "d1.example", "/", "Cookie: bad=1"))[0] == 200
     finally:
         await shield.stop()
+
+
+async def test_rules_challenge_and_limit_beside_the_guard(shield: Shield) -> None:
+    browser = ("User-Agent: Mozilla/5.0 (X11) Firefox/140.0", "Accept: text/html", "Accept-Language: en")
+    challenges = CustomRule(id=ident(95), action="challenge", expression='path starts_with "/shop"')
+    limits = CustomRule(
+        id=ident(96), action="limit", requests=2, window_seconds=60, expression='path starts_with "/search"'
+    )
+    async with origin() as port:
+        plain = domain(1, port=port, policy=Policy(custom=(challenges, limits)))
+        rated = Guard(rates=(RateRule(id="all", requests=4),))
+        both = domain(2, port=port, policy=Policy(custom=(limits,)), guard=rated)
+        await shield.applier.apply(config(1, plain, both))
+        assert (await get(shield.port, "d1.example", "/", *browser))[0] == 200
+        page = await request(shield.port, "d1.example", "/shop", *browser)
+        assert page.status == 403
+        cookie = f"Cookie: lumos_solved={solution(page.text)}"
+        passed = await request(shield.port, "d1.example", "/shop", *browser, cookie)
+        assert passed.status == 200
+        line = f"Cookie: {pass_of(passed)}"
+        assert (await request(shield.port, "d1.example", "/shop", *browser, line)).status == 200
+        assert (await request(shield.port, "d1.example", "/shop?f=../../etc/passwd", *browser, line)).status == 403
+        searches = [await request(shield.port, "d1.example", f"/search?q={n}") for n in range(3)]
+        assert [answer.status for answer in searches] == [200, 200, 429]
+        assert searches[-1].headers["retry-after"] == "60"
+        assert (await get(shield.port, "d1.example", "/other"))[0] == 200
+        found = [(await get(shield.port, "d2.example", path))[0] for path in ("/search", "/search", "/", "/", "/")]
+        assert found == [200, 200, 200, 200, 429]
+        async with asyncio.timeout(5):
+            while not await shield.metrics.collect():
+                await asyncio.sleep(0.02)
+        assert (batch := shield.metrics.first_waiting) is not None
+        told = {(event.action, event.rules) for event in batch.events}
+        assert ("challenge", (f"rule:{ident(95)}",)) in told
+        assert ("limit", (f"rule:{ident(96)}",)) in told
+
+
+async def test_rules_for_places_work_where_there_is_a_database(shield: Shield) -> None:
+    rules = (
+        CustomRule(id=ident(97), action="block", expression='country in {"DE"} and path eq "/a"'),
+        CustomRule(id=ident(98), action="block", expression='not asn eq "64501" and path eq "/b"'),
+    )
+    wanted = domain(1, policy=Policy(custom=rules))
+    assert Needs.of(snapshot(wanted)) == Needs(countries=True, systems=True)
+    geo = Geo(shield.state)
+    async with origin() as port:
+        await shield.applier.apply(config(1, msgspec.structs.replace(wanted, origins=domain(1, port=port).origins)))
+        assert [(await get(shield.port, "d1.example", path))[0] for path in ("/a", "/b")] == [200, 200]
+        database(shield.state.geo / "country.mmdb", {"127.0.0.0/8": country("DE")})
+        database(shield.state.geo / "asn.mmdb", {"127.0.0.0/8": {"autonomous_system_number": 64500}})
+        shield.applier.use_places(*await geo.update(Needs.of(shield.applier.snapshot())))
+        await shield.applier.refresh()
+        assert [(await get(shield.port, "d1.example", path))[0] for path in ("/a", "/b", "/")] == [403, 403, 200]
+        database(shield.state.geo / "asn.mmdb", {"127.0.0.0/8": {"autonomous_system_number": 64501}})
+        shield.applier.use_places(*await geo.update(Needs.of(shield.applier.snapshot())))
+        await shield.applier.refresh()
+        assert (await get(shield.port, "d1.example", "/b"))[0] == 200
+
+
+async def test_hits_are_counted_whatever_the_rule_does(shield: Shield) -> None:
+    rules = (
+        CustomRule(id=ident(81), action="log", expression='query contains "x"'),
+        CustomRule(id=ident(82), action="allow", expression='path eq "/allowed"'),
+        CustomRule(id=ident(83), action="limit", requests=100, expression='path eq "/limited"'),
+        CustomRule(id=ident(84), action="block", expression='path eq "/blocked"'),
+    )
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(1, port=port, policy=Policy(custom=rules))))
+        await shield.workers.attach()
+        for path, times in (("/allowed", 7), ("/limited", 5), ("/blocked", 3), ("/allowed?x", 2), ("/", 4)):
+            for _ in range(times):
+                await get(shield.port, "d1.example", path)
+        wanted = {ident(81): 2, ident(82): 9, ident(83): 5, ident(84): 3}
+        found: Counter[str] = Counter()
+        async with asyncio.timeout(30):
+            while sum(found.values()) < sum(wanted.values()):
+                await get(shield.port, "d1.example")
+                await shield.metrics.collect()
+                while (batch := shield.metrics.first_waiting) is not None:
+                    shield.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
+                    found.update({hits.rule: hits.hits for hits in batch.hits})
+                    assert not any(
+                        event.path in ("/", "/allowed", "/limited") and not event.query for event in batch.events
+                    )
+                await asyncio.sleep(0.05)
+        assert found == wanted

@@ -1,5 +1,6 @@
 """Account lists, countries, autonomous systems and user agents on a real shield."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from lumos_agent.config import Settings, State
 from lumos_agent.geo import Geo, Needs
-from lumos_agent.protocol import Config
+from lumos_agent.protocol import BatchAck, Config
 from lumos_agent.schema import Domain, Snapshot, digest_of, listings
 from tests.agent.builders import Shield, domain, ident, snapshot
 from tests.agent.visitor import get, origin
@@ -105,6 +106,31 @@ async def test_countries_and_systems(shield: Shield) -> None:
             answers = [(await get(shield.port, f"d{number}.example"))[0] for number in (1, 2)]
             assert answers == [first, second], lists
     assert geo.problem == ""
+
+
+async def test_events_say_where_clients_are(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(with_lists(1, {ident(1): ([], ["127.0.0.0/8"])}, domain(1, port=port)))
+        assert await event_places(shield) == [("", 0)]
+        database(shield.state.geo / "country.mmdb", {"127.0.0.0/8": country("DE")})
+        database(shield.state.geo / "asn.mmdb", {"127.0.0.0/8": {"autonomous_system_number": 64500}})
+        assert await event_places(shield) == [("DE", 64500)]
+        database(shield.state.geo / "country.mmdb", {"127.0.0.0/8": country("NL")})
+        (shield.state.geo / "asn.mmdb").write_bytes(b"nonsense")
+        assert await event_places(shield) == [("NL", 0)]
+
+
+async def event_places(shield: Shield) -> list[tuple[str, int]]:
+    """Return where the client of one denied request is, by its event."""
+    assert (await get(shield.port, "d1.example"))[0] == 403
+    async with asyncio.timeout(20):
+        while True:
+            await shield.metrics.collect()
+            while (batch := shield.metrics.first_waiting) is not None:
+                shield.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
+                if batch.events:
+                    return [(event.country, event.asn) for event in batch.events]
+            await asyncio.sleep(0.02)
 
 
 async def test_database_that_comes_goes_and_breaks(tmp_path: Path) -> None:

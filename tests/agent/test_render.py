@@ -116,11 +116,11 @@ _RATES = st.builds(
     action=st.sampled_from(["limit", "challenge"]),
 )
 _CUSTOM = st.tuples(
-    st.sampled_from(["allow", "block", "log"]),
+    st.sampled_from(["allow", "block", "challenge", "limit", "log"]),
     st.sampled_from(
         [
             'path matches "^/[a-z]+\\d{2,4}$" or body contains "a b"', 'ip in_cidr {"192.0.2.0/24", "2001:db8::/32"}',
-            'header["x-a"] eq "\'%20;|\\"#" and not cookie["b"] ne "ü"', 'query contains "a\\\\b,c@d"',
+            'header["x-a"] eq "\'%20;|\\"#" and not cookie["b"] ne "ü"', 'country in {"DE"} or asn ne "AS64500"', 'query contains "a\\\\b,c@d"',
         ]
     ),
     st.sampled_from([0, 4102444800]),
@@ -130,7 +130,13 @@ _POLICIES = st.builds(
     groups=st.dictionaries(st.sampled_from(["sqli", "xss"]), st.sampled_from(["off", "detect", "block"])),
     custom=st.lists(_CUSTOM, max_size=3).map(
         lambda rules: tuple(
-            CustomRule(id=ident(900 + n), action=action, expression=text, expires=expires)  # type: ignore[arg-type]
+            CustomRule(
+                id=ident(900 + n),
+                action=action,  # type: ignore[arg-type]
+                expression=text,
+                expires=expires,
+                requests=7 if action == "limit" else 0,
+            )
             for n, (action, text, expires) in enumerate(rules)
         )
     ),
@@ -153,6 +159,7 @@ _GUARDS = st.builds(
         BotCheck,
         mode=st.sampled_from(["off", "suspicious", "always"]),
         under_attack=st.booleans(),
+        escalation=st.sampled_from(["off", "auto"]),
         exempt_paths=st.lists(_text(grammar.ExemptPath), max_size=3).map(tuple),
         token_headers=st.lists(_text(grammar.HeaderName), max_size=2).map(tuple),
     ),
@@ -205,6 +212,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     make_default_certificate(root / "default.pem")
     (root / "state").write_text("1\n")
     (root / "challenges.map").touch()
+    (root / "crawlers.map").touch()
     (root / "list").write_text(f"{root / 'default.pem'}\n")
     (root / "waf.lua").write_text(lua_bundle())
     (root / "countries.map").write_text("192.0.2.0/24 country:DE\n")

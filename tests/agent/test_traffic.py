@@ -245,3 +245,16 @@ async def test_slow_origin_ends_with_our_page(shield: Shield) -> None:
     async with origin(delay_seconds=5) as port:
         await served(shield, port, Traffic(timeouts=Timeouts(server_seconds=1)))
         assert (await get(shield.port, HOST))[0] == 504
+
+
+async def test_rules_on_the_visitors_address_win(shield: Shield, port: int) -> None:
+    steps: list[tuple[Any, str, list[str]]] = [
+        ("set", "hidden", ["hidden"]),
+        ("remove", "", []),
+        ("add", "more", ["more", "127.0.0.1"]),
+    ]
+    for revision, (action, value, expected) in enumerate(steps, start=1):
+        rule = HeaderRule(on="request", action=action, name="X-Forwarded-For", value=value)
+        await shield.applier.apply(config(revision, domain(port=port, traffic=Traffic(headers=(rule,)))))
+        lines = (await asked(shield)).text.lower().split("\r\n")
+        assert [line.partition(": ")[2] for line in lines if line.startswith("x-forwarded-for:")] == expected

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 
 import pytest
 
@@ -82,3 +83,22 @@ async def test_clean_requests_pass(shield: Shield) -> None:
         ]
         for kind, body in bodies:
             assert (await request(shield.port, HOST, "/", kind, body=body)).status == 200, kind
+
+
+async def test_upgrade_header_hides_no_body(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+        assert (await request(shield.port, HOST, "/", FORM, *upgrade, body=ATTACK)).status == 403
+
+
+async def test_body_without_a_length_is_judged_over_http2(shield: Shield) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        for method, body, status in (("POST", ATTACK, "403"), ("GET", ATTACK, "403"), ("POST", b"a=1", "200")):
+            curl = await asyncio.create_subprocess_exec(
+                "curl", "-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--http2-prior-knowledge",
+                "-m", "20", "-X", method, "-T", "-", "-H", FORM, "-H", f"Host: {HOST}", f"http://127.0.0.1:{shield.port}/",
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            assert (await curl.communicate(body))[0].decode() == f"2 {status}"

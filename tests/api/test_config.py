@@ -15,6 +15,7 @@ from tests import factories
 from tests.api.test_restore import at_once
 from tests.conftest import Api
 from tests.factories import Tenant
+from waf.compiler import is_under_attack
 from waf.models import ListEntry
 
 pytestmark = pytest.mark.django_db
@@ -107,7 +108,7 @@ def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Te
 def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
     fill(api, alice)
     document = json.loads(exported(api))
-    assert list(document) == ["version", "servers", "domains"]
+    assert list(document) == ["version", "account", "servers", "domains"]
     assert document["servers"][0] == {"name": "alice-shield", "region": "", "public_ipv4": None, "public_ipv6": None}
     (star, site, _) = document["domains"]
     assert site == {
@@ -133,7 +134,7 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         answer = api.get("/export")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"
@@ -370,6 +371,30 @@ def test_two_imports_at_once_follow_one_another(api: Api, alice: Tenant) -> None
     answers = at_once(*(lambda: send(Api(alice.api_key), document) for _ in range(3)))
     assert [answer.status_code for answer in answers] == [200, 200, 200], [answer.content for answer in answers]
     assert sorted(len(answer.json()["create"]) for answer in answers) == [0, 0, 2]
+
+
+def test_what_holds_for_all_domains_goes_along(api: Api, alice: Tenant) -> None:
+    api.post("/ip-lists", {"domain": None, "kind": "deny", "network": "AS64500", "note": "scanners"})
+    ban = {"domain": None, "kind": "deny", "network": "198.51.100.9", "expires_at": "2100-01-01T00:00:00Z"}
+    assert api.post("/ip-lists", ban).status_code == 201
+    api.patch("/under-attack", {"under_attack": True})
+    document = json.loads(exported(api))
+    assert document["account"] == {
+        "under_attack": True, "lists": {"allow": [], "deny": [{"network": "AS64500", "note": "scanners"}]},
+    }  # fmt: skip
+    assert done(api, document) == {}
+    assert done(api, {"version": 1}) == {}
+    only = {"version": 1, "account": {"lists": {"allow": [{"network": "192.0.2.7"}], "deny": []}}}
+    assert done(api, only, "dry_run=true") == {"change": ["account all domains"]}
+    assert done(api, only) == {"change": ["account all domains"]}
+    with alice.scope:
+        shared = ListEntry.objects.filter(domain=None).values_list("kind", "network")
+        assert sorted(shared) == [("allow", "192.0.2.7/32"), ("deny", "198.51.100.9/32")]
+        assert is_under_attack()
+    assert done(api, document) == {"change": ["account all domains"]}
+    assert done(api, document) == {}
+    refused = send(api, {"version": 1, "account": {"lists": {"deny": [{"network": "0.0.0.0/0"}]}}})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "account.lists.deny[0].network")
 
 
 def test_document_knows_every_setting_of_a_domain_and_server() -> None:

@@ -93,7 +93,13 @@ def test_page_edits_rules_and_switch(alice: Tenant, signed_in: Any) -> None:
     form = {"id": "all", "requests": "90", "window_seconds": "60", "key": "address", "action": "limit"}
     assert client.post(f"{page}/rates", form).status_code == 302
     assert "two rate rules" in client.post(f"{page}/rates", form).content.decode()
-    check = {"mode": "suspicious", "level": "high", "exempt_paths": "/api\n/feed", "token_headers": ""}
+    check = {
+        "mode": "suspicious",
+        "level": "high",
+        "escalation": "auto",
+        "exempt_paths": "/api\n/feed",
+        "token_headers": "",
+    }
     assert client.post(f"{page}/guard", check).status_code == 302
     assert client.post(f"{page}/guard", {"under_attack": "on"}).status_code == 302
     shown = client.get(page).content.decode()
@@ -101,7 +107,15 @@ def test_page_edits_rules_and_switch(alice: Tenant, signed_in: Any) -> None:
     assert "everybody is checked" in shown
     with alice.scope:
         assert guard_of(alice.domain.pk).bot_check == BotCheck(
-            mode="suspicious", level="high", under_attack=True, exempt_paths=("/api", "/feed")
+            mode="suspicious", level="high", under_attack=True, escalation="auto", exempt_paths=("/api", "/feed")
         )
+    edit = f"{page}/rates/all"
+    assert 'value="90"' in client.get(edit).content.decode()
+    assert "A path begins with /" in client.post(edit, form | {"path": "x y"}).content.decode()
+    changed = form | {"requests": "70", "methods": ["POST"], "header": "X-A"}
+    assert client.post(edit, changed).status_code == 302
+    with alice.scope:
+        assert guard_of(alice.domain.pk).rates == (RateRule(id="all", requests=70, methods=("POST",), header="X-A"),)
+    assert client.get(f"{page}/rates/none").status_code == 404
     assert client.post(f"{page}/rates/all/remove").status_code == 302
-    assert "90 in 60 s" not in client.get(page).content.decode()
+    assert "70 in 60 s" not in client.get(page).content.decode()

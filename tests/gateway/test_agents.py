@@ -23,7 +23,7 @@ from servers.routing import agent_routes
 from tests.factories import Tenant
 from waf import guards
 from waf.lists import add_list_entry
-from waf.models import Event, EventCount
+from waf.models import Attack, CustomRule, Event, EventCount, RuleHits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BOOT = str(uuid.uuid4())
@@ -267,18 +267,33 @@ async def test_batch_is_counted_once_however_often_it_comes(agent: Agent, alice:
         host="alice.example", path="/\0x", action="block", rules=("sqli-union",),
     )  # fmt: skip
     foreign = msgspec.structs.replace(traffic, domain_id=str(uuid.uuid4()))
-    batch = protocol.Batch(boot_id=BOOT, seq=1, traffic=(traffic, foreign), events=(event,))
+    rule = await sync_to_async(custom_rule)(alice)
+    hits = protocol.RuleHits(rule=str(rule), hour=1_795_240_800, hits=3)
+    attack = protocol.Attack(domain_id=str(alice.domain.pk), began=1_795_240_801.25, reason="requests")
+    batch = protocol.Batch(
+        boot_id=BOOT, seq=1, traffic=(traffic, foreign), events=(event,), hits=(hits,), attacks=(attack,)
+    )
     for _ in range(3):
         await agent.say(batch)
         assert (await agent.hear(protocol.BatchAck)).seq == 1
-    await agent.say(msgspec.structs.replace(batch, seq=2, events=()))
+    ended = msgspec.structs.replace(attack, ended=1_795_241_200.0)
+    await agent.say(msgspec.structs.replace(batch, seq=2, events=(), attacks=(ended,)))
     await agent.hear(protocol.BatchAck)
 
-    def counted() -> tuple[list[int], int]:
+    def counted() -> tuple[list[int], int, list[int], list[bool]]:
         with alice.scope:
-            return list(HourlyMetric.objects.values_list("requests", flat=True)), Event.objects.count()
+            requests = list(HourlyMetric.objects.values_list("requests", flat=True))
+            held = list(RuleHits.objects.values_list("hits", flat=True))
+            return requests, Event.objects.count(), held, [bool(row.ended_at) for row in Attack.objects.all()]
 
-    assert await sync_to_async(counted)() == ([14], 1)
+    assert await sync_to_async(counted)() == ([14], 1, [6], [True])
+
+
+def custom_rule(tenant: Tenant) -> Any:
+    with tenant.scope:
+        row = CustomRule(domain=tenant.domain, position=0, name="r", expression='path eq "/"', action="log")
+        row.save()
+    return row.pk
 
 
 async def test_events_beyond_the_daily_cap_are_counted_not_stored(
@@ -309,7 +324,10 @@ async def test_another_tenants_agent_sees_and_counts_nothing_of_ours(
     await spy.greet()
     assert b"alice" not in bytes((await spy.hear(protocol.Config)).snapshot)
     traffic = protocol.Traffic(domain_id=str(alice.domain.pk), hour=1_795_240_800, requests=7)
-    await spy.say(protocol.Batch(boot_id=BOOT, seq=1, traffic=(traffic,)))
+    rule = await sync_to_async(custom_rule)(alice)
+    hits = protocol.RuleHits(rule=str(rule), hour=1_795_240_800, hits=3)
+    attack = protocol.Attack(domain_id=str(alice.domain.pk), began=1.0, reason="errors")
+    await spy.say(protocol.Batch(boot_id=BOOT, seq=1, traffic=(traffic,), hits=(hits,), attacks=(attack,)))
     await spy.hear(protocol.BatchAck)
     await agent.greet()
     await agent.hear(protocol.Config)
@@ -317,7 +335,7 @@ async def test_another_tenants_agent_sees_and_counts_nothing_of_ours(
     await spy.disconnect(timeout=5)
 
     def counted() -> int:
-        return HourlyMetric.unscoped.count()
+        return HourlyMetric.unscoped.count() + RuleHits.unscoped.count() + Attack.unscoped.count()
 
     assert await sync_to_async(counted)() == 0
 

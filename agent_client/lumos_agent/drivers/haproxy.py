@@ -32,6 +32,8 @@ PIPE_BYTES = 1024 * 1024
 READY_SECONDS = 20.0
 MASTER_SECONDS = 3.0
 _POLL_SECONDS = 0.01
+# glibc would give HAProxy's buffers back to the kernel after each request and fetch them again (mallopt(3)).
+_KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 CHECK_SECONDS = 60.0
 # Fields of `show servers state` (management guide, 9.3), and the operational state of a server that gets requests.
 _BACKEND, _SERVER, _ADDRESS, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 1, 3, 4, 5, 6, 7, 8
@@ -131,7 +133,7 @@ class Haproxy:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=errors,
-                env={**os.environ, **listens, "LUMOS_ANSWERS": f"fd@{answers}"},
+                env={**os.environ, **_KEEP_BUFFERS, **listens, "LUMOS_ANSWERS": f"fd@{answers}"},
                 pass_fds=[answers, *(opened.fileno() for opened in sockets.values())],
                 start_new_session=True,
             )

@@ -165,6 +165,9 @@ def _common_lines(domain: Domain) -> list[str]:
     lines += _limit_lines(traffic)
     if traffic.origin_host:
         lines.append(f"http-request set-header Host {traffic.origin_host}")
+    own = (rule for rule in traffic.headers if rule.on == "request" and rule.action != "add")
+    if not any(rule.name.lower() == "x-forwarded-for" for rule in own):
+        lines.append("option forwardfor")
     lines += [_header_line(rule) for rule in traffic.headers]
     if traffic.hsts is not None:
         lines.append(_hsts_line(traffic.hsts))

@@ -35,13 +35,20 @@ def _check(check: BotCheck) -> list[str]:
     return [f"level={check.level}", *words]
 
 
-def guard_entries(domains: tuple[Domain, ...], *, under_attack: bool) -> dict[str, str]:
-    """Return {domain id: value} for domains that have rates or a bot check; `under_attack` is the account's switch."""
+def guard_entries(
+    domains: tuple[Domain, ...], *, under_attack: bool, attacked: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """Return {domain id: value} for domains that have rates or a bot check.
+
+    `under_attack` is the account's switch, `attacked` are the domains on which this shield sees an attack.
+    """
     found = {EVERYBODY: UNDER_ATTACK} if under_attack else {}
     for domain in domains:
         check = domain.guard.bot_check
-        is_checked = check.mode != "off" or check.under_attack or under_attack
+        is_escalated = check.escalation == "auto" and domain.id in attacked
+        is_asked = under_attack or is_escalated
+        is_checked = check.mode != "off" or check.under_attack or is_asked
         if domain.guard.rates or (is_checked and check != BotCheck()):
-            words = _check(check) + ["attack"] * (under_attack and not check.under_attack)
+            words = _check(check) + ["attack"] * (is_asked and not check.under_attack)
             found[domain.id] = " ".join([*words, *map(_rate, domain.guard.rates)])
     return found

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import jinja2
 from msgspec import Struct, structs
 
+from lumos_agent import conditions
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
@@ -112,13 +113,15 @@ def lua_bundle(entry: Entry = "main") -> str:
 
 @lru_cache(maxsize=1)
 def _fixed_files() -> dict[str, bytes]:
-    """Return what no snapshot changes: the error pages."""
+    """Return what no snapshot changes: error pages, and the expressions of the native check, one a line."""
     page = _templates().get_template("page.html.j2")
     check = resources.files("lumos_agent.render") / "templates" / "check.html"
     files = {"errors/check.html": check.read_bytes()}
     files |= {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
+    for place, expressions in SUSPICIOUS.items():
+        files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
 
@@ -146,6 +149,7 @@ class Renderer:
 
     def __init__(self, options: Options) -> None:
         self._options = options
+        self._attacked: frozenset[str] = frozenset()
         self._sites: dict[str, tuple[Domain, Site]] = {}
         self._networks = NetworkTable()
         self._places = PlaceTable()
@@ -155,6 +159,10 @@ class Renderer:
     def use_places(self, countries: str, systems: str) -> None:
         """Take other maps of countries and autonomous systems from now on."""
         self._options = structs.replace(self._options, countries=countries, systems=systems)
+
+    def use_attacked(self, attacked: frozenset[str]) -> None:
+        """Check every visitor of these domains from now on, where their settings say so."""
+        self._attacked = attacked
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
         """Return the whole configuration of a shield, the same whatever was rendered before."""
@@ -176,8 +184,8 @@ class Renderer:
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
-            "guards": guard_entries(domains, under_attack=snapshot.under_attack),
-            "rules": {d.id: rules_value(d.policy.custom) for d in domains if d.policy.custom},
+            "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
+            "rules": self._rules(domains),
             **script_maps(domains),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
@@ -190,6 +198,18 @@ class Renderer:
         for one in sites:
             files |= one.pages
         return Artefact(cfg=head + "".join([one.text for one in sites]), maps=maps, files=files)
+
+    def _places_read(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+        """Return {variable: map} for what custom rules read of the shield's databases."""
+        read = conditions.places_read(rule.expression for domain in domains for rule in domain.policy.custom)
+        maps = {"country": self._options.countries, "asn": self._options.systems}
+        return {field: path for field, path in maps.items() if path and field in read}
+
+    def _rules(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+        maps = {"country": self._options.countries, "asn": self._options.systems}
+        unknown = frozenset(field for field, path in maps.items() if not path)
+        values = {d.id: rules_value(d.policy.custom, unknown) for d in domains if d.policy.custom}
+        return {domain_id: value for domain_id, value in values.items() if value}
 
     def _rendered(self, domains: tuple[Domain, ...]) -> list[Site]:
         """Return what each domain adds; a domain that is the object that it was is not rendered again."""
@@ -208,15 +228,16 @@ class Renderer:
             "body_bytes": BODY_BYTES,
             "buffer_bytes": BUFFER_BYTES,
             "slots": SLOTS,
-            "suspicious": SUSPICIOUS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "statuses": sorted(ERROR_PAGES),
+            "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
             "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
             "has_scripts": any(domain.script.mode == "on" for domain in domains),
             "all_countries": options.countries,
+            "rules_read": self._places_read(domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
         }

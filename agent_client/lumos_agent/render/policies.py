@@ -22,12 +22,21 @@ def policy_value(policy: Policy) -> str:
     return " ".join([*words, *(_word(exclusion) for exclusion in policy.exclusions)])
 
 
-def rules_value(rules: tuple[CustomRule, ...]) -> str:
-    """Return the value of a domain in rules.map: "plain" or "body", as rules read it, and the rules in order."""
-    trees = [conditions.parsed(rule.expression) for rule in rules]
-    kind = "body" if any("body" in conditions.fields_of(tree) for tree in trees) else "plain"
-    words = [
-        f"rule={rule.id};{rule.action};{rule.expires} {conditions.compiled(tree)}"
-        for rule, tree in zip(rules, trees, strict=True)
-    ]
-    return " ".join([kind, *words])
+def rules_value(rules: tuple[CustomRule, ...], unknown: frozenset[str] = frozenset()) -> str:
+    """Return the value of a domain in rules.map: "plain" or "body", as rules read it, and the rules in order.
+
+    Rules that read a field in `unknown` are left out, as lists are that the shield has no database for; "" if none is
+    left.
+    """
+    trees = [(rule, conditions.parsed(rule.expression)) for rule in rules]
+    read = [(rule, tree, conditions.fields_of(tree)) for rule, tree in trees]
+    known = [(rule, tree, fields) for rule, tree, fields in read if not fields & unknown]
+    if not known:
+        return ""
+    kind = "body" if any("body" in fields for _, _, fields in known) else "plain"
+    return " ".join([kind, *(f"{_rule(rule)} {conditions.compiled(tree)}" for rule, tree, _ in known)])
+
+
+def _rule(rule: CustomRule) -> str:
+    limit = f";{rule.requests};{rule.window_seconds}" if rule.action == "limit" else ""
+    return f"rule={rule.id};{rule.action};{rule.expires}{limit}"

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from lumos_agent.schema import Domain, Origin, Policy, Snapshot
+from lumos_agent.schema import Domain, Origin, Policy, Snapshot, listings
 from lumos_agent.traffic import Health, Traffic
 from servers.diff import Site, as_rows, changed_fields, diff, facts, pairs, sites
 from tests.agent.builders import Networks, domain, ident, snapshot
@@ -51,6 +51,19 @@ def test_lists_show_what_came_and_went() -> None:
         "lists.deny": {"added": ["2001:db8::/32"], "removed": ["10.0.0.0/8"]},
         "policy.level": {"before": "medium", "after": "high"},
     }
+
+
+def test_what_holds_for_all_domains_is_a_change_of_its_own() -> None:
+    one, entries = snapshot(domain(1)), tuple(listings("*", ["AS64500"], ["192.0.2.0/24"]))
+    found = diff(one, replace(one, lists=entries, under_attack=True))
+    assert found["changed"] == []
+    assert found["account"] == {
+        "under_attack": {"before": False, "after": True},
+        "lists.allow": {"added": ["AS64500"], "removed": []},
+        "lists.deny": {"added": ["192.0.2.0/24"], "removed": []},
+    }
+    [row], _ = as_rows(found, domains_max=3, lines_max=5)
+    assert (row["hostname"], row["fields"][0]) == ("all domains", ("under_attack", ["False"], ["True"], 0))
 
 
 def test_every_field_of_the_schema_is_a_fact() -> None:

@@ -13,7 +13,7 @@ from tests.conftest import Api
 from tests.factories import Tenant
 from waf import events, impact
 from waf.exclusions import ExclusionData
-from waf.models import Event, EventCount, Exclusion
+from waf.models import CustomRule, Event, EventCount, Exclusion
 from waf.rules import catalogue
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,24 @@ def test_page_says_why_and_marks_what_matched(alice: Tenant, signed_in: Any) -> 
     assert "the query, q" in text
     assert "level medium objects from 5" in text
     assert "Exclude this rule in parameter q below /shop/search" in text
+
+
+def test_page_names_custom_rules_and_settings(alice: Tenant, signed_in: Any) -> None:
+    with alice.scope:
+        rule = CustomRule(
+            domain=alice.domain, position=0, name="abroad", expression='country eq "FR"', action="challenge"
+        )
+        rule.save()
+    client = signed_in(alice.owner)
+    row = event(alice, rules=[rule.event_name], action="challenge", country="FR", asn=64500)
+    text = client.get(f"/events/{row.pk}").content.decode()
+    assert "sent to the bot check" in text
+    assert "abroad</span>A custom rule of the domain." in text
+    assert "FR, AS64500" in text
+    row = event(alice, rules=["rate:login", "rule:gone"], action="limit")
+    text = client.get(f"/events/{row.pk}").content.decode()
+    assert "over this rate limit" in text
+    assert '<option value="limit" selected>Limited</option>' in client.get("/events?action=limit").content.decode()
 
 
 def test_exclusion_is_one_click_away(alice: Tenant, bob: User, signed_in: Any) -> None:
@@ -104,7 +122,7 @@ def test_pages_follow_a_cursor_at_constant_cost(
         )  # fmt: skip
     client, seen, url = signed_in(alice.owner), [], "/events"
     for _ in range(3):
-        with django_assert_max_num_queries(18):
+        with django_assert_max_num_queries(20):
             answer = client.get(url)
         seen += [row.path for row in answer.context["events"]]
         url = f"/events?cursor={answer.context['older'].replace('+', '%2B')}"
@@ -136,6 +154,26 @@ def test_top_lists(api: Api, alice: Tenant, mallory: Tenant) -> None:
     assert top["rule"] == [{"value": "a", "events": 3}, {"value": "b", "events": 1}]
     assert top["host"] == [{"value": "alice.example", "events": 3}]
     assert api.get("/events/top?domain=x").status_code == 400
+
+
+def test_places_are_filtered_counted_and_exported(alice: Tenant, api: Api, signed_in: Any) -> None:
+    event(alice, country="DE", asn=64500, path="/de")
+    event(alice, country="FR", asn=4_200_000_000, path="/fr")
+    event(alice, path="/unknown")
+    assert [row["path"] for row in api.get("/events?country=de").json()["results"]] == ["/de"]
+    assert [row["country"] for row in api.get("/events?asn=4200000000").json()["results"]] == ["FR"]
+    assert api.get("/events?asn=AS1").status_code == 400
+    top = api.get("/events/top").json()
+    assert top["country"] == [{"value": "DE", "events": 1}, {"value": "FR", "events": 1}]
+    assert [row["value"] for row in top["asn"]] == [64500, 4_200_000_000]
+    client = signed_in(alice.owner)
+    shown = client.get("/events?country=DE").content.decode()
+    assert "DE · AS64500" in shown
+    assert "/unknown" not in shown
+    rows = list(csv.DictReader(io.StringIO(client.get("/events/csv").getvalue().decode())))
+    assert [(row["country"], row["asn"]) for row in rows] == [("", ""), ("FR", "4200000000"), ("DE", "64500")]
+    found = api.post("/custom-rules/dry-run", {"domain": str(alice.domain.pk), "expression": 'asn eq "AS64500"'})
+    assert found.json()["matching"] == 1
 
 
 def test_csv_has_all_rows_and_no_formulas(alice: Tenant, signed_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:

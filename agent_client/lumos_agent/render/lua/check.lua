@@ -4,7 +4,7 @@ local policy = require("policy")
 
 local check = {}
 
-local byte, char, find, format, lower, match, sub = string.byte, string.char, string.find, string.format, string.lower, string.match, string.sub
+local byte, char, find, format, gmatch, lower, match, sub = string.byte, string.char, string.find, string.format, string.gmatch, string.lower, string.match, string.sub
 
 check.SOLVED = "lumos_solved"
 check.PASS = "lumos_pass"
@@ -118,8 +118,20 @@ local function is_suspicious(txn)
   return false
 end
 
+-- Whether the address is of a search engine (crawlers.py) whose name the request bears.
+local function is_crawler(txn)
+  local words = txn:get_var("txn.crawler")
+  if not words then return false end
+  local agent = lower(txn.sf:req_fhdr("user-agent"))
+  for word in gmatch(words, "[^+]+") do
+    if find(agent, word, 1, true) then return true end
+  end
+  return false
+end
+
 local function is_exempt(guard, txn)
   local sf = txn.sf
+  if is_crawler(txn) then return true end
   if guard.methods[sf:method()] then return true end
   for _, name in ipairs(guard.tokens) do
     if sf:req_fhdr(name) ~= "" then return true end

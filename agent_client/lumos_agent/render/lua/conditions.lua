@@ -97,15 +97,18 @@ function expression(words)
   return text_test(field, plain(name), operator, values)
 end
 
--- Returns the rules {id, action, expires, holds} that a map's value describes, in order.
+-- Returns the rules {id, event, action, expires, limit, holds} that a map's value describes, in order; `limit` is a rate
+-- as guarded.lua makes them.
 function conditions.parse(text)
   local known = cache[text]
   if known then return known end
   local rules, words = {}, gmatch(text, "%S+")
   for word in words do
-    local id, action, expires = match(word, "^rule=([%x-]+);(%l+);(%d+)$")
+    local id, action, expires, requests, window = match(word, "^rule=([%x-]+);(%l+);(%d+);?(%d*);?(%d*)$")
     if id then
-      rules[#rules + 1] = { id = id, action = action, expires = tonumber(expires), holds = expression(words) }
+      local event = "rule:" .. id
+      local limit = action == "limit" and { id = event, event = event, requests = tonumber(requests), window = tonumber(window), key = "address", path = "", action = "limit" }
+      rules[#rules + 1] = { id = id, event = event, action = action, expires = tonumber(expires), limit = limit, holds = expression(words) }
     end
   end
   if cached >= CACHED_MAX then cache, cached = {}, 0 end

@@ -1,4 +1,4 @@
--- Binds custom rules to a pipe: the rules, then requests of six fields each, all as "length\nbytes". Answers each request with
+-- Binds custom rules to a pipe: the rules, then requests of eight fields each, all as "length\nbytes". Answers each request with
 -- "rule id or -" and the rules that log, in one line.
 local conditions = require("conditions")
 local fields = require("fields")
@@ -14,6 +14,7 @@ local rules, now = conditions.parse(field()), tonumber(field())
 for address in field do
   local request = { method = field(), path = field(), query = field(), body = "", headers = {} }
   request.headers[1], request.headers[2] = { "host", field() }, { "user-agent", field() }
+  request.country, request.asn = field(), field()
   local rule, logged = conditions.decide(rules, conditions.request(address, fields.reader(request)), now)
   io.write(rule and rule.id or "-", " ", table.concat(logged, " "), "\n")
 end

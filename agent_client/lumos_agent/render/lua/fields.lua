@@ -34,11 +34,13 @@ local READERS = {
   query = function(request) return decode.text(request.query or "", true) end,
   user_agent = function(request) return header_of(request.headers, "user-agent") end,
   body = function(request) return decode.text(request.body or "", match(header_of(request.headers, "content-type"), "^application/x%-www") ~= nil) end,
+  country = function(request) return request.country end,
+  asn = function(request) return request.asn end,
   header = function(request, name) return header_of(request.headers, name) end,
   cookie = function(request, name) return cookie_of(request.headers, name) end,
 }
 
--- `request`: {method, path, query, headers = {{name, value}, …}, body}. Returns the function that conditions read by.
+-- `request`: {method, path, query, headers = {{name, value}, …}, body, country, asn}. Returns the function that conditions read by.
 function fields.reader(request)
   return function(field, name) return READERS[field](request, name) end
 end

@@ -9,7 +9,8 @@ local SPENDING_TRACKER = 2
 
 local function act(txn, action, rule)
   txn:set_var("txn.waf_action", action)
-  txn:set_var("txn.waf_rules", rule)
+  local earlier = txn:get_var("txn.waf_rules")
+  txn:set_var("txn.waf_rules", (earlier and earlier .. "," or "") .. rule)
   -- Neither bodies nor patterns matter any more.
   txn:unset_var("txn.policy")
 end
@@ -27,18 +28,21 @@ end
 -- First step: decides the bot check, and names the slots of counters.
 function guard.examine(txn)
   local wanted = guarded.parse(txn:get_var("txn.guard"))
-  local state = { guard = wanted }
+  local asks = txn:get_var("txn.custom_asks")
+  local rule = asks and txn:get_priv()
+  local state = { guard = wanted, reason = asks == "challenge" and rule.event or "bot-check" }
+  local counting = asks == "limit" and { rule.limit, table.unpack(wanted.rates) } or wanted.rates
   local spending = check.is_ready() and check.solved(txn) or nil
   if spending then
     txn:set_var("txn.spend", spending)
     state.is_spending = true
   end
-  if check.is_ready() and check.is_wanted(wanted, txn) and not check.has_pass(txn) then
-    if not spending then return challenge(txn, wanted.level, "bot-check") end
+  if check.is_ready() and (asks == "challenge" or check.is_wanted(wanted, txn)) and not check.has_pass(txn) then
+    if not spending then return challenge(txn, wanted.level, state.reason) end
     state.needs_spending = true
   end
-  if spending or #wanted.rates > 0 then
-    state.tracked = rates.track(wanted, txn, check.seed(), spending and SPENDING_TRACKER)
+  if spending or #counting > 0 then
+    state.tracked = rates.track(counting, txn, check.seed(), spending and SPENDING_TRACKER)
     txn:set_priv(state)
     txn:set_var("txn.settles", true)
     if rates.counts_answers(state.tracked) then txn:set_var("txn.counts_answers", true) end
@@ -56,16 +60,16 @@ function guard.settle(txn)
       txn:set_var("txn.pass_cookie", pass)
       txn:set_var("txn.solved_cookie", solved)
     elseif state.needs_spending then
-      return challenge(txn, state.guard.level, "bot-check")
+      return challenge(txn, state.guard.level, state.reason)
     end
   end
   local rule = rates.exceeded(txn, state.tracked)
   if not rule then return end
   if rule.action ~= "challenge" or not check.is_ready() then
     txn:set_var("txn.retry_after", rule.window)
-    act(txn, "limit", "rate:" .. rule.id)
+    act(txn, "limit", rule.event)
   elseif not is_checked and not check.has_pass(txn) then
-    challenge(txn, state.guard.level, "rate:" .. rule.id)
+    challenge(txn, state.guard.level, rule.event)
   end
 end
 

@@ -33,6 +33,7 @@ local function rate(text)
   local id, requests, window, key, name, path, methods, header, statuses, action = table.unpack(parts, 1, 10)
   return {
     id = id,
+    event = "rate:" .. id,
     requests = tonumber(requests),
     window = tonumber(window),
     key = key,

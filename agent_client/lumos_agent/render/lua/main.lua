@@ -6,6 +6,7 @@ local conditions = require("conditions")
 local engine = require("engine")
 local fields = require("fields")
 local guard = require("guard")
+local hits = require("hits")
 local policy = require("policy")
 local remote = require("script.remote")
 local scripted = require("scripted")
@@ -44,6 +45,9 @@ end
 
 local function decided(txn)
   local request = request_of(txn)
+  -- As the maps have them: "country:DE" and "AS64500".
+  request.country = string.match(txn:get_var("txn.country") or "", "%a%a$")
+  request.asn = string.match(txn:get_var("txn.asn") or "", "%d+$")
   local asked = conditions.request(txn.sf:src(), fields.reader(request))
   return conditions.decide(conditions.parse(txn:get_var("txn.custom_rules")), asked, core.now().sec)
 end
@@ -82,7 +86,8 @@ end
 core.register_action("lumos_guard", { "http-req" }, safely(guard.examine))
 core.register_action("lumos_settle", { "http-req" }, safely(guard.settle))
 core.register_action("lumos_count", { "http-res" }, safely(guard.answered))
--- txn.custom_action tells later checks what a custom rule decided: "allow" skips them, "block" ends the request.
+-- txn.custom_action tells later checks what a custom rule decided: "allow" skips them, "block" ends the request. What the
+-- guard must see to stands in txn.custom_asks, and the rule with the request.
 local function apply_rules(txn)
   local ok, rule, logged = pcall(decided, txn)
   if not ok then
@@ -92,8 +97,17 @@ local function apply_rules(txn)
   for _, id in ipairs(logged) do
     txn:set_var("txn.waf_action", "detect")
     add_rules(txn, { "rule:" .. id })
+    hits.add(id)
   end
+  if rule then hits.add(rule.id) end
+  local due = hits.due(core.now().sec)
+  if due then txn:set_var("txn.hits", due) end
   if not rule then return end
+  if rule.action == "challenge" or rule.action == "limit" then
+    txn:set_var("txn.custom_asks", rule.action)
+    txn:set_priv(rule)
+    return
+  end
   txn:set_var("txn.custom_action", rule.action)
   txn:unset_var("txn.policy")
   if rule.action == "block" then

@@ -32,10 +32,10 @@ local function slot_of(rule, txn, seed)
   return txn.c:xxh64(text) & (SLOTS - 1)
 end
 
--- Lets HAProxy track the slots of the rules that hold; returns {tracker = rule}. `taken` trackers are left alone.
-function rates.track(guard, txn, seed, taken)
+-- Lets HAProxy track the slots of those of `rules` that hold; returns {tracker = rule}. `taken` trackers are left alone.
+function rates.track(rules, txn, seed, taken)
   local tracked = {}
-  for _, rule in ipairs(guard.rates) do
+  for _, rule in ipairs(rules) do
     if holds(rule, txn) then
       for _, tracker in ipairs(TRACKERS[rule.window]) do
         if not tracked[tracker] and tracker ~= taken then

@@ -120,11 +120,9 @@ local CHANGES = {
   end,
 }
 
--- Remembers what the answer needs: of the script itself, or of the origin.
+-- Remembers what the answer needs, of the script itself or of the origin, over what others remember of the request.
 local function remember(txn, at, name)
-  local state = txn:get_priv() or {}
-  state.script = at
-  txn:set_priv(state)
+  txn:set_priv(setmetatable({ script = at }, { __index = txn:get_priv() }))
   txn:set_var(name, true)
 end
 
