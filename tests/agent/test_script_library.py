@@ -210,3 +210,48 @@ def test_reading_the_body_is_seen() -> None:
     assert not compiled("ngx.exit(403)").reads_body
     for source in ("ngx.req.read_body()", "local b = ngx.var.request_body", 'f(ngx.req["get_body_data"])'):
         assert compiled(source).reads_body
+
+
+DICTIONARIES = """
+local dict = require("script.dict")
+local function work(now, ...) return dict.work(now, "domain", "d", ...) end
+local function told(...)
+  local parts = table.pack(...)
+  for index = 1, parts.n do parts[index] = tostring(parts[index]) end
+  io.write(table.concat(parts, " "), "\\n")
+end
+"""
+
+
+def test_dictionary_entries_expire() -> None:
+    program = """
+    work(100, "set", "k", "v", 10)
+    told(work(109, "get", "k")) told(work(109, "ttl", "k")) told(work(110, "get", "k")) told(work(110, "get_stale", "k"))
+    told(work(110, "add", "k", "new", 5)) told(work(111, "add", "k", "other")) told(work(115, "replace", "k", "x"))
+    told(work(200, "incr", "n", 1, 0, 10)) told(work(205, "incr", "n", 2)) told(work(210, "incr", "n", 1, 0, 10))
+    work(300, "set", "a", 1, 5) work(300, "set", "b", 1)
+    told(work(301, "expire", "b", 2)) told(work(304, "get", "b")) told(work(306, "flush_expired", 0))
+    told(work(306, "get_keys", 0)) told(work(400, "set", "z", nil))
+    """
+    assert run_lua(DICTIONARIES + program).splitlines() == [
+        "v nil", "1", "nil", "v nil true", "true nil false", "false exists false", "false not found false", "1 nil false", "3",
+        "1 nil false", "true", "nil", "4", "", "true nil false",
+    ]  # fmt: skip
+
+
+def test_dictionaries_are_bounded_and_forget_what_was_used_last() -> None:
+    program = """
+    local full = string.rep("x", 60000)
+    for n = 1, 100 do
+      work(1, "set", "k" .. n, full)
+      work(1, "get", "k1")
+    end
+    told(work(1, "get", "k1") ~= nil, work(1, "get", "k100") ~= nil, work(1, "get", "k50"), work(1, "free_space") < 61000)
+    told(work(1, "safe_set", "more", full)) told(select(3, work(1, "set", "more", full)))
+    for n = 1, 20 do dict.work(1, "domain", "d" .. n, "set", "k", 1) end
+    told(dict.work(1, "domain", "d20", "get", "k")) told(dict.work(1, "other", "d20", "get", "k"))
+    work(1, "flush_all") told(work(1, "get_keys", 0) == "", work(1, "free_space") == dict.CAPACITY)
+    """
+    assert run_lua(DICTIONARIES + program).splitlines() == [
+        "true true nil true", "false no memory false", "true", "nil a domain has at most 8 dictionaries", "nil", "true true",
+    ]  # fmt: skip

@@ -126,21 +126,6 @@ async def test_dictionaries_are_each_domains_own_and_count_exactly_on_all_thread
         assert (await request(shield.port, "d2.example")).text == "1"
 
 
-async def test_dictionary_is_bounded_and_forgets_the_oldest(shield: Shield) -> None:
-    source = """
-    local d, full = ngx.shared.d, ('x'):rep(60000)
-    local n = tonumber(ngx.var.arg_n)
-    local ok, problem, forcible = d:set(n, full)
-    ngx.print(tostring(d:get(n - 1) ~= nil), tostring(d:get(1) ~= nil), tostring(forcible), #d:get_keys() <= 18)
-    """
-    async with origin() as port:
-        await shield.applier.apply(config(1, domain(port=port, policy=OFF, script=on(source))))
-        answers = [(await request(shield.port, HOST, f"/?n={n}")).text for n in range(1, 41)]
-    assert answers[1] == "truetruefalsetrue"
-    # The first one was used each time, so that others were forgotten.
-    assert answers[-1] == "truetruetruetrue"
-
-
 async def test_failing_closed_answers_500_and_tells_it_once(shield: Shield) -> None:
     async with origin() as port:
         script = on("local x = nil\nx.y = 1", "closed")

@@ -12,16 +12,14 @@ from typing import NoReturn
 from msgspec import Struct
 
 from lumos_agent.script.lexer import KEYWORDS, Lexer, ScriptError, Word
+from lumos_agent.script.writer import JOIN, METER, Piece, Pieces, joined, meter, written
 
 SCRIPT_BYTES_MAX = 64 * 1024
 # Between two readings of the meter.
 WORDS_METERED = 48
 DEPTH_MAX = 50
 COMPARISONS_MAX = 200
-OPERANDS_MAX = 50
-METER, JOIN = "__t", "__c"
 _RESERVED = {METER, JOIN, "_ENV"}
-_HEAD = f"local {METER},{JOIN}=... return function(_ENV,...)"
 _UNARY = 12
 _BINARY = {
     "or": (1, 1), "and": (2, 2), "<": (3, 3), ">": (3, 3), "<=": (3, 3), ">=": (3, 3), "~=": (3, 3), "==": (3, 3),
@@ -32,32 +30,12 @@ _COMPARISONS = {"<", ">", "<=", ">=", "~=", "=="}
 _BODY = {"get_body_data", "get_post_args", "read_body", "request_body"}
 _ENDS = {"end", "else", "elseif", "until"}
 
-# (line, text) of what is written; line 0 is "where the writer is".
-Piece = tuple[int, str]
-Pieces = list[Piece]
-
 
 class Compiled(Struct, frozen=True):
     """What a shield loads, and whether it wants the request's body."""
 
     text: str
     reads_body: bool
-
-
-def _meter(words: int) -> Pieces:
-    return [(0, METER), (0, "("), (0, str(max(words, 1))), (0, ")"), (0, ";")]
-
-
-def _joined(operands: list[Pieces]) -> Pieces:
-    """Return a call that joins operands; many are joined in groups from the right, as the language does."""
-    if len(operands) == 1:
-        return operands[0]
-    if len(operands) > OPERANDS_MAX:
-        operands = [*operands[: OPERANDS_MAX - 1], _joined(operands[OPERANDS_MAX - 1 :])]
-    pieces: Pieces = [(0, JOIN), (0, "(")]
-    for index, operand in enumerate(operands):
-        pieces += [(0, ",")] * bool(index) + [(0, "("), *operand, (0, ")")]
-    return [*pieces, (0, ")")]
 
 
 class _Parser:
@@ -125,12 +103,12 @@ class _Parser:
             self._comparisons = 0
             part += self._return() if is_last else self._statement()
             if self._metered - start >= WORDS_METERED:
-                pieces += _meter(self._metered - start) + part
+                pieces += meter(self._metered - start) + part
                 part, self._metered = [], start
             if is_last:
                 break
         if is_metered and (part or not pieces):
-            pieces += _meter(self._metered)
+            pieces += meter(self._metered)
         self._depth -= 1
         return pieces + part
 
@@ -156,7 +134,7 @@ class _Parser:
 
     def _goto(self) -> Pieces:
         """Every way back is metered, so a loop made of jumps is."""
-        return _meter(1) + self._take() + self._name()
+        return meter(1) + self._take() + self._name()
 
     def _do(self) -> Pieces:
         opened = self._take()
@@ -172,7 +150,7 @@ class _Parser:
         body = self._metered_block()
         end, before = self._expect("until", opened[0]), self._metered
         condition = self._expression()
-        return opened + _meter(self._metered - before) + body + end + condition
+        return opened + meter(self._metered - before) + body + end + condition
 
     def _if(self) -> Pieces:
         opened = self._take()
@@ -285,7 +263,7 @@ class _Parser:
         return pieces
 
     def _expression(self, *, is_field: bool = False) -> Pieces:
-        pieces = _joined(self._operands(0))
+        pieces = joined(self._operands(0))
         # A name alone may be the name of a field.
         if is_field and len(pieces) == 1 and self._sees("="):
             if not pieces[0][1].isidentifier() or pieces[0][1] in KEYWORDS:
@@ -299,14 +277,14 @@ class _Parser:
         if self._depth > DEPTH_MAX:
             self._fail(f"this is nested more than {DEPTH_MAX} deep")
         if self._sees("not", "-", "#", "~"):
-            found = [self._take() + _joined(self._operands(_UNARY))]
+            found = [self._take() + joined(self._operands(_UNARY))]
         else:
             found = [self._simple()]
         while self._next.kind in ("keyword", "sign") and (power := _BINARY.get(self._next.text)) and power[0] > limit:
             self._count_comparison()
             sign = self._take()
             right = self._operands(power[1])
-            found = found + right if sign[0][1] == ".." else [_joined(found) + sign + _joined(right)]
+            found = found + right if sign[0][1] == ".." else [joined(found) + sign + joined(right)]
         self._depth -= 1
         return found
 
@@ -327,24 +305,6 @@ class _Parser:
         return self._suffixed()[0]
 
 
-def _is_word(char: str) -> bool:
-    return char.isalnum() or char == "_"
-
-
-def _written(pieces: Pieces) -> str:
-    """Return text in which every piece stands in its line."""
-    parts, line, last = [_HEAD, " "], 1, " "
-    for at, text in pieces:
-        if at > line:
-            parts.append("\n" * (at - line))
-            line, last = at, "\n"
-        elif (_is_word(last) and _is_word(text[0])) or last == text[0]:
-            parts.append(" ")
-        parts.append(text)
-        last = text[-1]
-    return "".join([*parts, "\nend"])
-
-
 @lru_cache(maxsize=512)
 def compiled(source: str) -> Compiled:
     """Return what shields load for a script.
@@ -355,4 +315,4 @@ def compiled(source: str) -> Compiled:
     if len(source.encode()) > SCRIPT_BYTES_MAX:
         raise ScriptError(f"a script has at most {SCRIPT_BYTES_MAX // 1024} KB", 1)
     parser = _Parser(Lexer(source.replace("\r\n", "\n")).words())
-    return Compiled(_written(parser.script()), parser.reads_body)
+    return Compiled(written(parser.script()), parser.reads_body)

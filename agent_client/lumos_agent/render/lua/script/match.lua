@@ -3,8 +3,8 @@
 --
 -- Each kind of node becomes a function of a position that returns where the rest of the pattern ends, or nil; `k` is
 -- that rest. `state`: text, its length, and where groups began and ended.
+local first = require("script.first")
 local limits = require("script.limits")
-local sets = require("script.sets")
 
 local match = {}
 
@@ -14,8 +14,6 @@ local spend = limits.spend
 local DEPTH_MAX = 20000
 -- How many bytes of a repetition are paid for at once.
 local SPAN = 64
--- A text is searched by the interpreter for where a match may begin, unless nearly any byte may begin one.
-local FIRST_MAX = 128
 
 local kinds = {}
 
@@ -282,65 +280,10 @@ function kinds.balance(state, node, k)
   end
 end
 
-local first_of
-
--- What the nodes of a sequence from `index` on may begin with; nil if they may be empty.
-local function first_of_rest(nodes, index)
-  local node = nodes[index]
-  if not node then return nil end
-  local set = first_of(node)
-  if not set then return nil end
-  if not set.is_optional then return set end
-  local rest = first_of_rest(nodes, index + 1)
-  if not rest then return nil end
-  local both = { bytes = {}, is_optional = rest.is_optional }
-  sets.add(both.bytes, set.bytes)
-  sets.add(both.bytes, rest.bytes)
-  return both
-end
-
-local PASSED = { look = true, edge = true, no_edge = true, frontier = true, line_start = true, from = true, start = true }
-
--- {bytes, is_optional} that a match of a tree begins with, or nil where that is not known.
-function first_of(node)
-  local kind = node.kind
-  if kind == "set" then return { bytes = node.set } end
-  if kind == "seq" then return first_of_rest(node, 1) end
-  if kind == "group" or kind == "atom" then return first_of(node[1]) end
-  if kind == "balance" then return { bytes = { [node.open] = true } } end
-  if PASSED[kind] then return { bytes = {}, is_optional = true } end
-  if kind == "loop" then
-    local inner = first_of(node[1])
-    return inner and { bytes = inner.bytes, is_optional = node.low == 0 or inner.is_optional }
-  end
-  if kind ~= "alt" then return nil end
-  local all = { bytes = {} }
-  for _, way in ipairs(node) do
-    local one = first_of(way)
-    if not one then return nil end
-    sets.add(all.bytes, one.bytes)
-    all.is_optional = all.is_optional or one.is_optional
-  end
-  return all
-end
-
--- A class of the interpreter's own patterns, or nil.
-local function class_of(tree)
-  local first = first_of(tree)
-  if not first or first.is_optional then return nil end
-  local parts = {}
-  for value in pairs(first.bytes) do
-    local one = string.char(value)
-    parts[#parts + 1] = find(one, "%w") and one or "%" .. one
-  end
-  limits.spend(#parts)
-  return #parts > 0 and #parts <= FIRST_MAX and "[" .. table.concat(parts) .. "]" or nil
-end
-
 -- Returns a program for a tree with `groups` groups. `prefix`: text that every match begins with.
 function match.program(tree, groups, prefix, is_anchored)
   local state = { starts = {}, stops = {}, groups = groups, resets = {}, depth = 0 }
-  local class = not prefix and not is_anchored and class_of(tree) or nil
+  local class = not prefix and not is_anchored and first.class(tree) or nil
   return { state = state, run = build(state, tree, done), jump = prefix or class, is_plain = prefix ~= nil, is_anchored = is_anchored }
 end
 
