@@ -98,6 +98,7 @@ _HEADERS = (
     r"\n(?:cookie:[^\r\n\x22*()]*+[\x22*()]|user-agent:[^\r\n\x22*]*+[\x22*]|range:(?:[^,\r\n]*+,){5}|x-[a-z-]*file"
     rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])",
     rf"\A(?!(?:{_KNOWN_LINES}|user-agent):)[^\r\n\x22()*;]*+[\x22()*;]",
+    "ro0ab",
 )
 _AGENT = (rf"(?<![a-z])(?:{_AGENTS})",)
 # In long texts each word by itself is faster: PCRE then looks for two of its letters in many places at once.
