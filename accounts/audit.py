@@ -27,6 +27,7 @@ class Action(enum.StrEnum):
     ROLLOUT_RELEASED = "domain.rollout_released"
     POLICY_CHANGED = "policy.changed"
     GUARD_CHANGED = "guard.changed"
+    SCRIPT_CHANGED = "script.changed"
     UNDER_ATTACK_CHANGED = "account.under_attack_changed"
     CUSTOM_RULE_ADDED = "custom_rule.added"
     CUSTOM_RULE_CHANGED = "custom_rule.changed"

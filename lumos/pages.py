@@ -9,7 +9,7 @@ from lumos import views as lumos
 from servers import install
 from servers import views as servers
 from waf import event_views as events
-from waf import guard_views, list_views
+from waf import guard_views, list_views, script_views
 from waf import policy_views as policies
 from waf import rule_views as rules
 from waf import views as waf
@@ -44,6 +44,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/waf/policy", policies.policy_save, name="policy-save"),
     path("under-attack", guard_views.under_attack_save, name="under-attack"),
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
+    path("domains/<uuid:pk>/waf/script", script_views.script, name="waf-script"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>", guard_views.rate_edit, name="rate-edit"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),

@@ -26,6 +26,7 @@ from waf.api import (
 )
 from waf.attack_api import AttackViewSet
 from waf.guard_api import GuardView, UnderAttackView
+from waf.script_api import ScriptTrialView, ScriptView
 
 # The API browser brings its page's few style rules inline.
 INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
@@ -54,6 +55,8 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
+    path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
+    path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),

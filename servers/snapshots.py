@@ -15,9 +15,10 @@ from lumos_agent.guard import Guard as GuardPart
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
+from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
 from servers.models import Server, epoch
-from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts
+from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
                 enabled=row.enabled,
             )
         )
-    policies, guards = policy_parts(domain_ids), guard_parts(domain_ids)
+    policies, guards, scripts = policy_parts(domain_ids), guard_parts(domain_ids), script_parts(domain_ids)
     rows = Domain.objects.filter(pk__in=domain_ids).order_by("hostname")
     return [
         DomainPart(
@@ -67,6 +68,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
             origins=tuple(origins[pk]),
             policy=policies.get(pk, PolicyPart()),
             guard=guards.get(pk, GuardPart()),
+            script=scripts.get(pk, ScriptPart()),
             traffic=traffic.parsed(stored),
             certificate=certificate,
         )
@@ -86,7 +88,7 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
         if (row := held.get(part.id)) is not None:
             before = msgspec.convert(row.before, DomainPart)
             if before.hostname == part.hostname or before.hostname not in hostnames:
-                part = msgspec.structs.replace(before, policy=part.policy, guard=part.guard)
+                part = msgspec.structs.replace(before, policy=part.policy, guard=part.guard, script=part.script)
         result.append(part)
     return sorted(result, key=lambda part: part.hostname)
 

@@ -83,6 +83,8 @@ Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", ma
 
 # What conditions.py parses.
 Expression = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z", max_length=2000)]
+# What script/compiler.py reads.
+ScriptSource = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=65_536)]
 
 _WORDS: tuple[tuple[Any, str], ...] = (
     (Address, "Enter an IP address or a hostname."),
@@ -112,6 +114,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (Text, "Take the NUL character out."),
     (Bundle, "Enter CA certificates in PEM form, at most 20: -----BEGIN CERTIFICATE----- …"),
     (Html, "A page may hold no control characters."),
+    (ScriptSource, "A script may hold no control characters but tabs and line breaks."),
 )
 # What to write instead, by the pattern as an error of msgspec quotes it.
 EXPLAINED = {repr(constrained.__metadata__[0].pattern): text for constrained, text in _WORDS}

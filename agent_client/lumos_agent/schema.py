@@ -26,11 +26,13 @@ from lumos_agent.grammar import (
     PathPrefix,
     RuleName,
     Scope,
+    ScriptSource,
     Sealed,
     SealedOrNone,
     Served,
 )
 from lumos_agent.guard import Guard, Window
+from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -103,6 +105,20 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     custom: Annotated[tuple[CustomRule, ...], Meta(max_length=CUSTOM_RULES_MAX)] = ()
 
 
+class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The customer's own Lua, as it was written. `fails` is what a request gets when it fails: `open` lets it pass."""
+
+    mode: Literal["off", "on"] = "off"
+    fails: Literal["open", "closed"] = "open"
+    source: ScriptSource = ""
+
+    def __post_init__(self) -> None:
+        try:
+            compiled(self.source)
+        except ScriptError as error:
+            raise SchemaError(str(error)) from error
+
+
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of the lists of one domain (`scope`: its id) or of all domains of the server (``*``).
 
@@ -124,6 +140,7 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
     guard: Guard = Guard()
+    script: Script = Script()
     traffic: Traffic = Traffic()
     certificate: Literal["off", "acme", "uploaded"] = "off"
 

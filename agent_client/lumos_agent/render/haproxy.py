@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jinja2
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
+from lumos_agent.render.scripts import script_maps
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
 ANSWERS_LOGGED_PER_SECOND = 5000
@@ -72,25 +73,28 @@ def _templates() -> jinja2.Environment:
     return _environment()
 
 
-def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
+def lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     """Return {module name: source} of a folder of Lua files."""
     modules: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
-            modules |= _lua_modules(entry, f"{prefix}{entry.name}.")
+            modules |= lua_modules(entry, f"{prefix}{entry.name}.")
         elif entry.name.endswith(".lua"):
             modules[prefix + entry.name.removesuffix(".lua")] = entry.read_text(encoding="utf-8")
     return modules
 
 
-def lua_bundle(entry: Literal["main", "trial", "dryrun", "catalogue"] = "main") -> str:
+Entry = Literal["main", "trial", "dryrun", "catalogue", "script_trial"]
+
+
+def lua_bundle(entry: Entry = "main") -> str:
     """Return the WAF engine as one file that ends in its binding to HAProxy, to a pipe, or in a list of its rules.
 
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
-    modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
-    entries = {name: modules.pop(name) for name in ("main", "trial", "dryrun", "catalogue")}
+    modules = lua_modules(resources.files("lumos_agent.render") / "lua")
+    entries = {name: modules.pop(name) for name in get_args(Entry)}
     preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
     return "".join(preloaded) + entries[entry]
 
@@ -182,6 +186,7 @@ class Renderer:
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
             "rules": self._rules(domains),
+            **script_maps(domains),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
@@ -232,6 +237,8 @@ class Renderer:
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
             "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
+            "has_scripts": any(domain.script.mode == "on" for domain in domains),
+            "all_countries": options.countries,
             "rules_read": self._places_read(domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
