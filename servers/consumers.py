@@ -39,6 +39,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self.agent_digest = ""
         self.heard_at = time.monotonic()
         self._stale = asyncio.Event()
+        self._sending = asyncio.Lock()
         self._challenges_stale = False
         self._challenges: dict[str, str] = {}
         self._base: increments.Base | None = None
@@ -175,7 +176,11 @@ class AgentConsumer(AsyncWebsocketConsumer):
         return await in_database_thread(service)(self.account_id, self.server_id, *args)
 
     async def _send(self, message: protocol.GatewayMessage) -> None:
-        await self.send(text_data=protocol.encode(message).decode())
+        begun, rest = protocol.pieces(message)
+        async with self._sending:
+            for piece in begun:
+                await self.send(bytes_data=piece)
+            await self.send(text_data=rest)
 
     async def _retry_later(self, why: str) -> None:
         await self._send(protocol.Retry(after_seconds=RETRY_SECONDS, message=why))

@@ -184,9 +184,17 @@ class Connection:
         return "the gateway closed the connection"
 
     async def _messages(self, socket: ClientConnection) -> AsyncIterator[protocol.GatewayMessage]:
-        async for text in socket:
+        begun = bytearray()
+        async for frame in socket:
+            if isinstance(frame, bytes):
+                self._useful_at = self._clock()
+                begun += frame
+                if len(begun) > protocol.MESSAGE_BYTES_MAX:
+                    await socket.close(1009)
+                continue
+            data, begun = bytes(begun) + frame.encode(), bytearray()
             try:
-                yield protocol.gateway_decoder.decode(text)
+                yield protocol.gateway_decoder.decode(data)
             except msgspec.DecodeError as error:
                 log.error("gateway_message_invalid", extra={"error": str(error)})
 

@@ -17,6 +17,7 @@ PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
 MESSAGE_BYTES_MAX = 65 * 1024 * 1024
 AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
+PIECE_BYTES_MAX = 512 * 1024
 POLL_BYTES_MAX = 8 * 1024 * 1024
 HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
@@ -384,3 +385,15 @@ poll_decoder: msgspec.json.Decoder[list[AgentMessage]] = msgspec.json.Decoder(li
 gateway_decoder: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)
 poll_answer_decoder: msgspec.json.Decoder[list[GatewayMessage]] = msgspec.json.Decoder(list[GatewayMessage])
 encode = msgspec.json.encode
+
+
+def pieces(message: GatewayMessage) -> tuple[list[bytes], str]:
+    """Return a message as WebSocket messages: binary ones if it is long, and the text that completes it.
+
+    Servers and proxies bound a WebSocket message, often to 1 MiB.
+    """
+    data = encode(message)
+    last = (len(data) - 1) // PIECE_BYTES_MAX * PIECE_BYTES_MAX
+    while data[last] & 0xC0 == 0x80:  # inside a character (RFC 3629, 3)
+        last -= 1
+    return [data[at : min(at + PIECE_BYTES_MAX, last)] for at in range(0, last, PIECE_BYTES_MAX)], data[last:].decode()

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
 from lumos_agent import protocol
@@ -91,6 +93,35 @@ async def test_welcome_reaches_the_handler_and_nonsense_is_survived() -> None:
     _, listener = await talk(gateway)
     assert listener.welcomes[0].server_id == ident(9)
     assert [type(message) for message in listener.received_messages] == [protocol.InSync]
+
+
+@given(text=st.text(), size=st.integers(min_value=4, max_value=60))
+def test_pieces_of_a_message_are_the_message(text: str, size: int) -> None:
+    message = protocol.Retry(after_seconds=1, message=text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "PIECE_BYTES_MAX", size)
+        begun, rest = protocol.pieces(message)
+    assert b"".join(begun) + rest.encode() == protocol.encode(message)
+    assert all(len(piece) <= size for piece in begun)
+
+
+LONG = protocol.Challenges(entries={f"token{number}": "x" * 200 for number in range(50)})
+
+
+async def test_message_in_pieces_reaches_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def gateway(socket: ServerConnection) -> None:
+        await welcome(socket)
+        begun, rest = protocol.pieces(LONG)
+        assert len(begun) > 3
+        for piece in begun:
+            await socket.send(piece)
+        await socket.send(rest)
+        await socket.send(protocol.encode(protocol.HeartbeatAck(clock=1.0)).decode())
+        await socket.close()
+
+    monkeypatch.setattr(protocol, "PIECE_BYTES_MAX", 1_000)
+    _, listener = await talk(gateway)
+    assert listener.received_messages == [LONG, protocol.HeartbeatAck(clock=1.0)]
 
 
 @pytest.mark.parametrize("code", list(CLOSE_WORDS))

@@ -52,7 +52,10 @@ class Agent(WebsocketCommunicator):
 
     async def hear(self, kind: type[Any]) -> Any:
         """Return the next message, which must be of `kind`."""
-        message = protocol.gateway_decoder.decode(await self.receive_from(timeout=5))
+        data = b""
+        while isinstance(frame := await self.receive_from(timeout=5), bytes):
+            data += frame
+        message = protocol.gateway_decoder.decode(data + frame.encode())
         assert isinstance(message, kind), message
         return message
 
@@ -370,6 +373,14 @@ async def test_client_that_one_shield_limits_is_denied_by_the_shields_of_the_acc
     await agent.hear(protocol.BatchAck)
     lists = Snapshot.decode((await agent.hear(protocol.Config)).snapshot).networks()
     assert lists["*"] == ([], ["198.51.100.7/32"])
+
+
+async def test_long_message_comes_in_pieces(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "PIECE_BYTES_MAX", 100)
+    await agent.greet()
+    config = await agent.hear(protocol.Config)
+    assert len(bytes(config.snapshot)) > 100
+    assert Snapshot.decode(bytes(config.snapshot)).domains
 
 
 def test_snapshot_is_deterministic(alice: Tenant) -> None:
