@@ -12,7 +12,7 @@ FILES = sorted((Path(lumos_agent.__file__).parent / "render/lua").rglob("*.lua")
 # What Lua 5.3 and HAProxy (core) provide.
 PROVIDED = {
     "core", "debug", "io", "ipairs", "math", "next", "pairs", "pcall", "print", "require", "select", "setmetatable",
-    "string", "table", "tonumber", "tostring", "utf8",
+    "string", "table", "tonumber", "tostring", "type", "utf8",
 }  # fmt: skip
 
 
