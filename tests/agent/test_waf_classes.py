@@ -119,7 +119,7 @@ RULES: dict[str, tuple[Value, Value]] = {
     "header-cookie": (query("<script>document.cookie='a=b'</script>"), query("document.cookie is readable")),
     "header-mail": (query("a@x.test\nbcc: b@x.test"), ("form", "q", "Dear all\nto: everyone")),
     "header-mail-command": (query("\r\nRETR 5\r\n"), ("form", "q", "\nlist 3 things you like\n")),
-    "header-session": (query("0123", "PHPSESSID"), query("0123", "session")),
+    "header-session": (("session", "phpsessid", "0123"), query("0123", "PHPSESSID")),
     "header-name": (("name", "", "a\r\nb"), ("name", "", "a b")),
     "scanner-agent": (agent("sqlmap/1.7"), agent("Mozilla/5.0 (compatible; Googlebot/2.1)")),
     "scanner-callback": (query("http://abc.oastify.com/"), query("http://toastify.com/")),
@@ -139,6 +139,7 @@ HONEST: list[Value] = [
     ("json", "message", "first line\nsecond: line\nfind it at home\nsort of\n"), query("SELECT `id`, `name` FROM t"),
     ("header", "referer", "http://localhost:3000/"), agent("curl/8.5.0"), agent("python-requests/2.31.0"),
     agent("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"), query("What's the cost? (in $)"),
+    ("form", "javax.faces.viewstate", "-12345:678"), ("name", "", "org.apache.struts.taglib.html.TOKEN"), ("name", "", "book__author__name"),
     query("https://example.com/path/?a=b&c=d;e#f"), query("++i; --j; (a)[0]"), upload("photo (1).final.jpg"),
 ]  # fmt: skip
 

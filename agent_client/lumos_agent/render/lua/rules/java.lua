@@ -38,6 +38,9 @@ local HIDDEN_WORDS = { "runtime", "processbuilder" }
 local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.",
   "com.sun.", "com.bea.", "sun.misc.", "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
 
+-- Fields that frameworks put into their own forms.
+local FORM_FIELDS = { "javax.faces.", "org.apache.struts.taglib.", "org.apache.myfaces." }
+
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 -- The letters that `word` yields in Base64 when `skip` bytes precede it, without those that depend on its neighbours.
@@ -140,6 +143,7 @@ local function judge_expression(value, report)
   at = has(text, "'") and find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or has(text, "#")
     and find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
     or has(text, "new ") and find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{")
+    or find(text, "%f[%w]%l+%.%l+%.[%w.]+%(%s*['\"]%l+://")
     or has(text, ".class.") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
   if at then report(RULES.expression, snippet(text, at)) end
 end
@@ -162,6 +166,9 @@ end
 -- The name of a class alone: value, name of a parameter, attribute, or name=value text.
 local function is_class_name(text)
   if #text > 128 or not find(text, ".", 1, true) then return false end
+  for _, prefix in ipairs(FORM_FIELDS) do
+    if sub(text, 1, #prefix) == prefix then return false end
+  end
   for _, package in ipairs(PACKAGES) do
     if sub(text, 1, #package) == package or text .. "." == package then return find(text, "^[%a][%w_.$]*$") ~= nil end
   end
