@@ -40,7 +40,7 @@ local FIXED_PLACES = { header = true, filename = true }
 
 -- Texts are judged up to a length that shrinks as a request uses its share: {bytes judged before, longest text}. However
 -- short it is, a value costs as much as some bytes.
-local SHARES = { { 24 * 1024, 128 }, { 8 * 1024, 1024 }, { 0, 16 * 1024 } }
+local SHARES = { { 16 * 1024, 128 }, { 6 * 1024, 1024 }, { 0, 12 * 1024 } }
 local VALUE_BYTES = 32
 
 local function longest_after(spent)
