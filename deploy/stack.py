@@ -241,7 +241,7 @@ class Stack:
 
     def _enroll(self) -> None:
         arguments = [
-            "--email", EMAIL, "--password", self.secrets["password"], "--hostname", HOSTNAME,
+            "--email", EMAIL, f"--password={self.secrets['password']}", "--hostname", HOSTNAME,
             "--origin", f"127.0.0.1:{self.ports['origin']}",
         ]  # fmt: skip
         found = json.loads(self.manage("create_demo", *arguments))

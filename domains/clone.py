@@ -22,6 +22,7 @@ class Part(models.TextChoices):
     TRAFFIC = "traffic", "Traffic settings"
     POLICY = "policy", "WAF policy"
     GUARD = "guard", "Rates and bot check"
+    SCRIPT = "script", "Own Lua"
     LISTS = "lists", "Allow and deny lists"
     ORIGINS = "origins", "Origins"
 

@@ -26,6 +26,7 @@ from lumos_agent.document import (
     ConfigLists,
     ConfigOrigin,
     ConfigPolicy,
+    ConfigScript,
     ConfigServer,
 )
 from waf.custom_rules import canonical_expression, canonical_limit
@@ -33,6 +34,7 @@ from waf.entries import canonical_entry
 from waf.exclusions import canonical_exclusion
 from waf.guards import canonical_guard
 from waf.rules import canonical_groups
+from waf.scripts import canonical_script
 
 
 def encoded(document: ConfigDocument) -> bytes:
@@ -153,6 +155,10 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
     if given.guard is not UNSET:
         with _at(f"{place}.guard"):
             values["guard"] = traffic.plain(canonical_guard(given.guard))
+    if given.script is not UNSET:
+        with _at(f"{place}.script"):
+            part = canonical_script(msgspec.to_builtins(given.script))
+        values["script"] = ConfigScript(mode=part.mode, fails=part.fails, source=part.source)
     if given.servers is not UNSET:
         values["servers"] = _server_names(given.servers, f"{place}.servers")
     values["lists"] = _lists(given.lists, f"{place}.lists")

@@ -10,10 +10,11 @@ from domains import traffic
 from domains.config_document import canonical_address
 from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState
 from domains.models import Domain, DomainServer, Origin
-from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy
+from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy, ConfigScript
 from lumos_agent.guard import Guard
+from lumos_agent.schema import Script
 from servers.models import Server
-from waf.compiler import guard_parts, is_under_attack
+from waf.compiler import guard_parts, is_under_attack, script_parts
 from waf.custom_rules import document_rules
 from waf.models import Exclusion, ListEntry, ListKind, Policy
 
@@ -52,7 +53,7 @@ def domain_states(rows: Any) -> list[DomainState]:
     for domain_id, name in carried.values_list("domain_id", "server__name"):
         servers[domain_id].append(name)
     policies = _policies(ids)
-    lists, guards = _lists(ids), guard_parts(ids)
+    lists, guards, scripts = _lists(ids), guard_parts(ids), script_parts(ids)
     return [
         DomainState(
             hostname=row.hostname,
@@ -63,10 +64,15 @@ def domain_states(rows: Any) -> list[DomainState]:
             rollout=row.rollout,
             policy=policies[row.pk],
             guard=traffic.plain(guards.get(row.pk, Guard())),
+            script=_script(scripts.get(row.pk, Script())),
             lists=lists.get(row.pk, ConfigLists()),
         )
         for row in rows
     ]
+
+
+def _script(part: Script) -> ConfigScript:
+    return ConfigScript(mode=part.mode, fails=part.fails, source=part.source)
 
 
 def _policies(domain_ids: Any) -> dict[Any, ConfigPolicy]:

@@ -15,12 +15,14 @@ from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain, remove_domain
 from lumos.errors import Conflict
 from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
+from lumos_agent.schema import Script
 from servers import revisions
 from servers.models import Server
 from servers.services import add_server, change_server, remove_server
 from waf.exclusions import put_policy
 from waf.guards import canonical_guard, put_guard, put_under_attack
 from waf.lists import replace_lists
+from waf.scripts import put_script
 
 
 def planned(document: ConfigDocument, *, prune: bool) -> Plan:
@@ -105,6 +107,10 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
         put_policy(domain=domain, wanted=after.policy, actor=actor)
     if after.guard != before.guard:
         put_guard(domain=domain, wanted=canonical_guard(after.guard), actor=actor)
+    if after.script != before.script:
+        script = after.script
+        part = Script(mode=script.mode, fails=script.fails, source=script.source)
+        put_script(domain=domain, wanted=part, actor=actor)
     if after.lists != before.lists:
         _put_lists(domain, after.lists, actor)
     return domain

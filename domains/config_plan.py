@@ -17,6 +17,7 @@ from lumos_agent.document import (
     ConfigLists,
     ConfigOrigin,
     ConfigPolicy,
+    ConfigScript,
     ConfigServer,
 )
 from lumos_agent.schema import NETWORKS_MAX
@@ -46,6 +47,7 @@ class DomainState:
     rollout: str = "all"
     policy: ConfigPolicy = field(default_factory=ConfigPolicy)
     guard: dict[str, Any] = field(default_factory=dict)
+    script: ConfigScript = field(default_factory=ConfigScript)
     lists: ConfigLists = field(default_factory=ConfigLists)
 
 

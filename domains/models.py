@@ -43,6 +43,11 @@ class Domain(TenantModel):
     def __str__(self) -> str:
         return self.hostname
 
+    @property
+    def is_passed_through(self) -> bool:
+        """Whether TLS connections go to the origins as they are."""
+        return self.traffic.get("passthrough") is not None
+
 
 class DomainServer(TenantModel):
     """One server of a domain, at a position from 0."""
@@ -143,6 +148,44 @@ class Certificate(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.domain_id} on {self.server_id}: {self.status}"
+
+
+class CertificateAuthority(TenantModel):
+    """The CA of an account, in place of the installation's.
+
+    `external_keys`: {server id: MAC key of the external account `external_key_id`, sealed to that server}.
+    """
+
+    directory_url = models.CharField(max_length=520)
+    email = models.CharField(max_length=320, blank=True)
+    external_key_id = models.CharField(max_length=256, blank=True)
+    external_keys = models.JSONField(default=dict)
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["account"], name="one_certificate_authority_per_account")]
+
+    def __str__(self) -> str:
+        return self.directory_url
+
+
+class CertificateOrder(TenantModel):
+    """An order that a shield was allowed to place at a CA; the CA's limits are counted by these rows."""
+
+    server = models.ForeignKey(Server, null=True, on_delete=models.SET_NULL, related_name="+")
+    domain = models.ForeignKey(Domain, null=True, on_delete=models.SET_NULL, related_name="+")
+    hostname = models.CharField(max_length=253)
+    registered = models.CharField(max_length=253)
+    directory_url = models.CharField(max_length=520)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=["account", "registered", "-created_at"]),
+            models.Index(fields=["created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hostname} at {self.created_at}"
 
 
 class UploadedCertificate(TenantModel):

@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from domains import traffic
 from domains.clone import Part
+from domains.contradictions import inactive
 from domains.models import Certificate, Domain, Origin, OriginHealth, Rollout, RolloutState, Tls
 from domains.presets import PRESETS
 from domains.services import OriginData
@@ -92,6 +93,9 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
     traffic = TrafficField(required=False)
     certificates = CertificateSerializer(many=True, read_only=True)
     open_rollout = serializers.SerializerMethodField(help_text="A staged change that waits or was stopped, or null.")
+    inactive = serializers.SerializerMethodField(
+        help_text="Parts without effect while TLS is passed through: no request is seen, so only IP lists hold."
+    )
     policy = serializers.PrimaryKeyRelatedField(read_only=True, help_text="Id of its WAF policy.")  # type: ignore[var-annotated]
 
     class Meta:
@@ -106,10 +110,15 @@ class DomainSerializer(serializers.ModelSerializer[Domain]):
             "certificates",
             "rollout",
             "open_rollout",
+            "inactive",
             "policy",
             "created_at",
         )
         read_only_fields = ("id", "created_at")
+
+    def get_inactive(self, instance: Domain) -> list[str]:
+        """Return the names of those parts."""
+        return inactive(instance)
 
     @extend_schema_field(RolloutSerializer(allow_null=True))
     def get_open_rollout(self, instance: Domain) -> Any:

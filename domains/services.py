@@ -11,6 +11,7 @@ from accounts import audit
 from accounts.models import User
 from domains import rollouts
 from domains import traffic as traffic_settings
+from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
@@ -104,6 +105,12 @@ def _named(text: str) -> str:
         raise InvalidInput(error.detail, field="hostname") from error
 
 
+def _refuse_contradictions(domain: Domain) -> None:
+    traffic = traffic_settings.parsed(domain.traffic)
+    origins = domain.origins.order_by("position").values_list("tls", flat=True)
+    refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic, origins=origins)
+
+
 def _save_unique(domain: Domain) -> None:
     try:
         with transaction.atomic():
@@ -139,6 +146,7 @@ def add_domain(
     domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
     _put_origins(domain, clean)
+    _refuse_contradictions(domain)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
@@ -181,6 +189,7 @@ def change_domain(
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))
+    _refuse_contradictions(domain)
     if servers is not None:
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))

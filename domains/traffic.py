@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from domains.client_certificates import canonical_bundle
 from domains.validators import canonical_hostname, canonical_origin
 from lumos.errors import AppError, InvalidInput
 from lumos_agent.grammar import EXPLAINED
@@ -80,6 +81,14 @@ def _canonical(given: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(result.get(name), list):
             found = [_one(canonical_network, text, f"{name}[{index}]") for index, text in enumerate(result[name])]
             result[name] = sorted(set(found)) if all(isinstance(text, str) for text in found) else found
+    if isinstance(cdns := result.get("trusted_cdns"), list) and all(isinstance(name, str) for name in cdns):
+        result["trusted_cdns"] = sorted(set(cdns))
+    clients = result.get("client_certificates")
+    if isinstance(clients, Mapping) and "ca" in clients:
+        result["client_certificates"] = {
+            **clients,
+            "ca": _one(canonical_bundle, clients["ca"], "client_certificates.ca"),
+        }
     if isinstance(result.get("routes"), list):
         result["routes"] = [_route(route, f"routes[{index}]") for index, route in enumerate(result["routes"])]
     return result

@@ -8,9 +8,11 @@ import msgspec
 from django import forms
 
 from domains import traffic_lines
+from domains.form_fields import LinesField, limit_field, number_field, page_field, switch_field, unix_lines
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from lumos_agent.traffic import Health, Hsts, Pages, Timeouts, Traffic
+from lumos_agent.cdns import cdns
+from lumos_agent.traffic import Health, Hsts, Pages, Passthrough, Timeouts, Traffic
 
 _MIB = 2**20
 _KEPT = "kept"
@@ -23,7 +25,7 @@ _HSTS = {
 # Settings whose form field has the same name and value.
 _PLAIN = (
     "balance", "sticky_cookie", "https_redirect", "websockets", "compression", "cache", "proxy_protocol",
-    "origin_http2", "origin_host", "origin_sni", "only_trusted_proxies", "maintenance",
+    "origin_http2", "origin_host", "origin_sni", "trusted_cdns", "only_trusted_proxies", "maintenance",
 )  # fmt: skip
 _LINES: dict[str, Callable[[Any], str]] = {
     "routes": traffic_lines.route_line,
@@ -34,47 +36,6 @@ _LINES: dict[str, Callable[[Any], str]] = {
 }
 _BLAMED = {"health": "health_status"}  # of a mistake in the part as a whole
 _PLACE = re.compile(r"traffic\.(?P<name>\w+)(?:\[(?P<index>\d+)\])?(?:\.(?P<part>\w+))?")
-
-
-class LinesField(forms.CharField):
-    """One value per line; blank lines are skipped. Its value is a list of (line number, parsed line)."""
-
-    def __init__(self, parse: Callable[[str], Any], *, rows: int = 4, **options: Any) -> None:
-        widget = forms.Textarea({"rows": rows, "spellcheck": "false", "wrap": "off"})
-        super().__init__(required=False, strip=False, widget=widget, **options)
-        self._parse = parse
-
-    def clean(self, value: Any) -> list[tuple[int, Any]]:
-        """Parse all lines, so that all mistakes show at once."""
-        text = _unix_lines(super().clean(value))
-        parsed, mistakes = [], []
-        for number, line in enumerate(text.split("\n"), 1):
-            try:
-                if line.strip():
-                    parsed.append((number, self._parse(line.strip())))
-            except ValueError as error:
-                mistakes.append(f"Line {number}: {error}")
-        if mistakes:
-            raise forms.ValidationError(mistakes)
-        return parsed
-
-
-def _unix_lines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _number(label: str, largest: int, text: str = "") -> forms.IntegerField:
-    return forms.IntegerField(min_value=1, max_value=largest, required=False, label=label, help_text=text)
-
-
-def _switch(label: str, text: str = "") -> forms.BooleanField:
-    return forms.BooleanField(required=False, label=label, help_text=text)
-
-
-def _page(label: str) -> forms.CharField:
-    return forms.CharField(
-        required=False, strip=False, label=label, widget=forms.Textarea({"rows": 3, "spellcheck": "false"})
-    )
 
 
 class TrafficForm(LumosForm):
@@ -96,19 +57,19 @@ class TrafficForm(LumosForm):
         label="Sticky cookie",
         help_text="A name such as SRV keeps a visitor at one origin. Empty: none.",
     )
-    health = _switch(
+    health = switch_field(
         "Check the origins", "An origin that fails its checks gets no requests until it passes them again."
     )
     health_path = forms.CharField(required=False, label="Path of the check")
     health_status = forms.CharField(required=False, label="Good statuses", help_text="For example 200-399,404.")
-    health_interval_seconds = _number("Check every (s)", 3600)
-    health_rise = _number("Passes until up", 20)
-    health_fall = _number("Failures until down", 20)
-    timeouts_connect_seconds = _number("Connect within (s)", 60)
-    timeouts_server_seconds = _number("Answer within (s)", 3600)
-    timeouts_tunnel_seconds = _number("Idle WebSocket ends after (s)", 86_400)
+    health_interval_seconds = number_field("Check every (s)", 3600)
+    health_rise = number_field("Passes until up", 20)
+    health_fall = number_field("Failures until down", 20)
+    timeouts_connect_seconds = number_field("Connect within (s)", 60)
+    timeouts_server_seconds = number_field("Answer within (s)", 3600)
+    timeouts_tunnel_seconds = number_field("Idle WebSocket ends after (s)", 86_400)
 
-    https_redirect = _switch("Redirect HTTP to HTTPS")
+    https_redirect = switch_field("Redirect HTTP to HTTPS")
     hsts = forms.ChoiceField(
         label="HSTS",
         help_text="Browsers then refuse plain HTTP for that long; you cannot take it back early.",
@@ -129,15 +90,37 @@ class TrafficForm(LumosForm):
         help_text="0: no limit. Uploads without a Content-Length are refused if there is one.",
         widget=forms.NumberInput({"step": "any"}),
     )
-    websockets = _switch("WebSockets", "Off: requests to open one get 403.")
+    websockets = switch_field("WebSockets", "Off: requests to open one get 403.")
 
-    compression = _switch("Compress answers", "Text of origins that do not compress it themselves.")
-    cache = _switch("Cache answers", "What the origin's Cache-Control allows, up to 256 KiB each.")
+    client_certificates = forms.ChoiceField(
+        label="Visitors show a certificate",
+        choices=[
+            ("off", "No"),
+            ("optional", "If they have one"),
+            ("required", "Always: everybody else gets 403"),
+        ],
+    )
+    client_certificates_ca = forms.CharField(
+        required=False,
+        label="Issued by these CAs",
+        help_text="CA certificates in PEM form. Your origin learns who it is from X-Client-Certificate-Status "
+        "(verified, invalid or none), -Subject, -Serial and -Fingerprint (SHA-256).",
+        widget=forms.Textarea({"rows": 5, "spellcheck": "false", "wrap": "off"}),
+    )
+
+    passthrough = switch_field(
+        "Pass TLS through", "Connections go to the origin as they are, and visitors see its certificate."
+    )
+    passthrough_connections_max = limit_field("Connections of one address at once")
+    passthrough_connections_per_minute = limit_field("New connections of one address per minute")
+
+    compression = switch_field("Compress answers", "Text of origins that do not compress it themselves.")
+    cache = switch_field("Cache answers", "What the origin's Cache-Control allows, up to 256 KiB each.")
 
     proxy_protocol = forms.ChoiceField(
         label="PROXY protocol", choices=[("off", "Off"), ("v1", "Version 1"), ("v2", "Version 2")]
     )
-    origin_http2 = _switch("HTTP/2 to the origin")
+    origin_http2 = switch_field("HTTP/2 to the origin")
     origin_host = forms.CharField(
         required=False,
         label="Host header",
@@ -149,12 +132,23 @@ class TrafficForm(LumosForm):
         help_text="The name in the origin's certificate. Empty: the Host header above or the hostname.",
     )
 
+    trusted_cdns = forms.MultipleChoiceField(
+        required=False,
+        label="CDNs in front of this domain",
+        choices=[(name, f"{cdn.title} (networks as of {cdn.as_of})") for name, cdn in cdns().items()],
+        widget=forms.SelectMultiple({"size": 2}),
+        help_text="Their X-Forwarded-For names the visitor. Networks come with each version of the agent.",
+    )
     trusted_proxies = LinesField(
         str,
         label="Trusted proxies",
         help_text="One address or network per line, such as 203.0.113.0/24: their X-Forwarded-For names the visitor.",
     )
-    only_trusted_proxies = _switch("Only they may connect", "Everybody else gets 403.")
+    only_trusted_proxies = switch_field(
+        "Only they may connect",
+        "Everybody else gets 403. All customers of a CDN come from its networks: have it send a secret header too, "
+        "and check it with a custom rule.",
+    )
 
     routes = LinesField(
         traffic_lines.route_rule,
@@ -173,24 +167,28 @@ class TrafficForm(LumosForm):
         help_text="request set X-Name: value (replaces it), response add X-Name: value, response remove Server.",
     )
 
-    maintenance = _switch("Maintenance", "Visitors get the maintenance page with status 503.")
+    maintenance = switch_field("Maintenance", "Visitors get the maintenance page with status 503.")
     maintenance_allow = LinesField(
         str, label="Who passes nevertheless", help_text="One address or network per line, such as 198.51.100.7."
     )
 
-    pages_denied = _page("403: access denied")
-    pages_too_many = _page("429: too many requests")
-    pages_bad_gateway = _page("502: bad gateway")
-    pages_unavailable = _page("503: site unavailable")
-    pages_maintenance = _page("Maintenance")
+    pages_denied = page_field("403: access denied")
+    pages_too_many = page_field("429: too many requests")
+    pages_bad_gateway = page_field("502: bad gateway")
+    pages_unavailable = page_field("503: site unavailable")
+    pages_maintenance = page_field("Maintenance")
 
     CARDS = (
         ("Balancing and checks", "", ("balance", "sticky_cookie", "health", "timeouts")),
         ("HTTPS", "", ("https_redirect", "hsts")),
+        ("Client certificates", "", ("client_certificates",)),
+        ("TLS passthrough", "Nobody then looks inside requests: the WAF, rates, the bot check, certificates of this "
+         "domain and all settings here but balancing, checks, timeouts and the PROXY protocol have no effect. Lists of "
+         "networks and countries hold. Requests without TLS are redirected to HTTPS.", ("passthrough",)),
         ("Limits", "", ("body_mib_max", "websockets")),
         ("Speed", "", ("compression", "cache")),
         ("Origin connection", "", ("proxy_protocol", "origin_http2", "origin_host", "origin_sni")),
-        ("Behind another CDN", "", ("trusted_proxies", "only_trusted_proxies")),
+        ("Behind another CDN", "", ("trusted_cdns", "trusted_proxies", "only_trusted_proxies")),
         ("Routes", "", ("routes",)),
         ("Redirects", "", ("redirects",)),
         ("Headers", "", ("headers",)),
@@ -218,6 +216,8 @@ class TrafficForm(LumosForm):
         result["health"] = self._part("health", Health) if data["health"] else None
         result["timeouts"] = self._part("timeouts", Timeouts)
         result["pages"] = self._pages()
+        result["client_certificates"] = self._client_certificates()
+        result["passthrough"] = self._part("passthrough", Passthrough) if data["passthrough"] else None
         mib = data["body_mib_max"] or 0
         result["body_bytes_max"] = max(round(mib * _MIB), 1) if mib else 0
         if data["hsts"] != _KEPT:
@@ -229,12 +229,16 @@ class TrafficForm(LumosForm):
         values = {name: self.cleaned_data[f"{prefix}_{name}"] for name in part.__struct_fields__}
         return {name: value for name, value in values.items() if value not in (None, "")}
 
+    def _client_certificates(self) -> dict[str, str] | None:
+        mode = self.cleaned_data["client_certificates"]
+        return None if mode == "off" else {"mode": mode, "ca": self.cleaned_data["client_certificates_ca"]}
+
     def _pages(self) -> dict[str, str]:
         """Return the pages. Browsers send line ends of their own, so a page that differs in them only stays."""
         result = {}
         for name in Pages.__struct_fields__:
-            given, known = _unix_lines(self.cleaned_data[f"pages_{name}"]), getattr(self._stored.pages, name)
-            result[name] = known if given == _unix_lines(known) else given
+            given, known = unix_lines(self.cleaned_data[f"pages_{name}"]), getattr(self._stored.pages, name)
+            result[name] = known if given == unix_lines(known) else given
         return result
 
     def show(self, error: AppError) -> None:
@@ -255,9 +259,15 @@ def _initial(traffic: Traffic) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(traffic, name) for name in _PLAIN}
     for name, line in _LINES.items():
         values[name] = "\n".join(line(item) for item in getattr(traffic, name))
-    parts = {"health": traffic.health or Health(), "timeouts": traffic.timeouts, "pages": traffic.pages}
+    parts: dict[str, Any] = {"health": traffic.health or Health(), "passthrough": traffic.passthrough or Passthrough()}
+    parts |= {"timeouts": traffic.timeouts, "pages": traffic.pages}
     for prefix, part in parts.items():
         values |= {f"{prefix}_{name}": getattr(part, name) for name in part.__struct_fields__}
+    clients = traffic.client_certificates
+    values["client_certificates"], values["client_certificates_ca"] = (
+        (clients.mode, clients.ca) if clients else ("off", "")
+    )
+    values["passthrough"] = traffic.passthrough is not None
     values["health"] = traffic.health is not None
     values["body_mib_max"] = f"{traffic.body_bytes_max / _MIB:.7f}".rstrip("0").rstrip(".")
     values["hsts"] = next((choice for choice, hsts in _HSTS.items() if hsts == traffic.hsts), _KEPT)

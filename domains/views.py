@@ -3,7 +3,6 @@
 import uuid
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import Prefetch
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
 from domains import health, presets, rollouts, services, traffic
+from domains.acme import acme_part
 from domains.clone import clone_settings
 from domains.forms import CloneForm, DomainEditor, UploadForm
 from domains.models import Domain
@@ -62,7 +62,7 @@ def domain_detail(request: HttpRequest, pk: uuid.UUID, clone: CloneForm | None =
         "domain": domain,
         "attacks": attacks_now(domain.pk).select_related("server"),
         "chart": selectors.requests_per_hour(domain=domain),
-        "acme": settings.ACME,
+        "acme": acme_part(),
         "rollout": rollouts.open_rollout(domain),
         "clone": clone or CloneForm(domain=domain),
     }

@@ -3,13 +3,13 @@
 from django.urls import path
 
 from accounts import views as accounts
-from domains import config_views
+from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
 from servers import install
 from servers import views as servers
 from waf import event_views as events
-from waf import guard_views, list_views
+from waf import guard_views, list_views, script_views
 from waf import policy_views as policies
 from waf import rule_views as rules
 from waf import views as waf
@@ -44,6 +44,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/waf/policy", policies.policy_save, name="policy-save"),
     path("under-attack", guard_views.under_attack_save, name="under-attack"),
     path("domains/<uuid:pk>/waf/guard", guard_views.guard_save, name="guard-save"),
+    path("domains/<uuid:pk>/waf/script", script_views.script, name="waf-script"),
     path("domains/<uuid:pk>/waf/rates", guard_views.rate_add, name="rate-add"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>", guard_views.rate_edit, name="rate-edit"),
     path("domains/<uuid:pk>/waf/rates/<slug:name>/remove", guard_views.rate_remove, name="rate-remove"),
@@ -66,6 +67,7 @@ urlpatterns = [
     path("lists/subscriptions", list_views.subscription_add, name="account-subscription-add"),
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
+    path("certificate-authority", authority_views.certificate_authority, name="certificate-authority"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

@@ -1,4 +1,4 @@
-"""Routes. The gateway role serves health only; the web role pages and API."""
+"""Routes. The gateway role serves health and agents that poll; the web role pages and API."""
 
 from csp.decorators import csp_update
 from django.conf import settings
@@ -9,10 +9,12 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
 from domains.api import DomainViewSet
+from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.polls import poll
 from waf.api import (
     CustomRuleViewSet,
     EventViewSet,
@@ -24,6 +26,7 @@ from waf.api import (
 )
 from waf.attack_api import AttackViewSet
 from waf.guard_api import GuardView, UnderAttackView
+from waf.script_api import ScriptTrialView, ScriptView
 
 # The API browser brings its page's few style rules inline.
 INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
@@ -46,10 +49,14 @@ health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
 ]
+gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="agent-poll")]
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
+    path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
+    path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
+    path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
@@ -64,4 +71,4 @@ web: list[URLPattern | URLResolver] = [
     path("operator/", admin.site.urls),
     path("", include("lumos.pages")),
 ]
-urlpatterns = health if settings.LUMOS_ROLE == "gateway" else health + web
+urlpatterns = health + gateway if settings.LUMOS_ROLE == "gateway" else health + web

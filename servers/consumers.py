@@ -82,12 +82,6 @@ class AgentConsumer(AsyncWebsocketConsumer):
         match message:
             case protocol.Hello():
                 await self._hello(message)
-            case protocol.Heartbeat():
-                await self._call(sessions.record_heartbeat, message)
-                await self._send(protocol.HeartbeatAck(clock=time.time()))
-            case protocol.Batch():
-                await self._call(sessions.count_batch, message)
-                await self._send(protocol.BatchAck(boot_id=message.boot_id, seq=message.seq))
             case protocol.Resend():
                 self._base, self.sent_revision = None, -1
                 self.wake()
@@ -95,15 +89,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
                 if isinstance(message, protocol.Applied):
                     self.agent_digest = message.digest
-            case (
-                protocol.CertificateStatus()
-                | protocol.ChallengePublish()
-                | protocol.ChallengesWithdrawn()
-                | protocol.ChallengesHeld()
-            ):
-                await self._about_certificates(message)
-            case protocol.Origins() | protocol.Incident():
-                await self._call(sessions.record_news, message)
+            case _:
+                for answer in await self._call(sessions.answers, message):
+                    await self._send(answer)
 
     async def _hello(self, hello: protocol.Hello) -> None:
         if hello.protocol != protocol.PROTOCOL_VERSION or self._delivery is not None:
@@ -144,12 +132,6 @@ class AgentConsumer(AsyncWebsocketConsumer):
             self.sent_domains = {step.compiled.revision: step.compiled.domains}
         await self._send(step.message)
         await self._call(sessions.keep_content, step.compiled)
-
-    async def _about_certificates(self, message: sessions.CertificateMessage) -> None:
-        if not isinstance(message, protocol.ChallengePublish):
-            await self._call(sessions.certificate_message, message)
-        elif not await self._call(sessions.publish_challenge, message):
-            await self._send(protocol.ChallengeReady(token=message.token, waiting=0))
 
     async def _send_challenges(self) -> None:
         relayed, readiness = await self._call(sessions.challenge_news)

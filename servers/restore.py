@@ -29,6 +29,7 @@ from servers.snapshots import snapshot_of
 from waf.exclusions import put_policy
 from waf.guards import put_guard
 from waf.lists import replace_lists
+from waf.scripts import put_script
 
 SHOWN = 5
 
@@ -117,6 +118,8 @@ def _set_back(server: Server, before: Site | None, after: Site, actor: User) -> 
         put_policy(domain=domain, wanted=policy, actor=actor)
     if before is None or before.domain.guard != after.domain.guard:
         put_guard(domain=domain, wanted=after.domain.guard, actor=actor)
+    if before is None or before.domain.script != after.domain.script:
+        put_script(domain=domain, wanted=after.domain.script, actor=actor)
     if before is None or (before.allow, before.deny) != (after.allow, after.deny):
         replace_lists(domain=domain, allow=after.allow, deny=after.deny, actor=actor)
 

@@ -1,7 +1,9 @@
 """What a gateway does for one agent, as plain functions that run in a database thread inside the tenant's scope."""
 
 import logging
+import time
 import uuid
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates, health
+from domains import certificates, health, orders
 from lumos_agent import protocol
 from servers import history, increments, metrics, revisions, wake
 from servers.enrolment import server_by_token
@@ -20,10 +22,6 @@ from waf import bans
 
 log = logging.getLogger(__name__)
 
-CertificateMessage = (
-    protocol.CertificateStatus | protocol.ChallengePublish | protocol.ChallengesWithdrawn | protocol.ChallengesHeld
-)
-
 
 def authenticate(token: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     """Return (server id, account id) of a valid token."""
@@ -32,14 +30,21 @@ def authenticate(token: str) -> tuple[uuid.UUID, uuid.UUID] | None:
 
 
 @transaction.atomic
-def record_hello(account_id: uuid.UUID, server_id: uuid.UUID, hello: protocol.Hello) -> str:
-    """Note the connection and what runs on the shield; returns this database's epoch."""
+def record_hello(
+    account_id: uuid.UUID, server_id: uuid.UUID, hello: protocol.Hello, poll_seconds: int | None = None
+) -> str:
+    """Note the connection and what runs on the shield; returns this database's epoch.
+
+    An agent that polls every `poll_seconds` is taken for connected until it has missed two polls.
+    """
     now = timezone.now()
+    lease = LEASE if poll_seconds is None else LEASE + timedelta(seconds=2 * poll_seconds)
     facts: dict[str, Any] = msgspec.to_builtins(hello.facts)
+    facts["poll_seconds"] = poll_seconds
     facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
     with tenant_scope(account_id):
         Server.objects.filter(pk=server_id).update(
-            facts=facts, connected_at=now, last_seen_at=now, lease_until=now + LEASE
+            facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease
         )
         wake.pages_on_commit(account_id, "servers")
     return epoch()
@@ -142,6 +147,30 @@ def record_report(
             revisions.record_applied(server_id=server_id, report=report, domains=domains)
         else:
             revisions.record_failed(server_id=server_id, report=report)
+
+
+def answers(
+    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.AgentMessage
+) -> list[protocol.GatewayMessage]:
+    """Take a message that means the same at any point of a conversation; returns what to answer."""
+    match message:
+        case protocol.Heartbeat():
+            record_heartbeat(account_id, server_id, message)
+            return [protocol.HeartbeatAck(clock=time.time())]
+        case protocol.Batch():
+            count_batch(account_id, server_id, message)
+            return [protocol.BatchAck(boot_id=message.boot_id, seq=message.seq)]
+        case protocol.OrderWanted():
+            with tenant_scope(account_id):
+                return [orders.order_answer(server_id=server_id, domain_id=message.domain_id)]
+        case protocol.ChallengePublish():
+            if not publish_challenge(account_id, server_id, message):
+                return [protocol.ChallengeReady(token=message.token, waiting=0)]
+        case protocol.CertificateStatus() | protocol.ChallengesWithdrawn() | protocol.ChallengesHeld():
+            certificate_message(account_id, server_id, message)
+        case protocol.Origins() | protocol.Incident():
+            record_news(account_id, server_id, message)
+    return []
 
 
 @transaction.atomic

@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from django.conf import settings
 from django.db import connection, transaction
 
 from domains import traffic
+from domains.acme import acme_part
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
 from lumos_agent.guard import Guard as GuardPart
-from lumos_agent.schema import Acme, Snapshot, Upload, digest_of
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
+from lumos_agent.schema import Script as ScriptPart
+from lumos_agent.schema import Snapshot, Upload, digest_of
 from servers.models import Server, epoch
-from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts
+from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
                 enabled=row.enabled,
             )
         )
-    policies, guards = policy_parts(domain_ids), guard_parts(domain_ids)
+    policies, guards, scripts = policy_parts(domain_ids), guard_parts(domain_ids), script_parts(domain_ids)
     rows = Domain.objects.filter(pk__in=domain_ids).order_by("hostname")
     return [
         DomainPart(
@@ -67,6 +68,7 @@ def domain_parts(domain_ids: Any) -> list[DomainPart]:
             origins=tuple(origins[pk]),
             policy=policies.get(pk, PolicyPart()),
             guard=guards.get(pk, GuardPart()),
+            script=scripts.get(pk, ScriptPart()),
             traffic=traffic.parsed(stored),
             certificate=certificate,
         )
@@ -86,7 +88,7 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
         if (row := held.get(part.id)) is not None:
             before = msgspec.convert(row.before, DomainPart)
             if before.hostname == part.hostname or before.hostname not in hostnames:
-                part = msgspec.structs.replace(before, policy=part.policy, guard=part.guard)
+                part = msgspec.structs.replace(before, policy=part.policy, guard=part.guard, script=part.script)
         result.append(part)
     return sorted(result, key=lambda part: part.hostname)
 
@@ -96,7 +98,7 @@ def snapshot_of(server: Server) -> Snapshot:
     domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
     return Snapshot(
         server_id=str(server.pk),
-        acme=acme_part(),
+        acme=acme_part(server),
         domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
@@ -109,11 +111,6 @@ def _upload_parts(server: Server) -> list[Upload]:
     rows = UploadedCertificate.objects.filter(server=server, domain__certificate=CertificateSource.UPLOADED)
     rows = rows.filter(domain__assignments__server=server).order_by("domain_id")
     return [Upload(domain_id=str(r.domain_id), chain=r.chain, sealed_key=r.sealed_key) for r in rows]
-
-
-def acme_part() -> Acme | None:
-    """Return the CA that every server uses."""
-    return Acme(**settings.ACME) if settings.ACME else None
 
 
 @contextmanager

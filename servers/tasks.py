@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
+from domains import orders
 from domains.models import Challenge
 from servers import history
 from servers.metrics import KEPT_HOURLY
@@ -19,13 +20,14 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def expire_old_rows() -> None:
-    """Delete metrics, events and challenges that are past their time, and snapshots beyond the number kept."""
+    """Delete metrics, events, challenges and orders that are past their time, and snapshots beyond the number kept."""
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
     events = expire_events(now)
     expire_attacks(now - KEPT)
     expire_hits(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
+    orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()
     log.info("old_rows_expired", extra={"hours": hours, "events": events, "snapshots": snapshots})

@@ -22,10 +22,10 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
-    "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
+    "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
-    "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
+    "waf-script": "domain", "waf-rules": "domain", "waf-rule": "rule", "waf-rule-remove": "rule",
     "entry-remove": "entry", "events": None, "events-csv": None, "event": "event", "api-keys": None, "api-key-revoke": "key",
     "domain-certificate": "domain", "domain-clone": "domain", "domain-import": None, "domain-bulk": None,
     "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
@@ -71,6 +71,7 @@ VIEWER_REFUSED = {
     "domain-certificate",
     "waf-try",
     "waf-rule",
+    "certificate-authority",
     "rate-edit",
     "api-keys",
 } | POST_ONLY
@@ -83,13 +84,13 @@ API: dict[str, str | None] = {
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
-    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-under-attack": None, "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
+    "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {

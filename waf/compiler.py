@@ -12,7 +12,8 @@ from lumos_agent.schema import ACCOUNT_WIDE, Listing
 from lumos_agent.schema import CustomRule as CustomRulePart
 from lumos_agent.schema import Exclusion as ExclusionPart
 from lumos_agent.schema import Policy as PolicyPart
-from waf.models import AccountGuard, CustomRule, Exclusion, Guard, ListEntry, ListKind, Policy
+from lumos_agent.schema import Script as ScriptPart
+from waf.models import AccountGuard, CustomRule, Exclusion, Guard, ListEntry, ListKind, Policy, Script
 
 
 def policy_parts(domain_ids: Any) -> dict[Any, PolicyPart]:
@@ -81,6 +82,15 @@ def guard_parts(domain_ids: Any) -> dict[Any, GuardPart]:
     """Return {domain id: guard} of the domains that have one, in one query."""
     rows = Guard.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "settings")
     return {domain_id: msgspec.convert(settings, GuardPart) for domain_id, settings in rows}
+
+
+def script_parts(domain_ids: Any) -> dict[Any, ScriptPart]:
+    """Return {domain id: script} of the domains that have one, in one query."""
+    rows = Script.objects.filter(domain_id__in=domain_ids).values_list("domain_id", "enabled", "fails", "source")
+    return {
+        domain_id: ScriptPart(mode="on" if enabled else "off", fails=fails, source=source)
+        for domain_id, enabled, fails, source in rows
+    }
 
 
 def is_under_attack() -> bool:

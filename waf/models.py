@@ -290,3 +290,25 @@ class EventCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.stored} + {self.counted}"
+
+
+class ScriptFails(models.TextChoices):
+    """What a request gets when the script fails."""
+
+    OPEN = "open", "Let the request pass"
+    CLOSED = "closed", "Answer 500"
+
+
+class Script(TenantModel):
+    """The customer's own Lua of one domain; a domain without a row has none."""
+
+    domain = models.OneToOneField(Domain, on_delete=models.CASCADE, related_name="script")
+    enabled = models.BooleanField(default=False)
+    fails = models.CharField(max_length=10, choices=ScriptFails.choices, default=ScriptFails.OPEN)
+    source = models.TextField(blank=True)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"script of {self.domain}"

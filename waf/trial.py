@@ -1,7 +1,8 @@
 """Trying a request against a domain's policy: the engine of the shields, in a process with limits of its own."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
 from domains.models import Domain
@@ -15,6 +16,21 @@ AT_ONCE = 2
 WAIT_SECONDS = 5
 _running = threading.BoundedSemaphore(AT_ONCE)
 _SAFE_IN_URL = "/?#[]@!$&'()*+,;=:%-._~|{}^`\"<>\\"
+
+
+@contextmanager
+def one_of_few() -> Iterator[None]:
+    """Let few try something at once.
+
+    Raises:
+        Busy: too many do.
+    """
+    if not _running.acquire(timeout=WAIT_SECONDS):
+        raise Busy("Other requests are being tried right now; try again in a few seconds.")
+    try:
+        yield
+    finally:
+        _running.release()
 
 
 def raw_request(*, method: str, url: str, headers: Mapping[str, str], body: str) -> bytes:
@@ -46,11 +62,8 @@ def try_request(*, domain: Domain, request: bytes) -> tuple[Trial, Policy]:
     if len(request) > REQUEST_BYTES_MAX:
         raise InvalidInput(f"A request to try has at most {REQUEST_BYTES_MAX // 1024} KB.", field="request")
     policy = policy_parts([domain.pk])[domain.pk]
-    if not _running.acquire(timeout=WAIT_SECONDS):
-        raise Busy("Other requests are being tried right now; try again in a few seconds.")
-    try:
-        return judge(request, policy), policy
-    except AgentError as error:
-        raise InvalidInput(f"This could not be tried: {error}.", field="request") from error
-    finally:
-        _running.release()
+    with one_of_few():
+        try:
+            return judge(request, policy), policy
+        except AgentError as error:
+            raise InvalidInput(f"This could not be tried: {error}.", field="request") from error

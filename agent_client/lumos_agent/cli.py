@@ -38,6 +38,7 @@ async def _enroll(args: argparse.Namespace, state: State) -> int:
         "https": args.https,
         "local_http": args.local_http,
         "proxy_protocol_from": args.proxy_protocol_from,
+        "poll_seconds": args.poll_seconds,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
     try:
@@ -45,7 +46,8 @@ async def _enroll(args: argparse.Namespace, state: State) -> int:
     except msgspec.ValidationError as error:
         raise AgentError(
             "--http and --https take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of this "
-            f"machine's own, such as 127.0.0.1:9101; --proxy-protocol-from takes networks, such as 10.0.0.0/24: {error}"
+            "machine's own, such as 127.0.0.1:9101; --proxy-protocol-from takes networks, such as 10.0.0.0/24; "
+            f"--poll-seconds takes 1 to 3600: {error}"
         ) from error
     before = haproxy_report.read_config(args.haproxy_cfg) if args.haproxy_cfg else None
     found = None if before is None else haproxy_report.imported_from(before, args.haproxy_cfg.parent)
@@ -206,6 +208,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         metavar="NETWORK",
         help="load balancers that send a PROXY protocol header; may be repeated",
+    )
+    command.add_argument(
+        "--poll-seconds", type=int, metavar="N", help="how often to poll where WebSockets are refused (default: 60)"
     )
     command.add_argument("--local-http", metavar="ADDRESS:PORT", help="metrics and health; empty: off")
     command.add_argument("--ca-file", default="", help="CA certificates to trust for the gateway")

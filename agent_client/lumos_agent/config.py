@@ -24,6 +24,7 @@ Listen = Annotated[str, Meta(pattern=r"\A(?:[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
 
+    `poll_seconds` is how often the gateway is asked where WebSockets are refused.
     `local_http` is where metrics and health are served; empty means nowhere. Connections from `proxy_protocol_from`
     (load balancers) begin with a PROXY protocol header, which says who the visitor is. The databases are files in
     MaxMind's format; empty means geo/country.mmdb and geo/asn.mmdb below the state directory.
@@ -37,6 +38,7 @@ class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     acme_ca_file: str = ""
     acme_http_port: int = 80
     proxy_protocol_from: tuple[Network, ...] = ()
+    poll_seconds: Annotated[int, Meta(ge=1, le=3600)] = 60
     local_http: LocalListen = "127.0.0.1:9101"
     country_database: str = ""
     asn_database: str = ""

@@ -1,4 +1,7 @@
-"""The WebSocket to the gateway: dial, hello, heartbeat, deadline, back-off with full jitter."""
+"""The WebSocket to the gateway: dial, hello, heartbeat, deadline, back-off with full jitter.
+
+When WebSockets are refused several times in a row, the agent polls (polling.py), and tries them again now and then.
+"""
 
 import asyncio
 import logging
@@ -14,12 +17,15 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from lumos_agent import protocol
 from lumos_agent.config import checked_gateway_url
+from lumos_agent.polling import Polling
 
 log = logging.getLogger(__name__)
 
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 60.0
 STABLE_SECONDS = 10.0
+REFUSALS_MAX = 3
+POLL_SECONDS = 60
 REVOKED_SECONDS = 60.0
 CLOSE_WORDS = {
     protocol.CLOSE_UNAUTHORISED: "the token is not valid (rotated or removed): enroll again with the new one",
@@ -46,6 +52,9 @@ class Backoff:
         self._ceiling = BACKOFF_BASE_SECONDS
 
 
+CONNECTED = "connected"
+
+
 class Handler(Protocol):
     """What a connection is for."""
 
@@ -55,8 +64,8 @@ class Handler(Protocol):
     async def heartbeat(self) -> protocol.Heartbeat:
         """Return what is sent every `HEARTBEAT_SECONDS`."""
 
-    async def connected(self, send: "Send", welcome: protocol.Welcome) -> None:
-        """Take note of a connection; `send` works until `disconnected`."""
+    async def connected(self, send: "Send", welcome: protocol.Welcome, how: str = CONNECTED) -> None:
+        """Take note of a connection; `send` works until `disconnected`. `how` is for people."""
 
     async def received(self, message: protocol.GatewayMessage) -> None:
         """Handle one message."""
@@ -69,7 +78,7 @@ Send = Callable[[protocol.AgentMessage], Awaitable[None]]
 
 
 class Connection:
-    """Keeps one connection to the gateway for ever."""
+    """Keeps one connection to the gateway for ever. `refusals` counts WebSockets that were refused in a row."""
 
     def __init__(
         self,
@@ -81,6 +90,7 @@ class Connection:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         backoff: Backoff | None = None,
+        poll_seconds: int = POLL_SECONDS,
     ) -> None:
         self._url = checked_gateway_url(url)
         self._token = token
@@ -91,6 +101,8 @@ class Connection:
         self._backoff = backoff or Backoff()
         self._hint = 0.0
         self._useful_at = 0.0
+        self.refusals = 0
+        self._polling = Polling(url, token, handler, self._tls, seconds=poll_seconds, clock=clock)
 
     async def run(self) -> None:
         """Connect again and again."""
@@ -98,6 +110,11 @@ class Connection:
             began = self._clock()
             self._hint = 0.0
             why = await self.once()
+            if self.refusals >= REFUSALS_MAX:
+                log.warning("websocket_refused", extra={"why": why})
+                if not (failure := await self.poll(why)):
+                    continue
+                why = failure
             self._handler.disconnected(why)
             if self._clock() - began >= STABLE_SECONDS:
                 self._backoff.reset()
@@ -122,8 +139,20 @@ class Connection:
                 return await self._serve(socket)
         except ConnectionClosed as closed:
             return self._closed(closed)
-        except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+        except (InvalidHandshake, TimeoutError) as error:
+            self.refusals += 1
+            return f"WebSockets to {self._url} are refused: {error}"
+        except (OSError, InvalidURI) as error:
             return f"cannot reach {self._url}: {error}"
+
+    async def poll(self, because: str) -> str:
+        """Poll for a while; returns why that failed, or nothing if it is time to try a WebSocket again."""
+        why = await self._polling.session(because)
+        self._hint = self._polling.hint
+        if self._polling.is_unauthorised:
+            self._hint = REVOKED_SECONDS
+            return CLOSE_WORDS[protocol.CLOSE_UNAUTHORISED]
+        return why
 
     def _closed(self, closed: ConnectionClosed) -> str:
         code = closed.rcvd.code if closed.rcvd else 1006
@@ -136,6 +165,7 @@ class Connection:
         async def send(message: protocol.AgentMessage) -> None:
             await socket.send(protocol.encode(message).decode())
 
+        self.refusals = 0
         await send(self._handler.hello())
         self._useful_at = self._clock()
         beats = asyncio.create_task(self._beat(socket, send))

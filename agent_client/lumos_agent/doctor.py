@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from lumos_agent import facts
 from lumos_agent.config import State, split_listen
+from lumos_agent.connection import CONNECTED
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.build import installed_build
@@ -105,14 +106,14 @@ async def _agent_running(state: State) -> Finding:
     status = read_status(state)
     if status is None:
         return Finding("agent", "warn", "it has never run here", "start it: lumos-agent run")
-    if status["connection"] != "connected":
+    if not str(status["connection"]).startswith(CONNECTED):
         return Finding("agent", "warn", str(status["connection"]), "sites go on; changes wait")
     last: Any = status.get("last_apply") or {}
     if last.get("type") == "failed":
         return Finding(
             "agent", "warn", f"the last change was refused: {last['message']}", "correct it in the dashboard"
         )
-    return Finding("agent", "ok", f"connected, revision {status['revision']}")
+    return Finding("agent", "ok", f"{status['connection']}, revision {status['revision']}")
 
 
 async def _places(state: State) -> Finding:

@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from lumos_agent.grammar import Expression, GroupName, ParameterName, PathPrefix, Port, RuleName, Text, Weight
+from lumos_agent.grammar import (
+    Expression,
+    GroupName,
+    ParameterName,
+    PathPrefix,
+    Port,
+    RuleName,
+    ScriptSource,
+    Text,
+    Weight,
+)
 from lumos_agent.guard import Window
 from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
 
@@ -75,6 +85,14 @@ class ConfigPolicy(Part, frozen=True, kw_only=True):
     exclusions: Annotated[tuple[ConfigExclusion, ...], Meta(max_length=EXCLUSIONS_MAX)] = ()
 
 
+class ConfigScript(Part, frozen=True, kw_only=True):
+    """The customer's own Lua."""
+
+    mode: Literal["off", "on"] = "off"
+    fails: Literal["open", "closed"] = "open"
+    source: ScriptSource = ""
+
+
 class ConfigListEntry(Part, frozen=True, kw_only=True):
     """A network on a list, and why."""
 
@@ -103,6 +121,7 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     rollout: Literal["all", "staged"] | UnsetType = UNSET
     policy: ConfigPolicy | UnsetType = UNSET
     guard: dict[str, Any] | UnsetType = UNSET
+    script: ConfigScript | UnsetType = UNSET
     lists: ConfigLists | UnsetType = UNSET
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lumos_agent import facts, protocol
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.config import Settings, State, checked_gateway_url, write_atomically
-from lumos_agent.connection import Connection, Send
+from lumos_agent.connection import CONNECTED, Connection, Send
 from lumos_agent.errors import AgentError
 
 ANSWER_SECONDS = 20.0
@@ -35,7 +35,7 @@ class _Caller:
     async def heartbeat(self) -> protocol.Heartbeat:
         return protocol.Heartbeat(clock=0.0, haproxy_running=True, memory_percent=facts.memory_percent())
 
-    async def connected(self, send: Send, welcome: protocol.Welcome) -> None:
+    async def connected(self, send: Send, welcome: protocol.Welcome, how: str = CONNECTED) -> None:
         self.server_id = welcome.server_id
         self.answered.set()
 
@@ -46,10 +46,16 @@ class _Caller:
         """Nothing depends on it."""
 
 
+async def _talk(connection: Connection) -> str:
+    """Be connected until the task is cancelled; polls if WebSockets are refused. Returns why it ended."""
+    why = await connection.once()
+    return await connection.poll(why) if connection.refusals else why
+
+
 async def _server_id(settings: Settings, token: str, boot_id: str) -> str:
     caller = _Caller(boot_id)
     connection = Connection(settings.gateway_url, token, caller, ca_file=settings.ca_file)
-    talking = asyncio.create_task(connection.once())
+    talking = asyncio.create_task(_talk(connection))
     answered = asyncio.create_task(caller.answered.wait())
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

@@ -22,6 +22,14 @@ Chain = Annotated[
         max_length=65_536,
     ),
 ]
+# CA certificates as `openssl` writes them.
+Bundle = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:-----BEGIN CERTIFICATE-----\n(?:[A-Za-z0-9+/=]{1,64}\n)+-----END CERTIFICATE-----\n){1,20}\Z",
+        max_length=65_536,
+    ),
+]
 Sealed = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9+/]{1,32768}={0,2}\Z")]
 Scope = Annotated[str, Meta(pattern=r"\A(?:\*|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")]
 Served = Annotated[str, Meta(pattern=SERVED_PATTERN, max_length=253)]
@@ -60,6 +68,9 @@ Location = Annotated[
     str, Meta(pattern=r"\A(?:https?://[A-Za-z0-9.:\[\]_-]{1,260})?(?:[/?][A-Za-z0-9._~!$&'()*+,;=:@%/?#-]{0,1023})?\Z")
 ]
 DirectoryUrl = Annotated[str, Meta(pattern=r"\Ahttps://[A-Za-z0-9.:\[\]_-]{1,260}/[A-Za-z0-9._~/-]{0,255}\Z")]
+# The id of an account that a CA keeps elsewhere (RFC 8555, 7.3.4).
+AccountId = Annotated[str, Meta(pattern=r"\A[\x21-\x7e]{1,256}\Z")]
+SealedOrNone = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9+/]{1,4096}={0,2})?\Z")]
 EmailOrNone = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253})?\Z")]
 
 # Codes and ranges of codes, such as 200-399,404.
@@ -72,6 +83,8 @@ Html = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", ma
 
 # What conditions.py parses.
 Expression = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z", max_length=2000)]
+# What script/compiler.py reads.
+ScriptSource = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*\Z", max_length=65_536)]
 
 _WORDS: tuple[tuple[Any, str], ...] = (
     (Address, "Enter an IP address or a hostname."),
@@ -94,9 +107,14 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (RateName, "A rate rule has an id such as login: lower-case letters, digits and hyphens, at most 32."),
     (KeyName, "A header or cookie has letters, digits, - and _, at most 64."),
     (ExemptPath, "A path begins with / and is percent-encoded: no spaces, quotes, ? or #; at most 128 characters."),
+    (DirectoryUrl, "Enter the CA's ACME directory, an https:// URL without a query."),
+    (AccountId, "Enter the key id that the CA gave you: one word."),
+    (EmailOrNone, "Enter an e-mail address, or none."),
     (StatusListOrNone, "Enter status codes and ranges, for example 401,403 or 400-499."),
     (Text, "Take the NUL character out."),
+    (Bundle, "Enter CA certificates in PEM form, at most 20: -----BEGIN CERTIFICATE----- …"),
     (Html, "A page may hold no control characters."),
+    (ScriptSource, "A script may hold no control characters but tabs and line breaks."),
 )
 # What to write instead, by the pattern as an error of msgspec quotes it.
 EXPLAINED = {repr(constrained.__metadata__[0].pattern): text for constrained, text in _WORDS}

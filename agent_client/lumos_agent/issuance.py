@@ -5,6 +5,7 @@ happens, the certificate that is there goes on being served.
 """
 
 import asyncio
+import contextlib
 import datetime
 import hashlib
 import logging
@@ -12,14 +13,14 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
-from msgspec import Struct
 
 from lumos_agent import preflight
+from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
+from lumos_agent.certificate_records import Record, load_records
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
@@ -44,24 +45,6 @@ Withdraw = Callable[[tuple[str, ...]], Awaitable[None]]
 Report = Callable[[CertificateStatus], Awaitable[None]]
 
 
-class Record(Struct, kw_only=True):
-    """What is known about one domain's certificate. Times are Unix seconds; `upload` tells which one was uploaded."""
-
-    state: str = "none"
-    reason: str = ""
-    not_after: float = 0.0
-    renew_at: float = 0.0
-    asked_ca_at: float = 0.0
-    failures: int = 0
-    next_at: float = 0.0
-    upload: str = ""
-
-    def status(self, domain_id: str) -> CertificateStatus:
-        """Return it as the dashboard shows it."""
-        state, reason = self.state, self.reason
-        return CertificateStatus(domain_id=domain_id, state=state, reason=reason, not_after=self.not_after)  # type: ignore[arg-type]
-
-
 class Issuer:
     """The job; `publish` and `withdraw` tell other shields of a challenge, `report` tells the control plane."""
 
@@ -74,6 +57,7 @@ class Issuer:
         publish: Publish,
         withdraw: Withdraw,
         report: Report,
+        ask: Ask,
         resolver: preflight.Resolve = preflight.resolve,
     ) -> None:
         self._state = state
@@ -82,20 +66,29 @@ class Issuer:
         self._publish = publish
         self._withdraw = withdraw
         self._report = report
+        self._ask = ask
         self._resolver = resolver
         self._wanted: dict[str, str] = {}
+        self._clients: dict[str, str] = {}
         self._uploads: dict[str, Upload | None] = {}
         self._acme: Acme | None = None
+        self._server_id = ""
         self._changed = asyncio.Event()
-        self._records = _load(state.certificates_file)
+        self._records = load_records(state.certificates_file)
         self.clock_skew_seconds = 0.0
 
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
-        self._acme = snapshot.acme
-        self._wanted = {domain.id: domain.hostname for domain in snapshot.domains if domain.certificate != "off"}
+        if self._acme is not None and snapshot.acme != self._acme:
+            for record in self._records.values():
+                record.next_at = 0.0  # what one CA refuses another may grant
+        self._acme, self._server_id = snapshot.acme, snapshot.server_id
+        own = [d for d in snapshot.domains if d.certificate != "off" and d.traffic.passthrough is None]
+        self._wanted = {domain.id: domain.hostname for domain in own}
+        wanted = {domain.id: domain.traffic.client_certificates for domain in snapshot.domains}
+        self._clients = {pk: clients.ca for pk, clients in wanted.items() if clients is not None}
         uploads = {upload.domain_id: upload for upload in snapshot.uploads}
-        self._uploads = {d.id: uploads.get(d.id) for d in snapshot.domains if d.certificate == "uploaded"}
+        self._uploads = {d.id: uploads.get(d.id) for d in own if d.certificate == "uploaded"}
         self._changed.set()
 
     def statuses(self) -> list[CertificateStatus]:
@@ -118,7 +111,7 @@ class Issuer:
 
     async def look(self) -> None:
         """Serve what there is, and order what is due."""
-        await self._served.sync(self._wanted)
+        await self._served.sync(self._wanted, self._clients)
         try:
             for domain_id, hostname in list(self._wanted.items()):
                 await asyncio.sleep(0)  # thousands of domains must not hold up anything else
@@ -143,7 +136,7 @@ class Issuer:
                 raise ValueError("no certificate was uploaded for this shield; upload it again")
             key = SealingKey(self._state.sealing_key).open(domain_id, upload.sealed_key)
             await self._served.install(domain_id, hostname, upload.chain.encode() + key)
-            await self._served.sync(self._wanted)
+            await self._served.sync(self._wanted, self._clients)
         except (AgentError, OSError, ValueError) as error:
             await self._note(domain_id, state="failed", reason=_reason(error))
             return
@@ -163,15 +156,29 @@ class Issuer:
         if self._acme is not None and now - record.asked_ca_at > ASK_CA_SECONDS:
             record.asked_ca_at = now
             pem = self._served.path(domain_id).read_bytes()
-            if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
-                record.renew_at = min(record.renew_at, suggested.timestamp())
+            with contextlib.suppress(CertificateRefused):
+                if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
+                    record.renew_at = min(record.renew_at, suggested.timestamp())
         return self._acme is not None and now >= max(record.renew_at, record.next_at)
 
     def _account(self, acme: Acme) -> "Account":
         from lumos_agent.drivers.acme import Account
 
         self._state.acme.mkdir(mode=0o700, exist_ok=True)
-        return Account(self._state.acme, acme.directory_url, acme.email, self._state.settings().acme_ca_file)
+        external = None
+        if acme.external_account is not None:
+            external = acme.external_account.key_id, self._external_key(acme.external_account.sealed_key)
+        ca_file = self._state.settings().acme_ca_file
+        return Account(self._state.acme, acme.directory_url, acme.email, ca_file, external)
+
+    def _external_key(self, sealed: str) -> str:
+        try:
+            return SealingKey(self._state.sealing_key).open(self._server_id, sealed).decode().strip()
+        except ValueError as error:
+            raise CertificateRefused(
+                "The key of the account at the CA was not entered for this shield. Enter it again on the page "
+                "“Certificate authority”."
+            ) from error
 
     async def _obtain(self, domain_id: str, hostname: str) -> None:
         """Order one certificate and put it into service; a refusal becomes the domain's status."""
@@ -181,7 +188,7 @@ class Issuer:
         try:
             pem = await self._ordered(domain_id, hostname)
             await self._served.install(domain_id, hostname, pem)
-            await self._served.sync(self._wanted)
+            await self._served.sync(self._wanted, self._clients)
         except (CertificateRefused, AgentError, OSError, ValueError) as error:
             record.failures += 1
             shortest = PREFLIGHT_RETRY_SECONDS if isinstance(error, NotReachable) else RETRY_SECONDS_MIN
@@ -225,12 +232,25 @@ class Issuer:
             await answer(probe, expected)
             port = self._state.settings().acme_http_port
             await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
+            await self._spend(domain_id)
             assert self._acme is not None  # noqa: S101 - is_due
             return await asyncio.to_thread(self._account(self._acme).order, hostname, answer_from_thread)
         finally:
             for token in tokens:
                 await self._challenges.remove(token)
             await self._withdraw(tuple(tokens))
+
+    async def _spend(self, domain_id: str) -> None:
+        """Count an order; raises CertificateRefused if there is to be none now."""
+        since, answer = time.time() - WEEK_SECONDS, await self._ask(domain_id)
+        for known in self._records.values():
+            known.ordered = [at for at in known.ordered if at > since]
+        record = self._records[domain_id]
+        if answer is None:
+            refuse_beyond_own(record.ordered, [at for known in self._records.values() for at in known.ordered])
+        elif not answer.is_granted:
+            raise CertificateRefused(answer.reason, retry_seconds=answer.retry_seconds)
+        record.ordered.append(time.time())
 
     async def _active(self, domain_id: str, certificate: x509.Certificate) -> None:
         record = self._records[domain_id]
@@ -263,13 +283,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, CertificateRefused):
         return str(error)
     return f"The new certificate cannot be used: {error}."
-
-
-def _load(path: Path) -> dict[str, Record]:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Record])
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.DecodeError) as error:
-        log.error("certificate_status_unreadable", extra={"error": str(error)})
-        return {}

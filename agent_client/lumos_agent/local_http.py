@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from lumos_agent import __version__, facts
 from lumos_agent.config import State, split_listen
+from lumos_agent.connection import CONNECTED
 from lumos_agent.doctor import haproxy_state
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import HaproxyError
@@ -106,7 +107,9 @@ class _Collector(Collector):
         yield _gauge("lumos_haproxy_worker_generations", "Workers that are alive.", self._generations)
         yield _gauge("lumos_revision", "Revision that is served.", status["revision"])
         yield _gauge("lumos_waiting_batches", "Batches not acknowledged.", status["waiting_batches"])
-        yield _gauge("lumos_connected", "Whether the gateway is connected.", status["connection"] == "connected")
+        yield _gauge(
+            "lumos_connected", "Whether the gateway is connected.", str(status["connection"]).startswith(CONNECTED)
+        )
         yield _gauge("lumos_agent_resident_memory_bytes", "Memory of the agent.", facts.own_memory_bytes())
         if last := status["last_apply"]:
             yield _gauge("lumos_last_apply_success", "Whether it was applied.", last["type"] == "applied")

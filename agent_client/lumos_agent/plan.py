@@ -10,7 +10,10 @@ from lumos_agent.render.haproxy import Artefact
 
 # Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
 # are there, so that a request in between is judged by the old lists or the new ones.
-MAP_ORDER = ("verdicts", "parents", "agents", "policies", "guards", "rules", "limits", "routes", "hosts", "nets")
+MAP_ORDER = (
+    "verdicts", "parents", "agents", "trusted", "cdns", "policies", "guards", "rules", "script_parts", "scripts",
+    "limits", "routes", "passthrough", "hosts", "nets",
+)  # fmt: skip
 META = "meta"
 CHANGES_MAX = 2_000
 _SERVER = re.compile(r"^    server (\S+)(?: .*)? weight (\d+)( disabled)?$")

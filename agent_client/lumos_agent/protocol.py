@@ -1,5 +1,7 @@
 """Messages between agent and gateway: JSON objects with a `type`, one per WebSocket text frame.
 
+Where WebSockets are refused, the agent posts a list of them (`Poll`, `Hello`, others) and gets a list back.
+
 State, not commands: the gateway sends whole snapshots with a rising (epoch, revision); the agent reports what it runs.
 A batch is kept by the agent until `BatchAck`, which is sent after the commit that counted it.
 """
@@ -15,6 +17,7 @@ PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
 MESSAGE_BYTES_MAX = 65 * 1024 * 1024
 AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
+POLL_BYTES_MAX = 8 * 1024 * 1024
 HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
@@ -69,6 +72,19 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     revision: Count
     digest: Digest
     facts: Facts
+
+
+class Poll(Message, frozen=True, kw_only=True, tag="poll"):
+    """What a poll begins with, before `Hello`: when the next one comes at the latest, and what came before.
+
+    (`epoch`, `revision`) is the configuration that the gateway named last in this conversation; `holds_challenges`
+    says whether this shield answers challenges of others.
+    """
+
+    interval_seconds: Annotated[int, Meta(ge=1, le=3600)]
+    epoch: Text = ""
+    revision: Annotated[int, Meta(ge=-1)] = -1
+    holds_challenges: bool = False
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
@@ -149,6 +165,12 @@ class ChallengesHeld(Message, frozen=True, kw_only=True, tag="challenges_held"):
     """This shield answers these challenges of others now."""
 
     tokens: Annotated[tuple[ChallengeText, ...], Meta(max_length=CHALLENGES_MAX)]
+
+
+class OrderWanted(Message, frozen=True, kw_only=True, tag="order_wanted"):
+    """May this shield order a certificate for a domain now? The CA's limits count the orders of all shields."""
+
+    domain_id: Id
 
 
 class OriginState(Struct, frozen=True, kw_only=True):
@@ -315,6 +337,15 @@ class ChallengeReady(Message, frozen=True, kw_only=True, tag="challenge_ready"):
     waiting: Count
 
 
+class OrderAnswer(Message, frozen=True, kw_only=True, tag="order_answer"):
+    """Answer to `OrderWanted`: it is counted, or held back for `retry_seconds`; `reason` is for people."""
+
+    domain_id: Id
+    is_granted: bool
+    reason: Text = ""
+    retry_seconds: Count = 0
+
+
 class HeartbeatAck(Message, frozen=True, kw_only=True, tag="heartbeat_ack"):
     """Answer to `Heartbeat`."""
 
@@ -329,7 +360,8 @@ class Retry(Message, frozen=True, kw_only=True, tag="retry"):
 
 
 AgentMessage = (
-    Hello
+    Poll
+    | Hello
     | Heartbeat
     | Resend
     | Applied
@@ -338,12 +370,17 @@ AgentMessage = (
     | Batch
     | Origins
     | CertificateStatus
+    | OrderWanted
     | ChallengePublish
     | ChallengesWithdrawn
     | ChallengesHeld
 )
-GatewayMessage = Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady
+GatewayMessage = (
+    Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady | OrderAnswer
+)
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)
+poll_decoder: msgspec.json.Decoder[list[AgentMessage]] = msgspec.json.Decoder(list[AgentMessage])
 gateway_decoder: msgspec.json.Decoder[GatewayMessage] = msgspec.json.Decoder(GatewayMessage)
+poll_answer_decoder: msgspec.json.Decoder[list[GatewayMessage]] = msgspec.json.Decoder(list[GatewayMessage])
 encode = msgspec.json.encode

@@ -14,9 +14,10 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
+from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
-from lumos_agent.connection import Connection, Send
+from lumos_agent.connection import CONNECTED, Connection, Send
 from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
@@ -81,6 +82,7 @@ class Agent:
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
         self._relay = Relay(self._challenges, self._report)
+        self._budget = Budget(self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
@@ -88,8 +90,11 @@ class Agent:
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
+            ask=self._ask_for_order,
         )
-        self._connection = Connection(settings.gateway_url, token, self, ca_file=settings.ca_file)
+        self._connection = Connection(
+            settings.gateway_url, token, self, ca_file=settings.ca_file, poll_seconds=settings.poll_seconds
+        )
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
@@ -160,14 +165,14 @@ class Agent:
             agent_rss_bytes=facts.own_memory_bytes(),
         )
 
-    async def connected(self, send: Send, welcome: protocol.Welcome) -> None:
+    async def connected(self, send: Send, welcome: protocol.Welcome, how: str = CONNECTED) -> None:
         """Remember which server this is, and tell what waited."""
         self._send = send
         self._newest = ("", -1)
         settings = self._state.settings()
         if settings.server_id != welcome.server_id:
             self._state.save_settings(msgspec.structs.replace(settings, server_id=welcome.server_id))
-        self._note("connection", "connected")
+        self._note("connection", how)
         log.info("connected", extra={"server_id": welcome.server_id})
         while self._incidents:
             await send(self._incidents.pop(0))
@@ -201,6 +206,8 @@ class Agent:
                 )
             case protocol.Challenges() | protocol.ChallengeReady():
                 await self._relay.received(message)
+            case protocol.OrderAnswer():
+                self._budget.received(message)
             case protocol.HeartbeatAck():
                 self._issuer.clock_skew_seconds = time.time() - message.clock
             case protocol.BatchAck():
@@ -272,6 +279,9 @@ class Agent:
         """Let the domain's other shields answer too; without a connection this one answers alone."""
         if self._send is not None:
             await self._relay.publish(domain_id, token, key_authorization)
+
+    async def _ask_for_order(self, domain_id: str) -> protocol.OrderAnswer | None:
+        return None if self._send is None else await self._budget.ask(domain_id)
 
     async def _report(self, report: protocol.AgentMessage) -> None:
         """Send if connected; what is lost is found by digest at the next hello."""

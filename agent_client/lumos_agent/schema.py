@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from lumos_agent import conditions
 from lumos_agent.grammar import (
+    AccountId,
     Chain,
     DirectoryUrl,
     EmailOrNone,
@@ -25,10 +26,13 @@ from lumos_agent.grammar import (
     PathPrefix,
     RuleName,
     Scope,
+    ScriptSource,
     Sealed,
+    SealedOrNone,
     Served,
 )
 from lumos_agent.guard import Guard, Window
+from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -101,6 +105,20 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     custom: Annotated[tuple[CustomRule, ...], Meta(max_length=CUSTOM_RULES_MAX)] = ()
 
 
+class Script(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The customer's own Lua, as it was written. `fails` is what a request gets when it fails: `open` lets it pass."""
+
+    mode: Literal["off", "on"] = "off"
+    fails: Literal["open", "closed"] = "open"
+    source: ScriptSource = ""
+
+    def __post_init__(self) -> None:
+        try:
+            compiled(self.source)
+        except ScriptError as error:
+            raise SchemaError(str(error)) from error
+
+
 class Listing(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A part of the lists of one domain (`scope`: its id) or of all domains of the server (``*``).
 
@@ -122,6 +140,7 @@ class Domain(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     origins: Annotated[tuple[Origin, ...], Meta(max_length=64)]
     policy: Policy = Policy()
     guard: Guard = Guard()
+    script: Script = Script()
     traffic: Traffic = Traffic()
     certificate: Literal["off", "acme", "uploaded"] = "off"
 
@@ -134,11 +153,22 @@ class Upload(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sealed_key: Sealed
 
 
-class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ExternalAccount(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An account at the CA's own site that orders are billed to (RFC 8555, 7.3.4).
+
+    `sealed_key`, its MAC key (base64url), is sealed to this server; empty if nobody has done so yet.
+    """
+
+    key_id: AccountId
+    sealed_key: SealedOrNone = ""
+
+
+class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """The CA that certificates come from (RFC 8555), and whom it may write to."""
 
     directory_url: DirectoryUrl
     email: EmailOrNone = ""
+    external_account: ExternalAccount | None = None
 
 
 class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,7 +1,8 @@
-"""Private keys on their way to this shield: whoever uploads one seals it to the shield's public key (HPKE, RFC 9180).
+"""Secrets on their way to this shield: whoever uploads one seals it to the shield's public key (HPKE, RFC 9180).
 
 Base mode with DHKEM(P-256, HKDF-SHA256), HKDF-SHA256 and AES-256-GCM; `info` names the domain, so that a sealed key is
-good for one domain on one shield. The control plane carries what it cannot open.
+good for one domain on one shield (or the server, for the key of its account at a CA). The control plane carries what it
+cannot open.
 """
 
 import base64

@@ -1,10 +1,14 @@
 """The certificates that HAProxy serves: PEM files and the crt-list that names them, on disk and in the worker alike.
 
 Both lie outside the generations, so a new certificate is no new configuration and needs no reload. The first entry of
-the list is the shield's own self-signed certificate, which answers names that nobody has.
+the list is the shield's own self-signed certificate, which answers names that nobody has. Where a domain wants
+certificates of its visitors, its entry names the file with its CAs; such a file is named after what it holds.
 """
 
+import hashlib
 import logging
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -15,6 +19,8 @@ from lumos_agent.drivers import cli
 from lumos_agent.errors import HaproxyError
 
 log = logging.getLogger(__name__)
+
+_CLIENT_CA = "client-ca-"
 
 
 def leaf_of(pem: bytes, hostname: str) -> x509.Certificate:
@@ -66,19 +72,38 @@ class ServedCertificates:
             log.error("certificate_unusable", extra={"file": path.name, "error": str(error)})
             return None
 
-    def _lines(self, hostnames: dict[str, str]) -> list[str]:
-        own = [
-            f"{self.path(domain_id)} {hostname}"
-            for domain_id, hostname in sorted(hostnames.items())
-            if self.read(domain_id, hostname) is not None
-        ]
-        return [str(self._state.default_certificate), *own]
-
-    def write_list(self, hostnames: dict[str, str]) -> list[str]:
-        """Write the list for {domain id: hostname}; returns its lines. Files that cannot be served are left out."""
-        lines = self._lines(hostnames)
-        write_atomically(self._state.certificates_list, "".join(f"{line}\n" for line in lines).encode())
+    def _lines(self, hostnames: Mapping[str, str], clients: Mapping[str, Path]) -> list[str]:
+        served = {pk: name for pk, name in hostnames.items() if self.read(pk, name) is not None}
+        # Asked for by a name whose own certificate is not there yet, a wildcard's CAs must not vouch for its visitors.
+        unserved = [name for pk, name in sorted(hostnames.items()) if pk in clients and pk not in served]
+        lines = [str(self._state.default_certificate)]
+        for pk, name in sorted(served.items()):
+            words = [str(self.path(pk))]
+            if pk in clients:
+                words.append(f"[verify optional ca-file {clients[pk]}]")
+            words.append(name)
+            if pk in clients and name.startswith("*"):
+                words += [f"!{other}" for other in unserved if other.partition(".")[2] == name[2:]]
+            lines.append(" ".join(words))
         return lines
+
+    def _client_files(self, clients: Mapping[str, str]) -> dict[str, Path]:
+        """Write the CAs of {domain id: PEM}; returns the files. What OpenSSL cannot read is left out.
+
+        A domain that is left out asks nobody for a certificate, and haproxy.cfg lets nobody in without one.
+        """
+        files = {}
+        for pk, pem in clients.items():
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem)
+            except ssl.SSLError as error:
+                log.error("client_ca_unusable", extra={"domain": pk, "error": str(error)})
+                continue
+            digest = hashlib.sha256(pem.encode()).hexdigest()[:32]
+            files[pk] = self._state.certificates / f"{_CLIENT_CA}{digest}.pem"
+            if not files[pk].exists():
+                write_atomically(files[pk], pem.encode())
+        return files
 
     async def install(self, domain_id: str, hostname: str, pem: bytes) -> None:
         """Put a new certificate into service without a reload.
@@ -93,21 +118,48 @@ class ServedCertificates:
         await self._command(f"set ssl cert {path} <<\n{pem.decode().strip()}\n", "transaction")
         await self._command(f"commit ssl cert {path}", "success")
 
-    async def sync(self, hostnames: dict[str, str]) -> None:
+    async def sync(self, hostnames: Mapping[str, str], clients: Mapping[str, str]) -> None:
         """Make list and worker serve exactly the certificates of {domain id: hostname}.
+
+        `clients`: {domain id: CAs of its visitors' certificates, PEM}.
 
         Raises:
             HaproxyError: the worker refuses; the next reload takes the list from disk.
         """
-        before = self._state.certificates_list.read_text(encoding="utf-8").splitlines()
-        after = self.write_list(hostnames)
+        crt_list = self._state.certificates_list
+        before = crt_list.read_text(encoding="utf-8").splitlines()
+        files = self._client_files(clients)
+        after = self._lines(hostnames, files)
+        write_atomically(crt_list, "".join(f"{line}\n" for line in after).encode())
         gone, new = set(before) - set(after), set(after) - set(before)
-        for line in before:
-            if line in gone:
-                await self._command(f"del ssl crt-list {self._state.certificates_list} {line.split()[0]}", "deleted")
+        for path, pem in {files[pk]: clients[pk] for pk in sorted(files)}.items():
+            if any(f" {path}]" in line for line in new):
+                await self._load_client_ca(path, pem)
         for line in after:
             if line in new:
-                await self._command(f"add ssl crt-list {self._state.certificates_list} <<\n{line}\n", "success")
+                await self._command(f"add ssl crt-list {crt_list} <<\n{line}\n", "success")
+        # Last, so that a name whose entry changes is served all the time.
+        for line in before:
+            if line in gone:
+                number = await self._first_number(line.split()[0])
+                await self._command(f"del ssl crt-list {crt_list} {line.split()[0]}:{number}", "deleted")
+        for path in set(self._state.certificates.glob(f"{_CLIENT_CA}*.pem")) - set(files.values()):
+            path.unlink()
+
+    async def _load_client_ca(self, path: Path, pem: str) -> None:
+        """Let the worker know a file of CAs, under its name (management guide, 9.3)."""
+        await self._command(f"new ssl ca-file {path}", "created", "already exists")
+        await self._command(f"set ssl ca-file {path} <<\n{pem.strip()}\n", "transaction")
+        await self._command(f"commit ssl ca-file {path}", "success")
+
+    async def _first_number(self, certificate: str) -> int:
+        """Return the number of the oldest entry of a certificate in the worker's list."""
+        shown = await cli.ask(self._state.worker_socket, [f"show ssl crt-list -n {self._state.certificates_list}"])
+        words = (line.split()[0].rpartition(":") for line in shown.splitlines() if line.strip())
+        numbers = [int(number) for path, _, number in words if path == certificate and number.isdigit()]
+        if not numbers:
+            raise HaproxyError(f"the worker has no entry for {certificate}")
+        return min(numbers)
 
     async def _command(self, command: str, *expected: str) -> None:
         answer = await cli.ask(self._state.worker_socket, [command])

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from lumos_agent import cdns
 from lumos_agent.grammar import (
     Address,
+    Bundle,
     CookieName,
     HeaderName,
     HeaderValue,
@@ -112,6 +114,26 @@ class Pages(Setting, frozen=True, kw_only=True):
     maintenance: Html = ""
 
 
+class ClientCertificates(Setting, frozen=True, kw_only=True):
+    """Visitors show a certificate that one of the CAs in `ca` (PEM) issued.
+
+    The origin learns it from headers that begin with X-Client-Certificate-. `optional` also lets others in.
+    """
+
+    mode: Literal["optional", "required"] = "required"
+    ca: Bundle
+
+
+class Passthrough(Setting, frozen=True, kw_only=True):
+    """TLS connections go to the origins as they are, by the name that visitors ask for.
+
+    Limits are per address (IPv6: /64); 0 is no limit.
+    """
+
+    connections_max: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    connections_per_minute: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
 class Traffic(Setting, frozen=True, kw_only=True):
     """How a domain's requests travel."""
 
@@ -134,7 +156,10 @@ class Traffic(Setting, frozen=True, kw_only=True):
     origin_host: NameOrNone = ""
     origin_sni: NameOrNone = ""
     trusted_proxies: Annotated[tuple[Network, ...], Meta(max_length=1000)] = ()
+    trusted_cdns: Annotated[tuple[cdns.Name, ...], Meta(max_length=8)] = ()
     only_trusted_proxies: bool = False
+    client_certificates: ClientCertificates | None = None
+    passthrough: Passthrough | None = None
     maintenance: bool = False
     maintenance_allow: Annotated[tuple[Network, ...], Meta(max_length=100)] = ()
     pages: Pages = Pages()

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lumos_agent.errors import AgentError
-from lumos_agent.render.haproxy import BODY_BYTES, lua_bundle
+from lumos_agent.render.haproxy import BODY_BYTES, Entry, lua_bundle
 from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.schema import CustomRule, Policy
 
@@ -58,11 +58,11 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=4)
-def _program(entry: Literal["trial", "dryrun", "catalogue"]) -> str:
+def _program(entry: Entry) -> str:
     return lua_bundle(entry)
 
 
-def _fields(request: bytes) -> list[bytes]:
+def request_fields(request: bytes) -> list[bytes]:
     """Return method, path, query, body and the names and values of headers of a raw HTTP/1.1 request."""
     blank = b"\r\n\r\n" if b"\r\n\r\n" in request else b"\n\n"
     head, _, body = request.partition(blank)
@@ -78,11 +78,13 @@ def _fields(request: bytes) -> list[bytes]:
     return fields
 
 
-def _packed(fields: list[bytes]) -> bytes:
+def packed(fields: list[bytes]) -> bytes:
+    """Return fields as the engine's bindings to a pipe read them."""
     return b"".join(b"%d\n%s" % (len(field), field) for field in fields)
 
 
-def _unpacked(data: bytes) -> list[str]:
+def unpacked(data: bytes) -> list[str]:
+    """Return the fields of an answer, what is no UTF-8 replaced."""
     fields, at = [], 0
     while at < len(data):
         start = data.index(b"\n", at) + 1
@@ -91,7 +93,12 @@ def _unpacked(data: bytes) -> list[str]:
     return fields
 
 
-def _run(entry: Literal["trial", "dryrun", "catalogue"], stdin: bytes = b"") -> bytes:
+def run_engine(entry: Entry, stdin: bytes = b"") -> bytes:
+    """Run the engine with one of its bindings to a pipe, in a process with limits on time and memory.
+
+    Raises:
+        AgentError: over a limit, or there is no interpreter.
+    """
     with tempfile.NamedTemporaryFile(suffix=".lua") as program:
         Path(program.name).write_text(_program(entry), encoding="utf-8")
         argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
@@ -126,7 +133,7 @@ def dry_run(rules: tuple[CustomRule, ...], samples: Iterable[Sample], now: int) 
     fields = [rules_value(rules), str(now)]
     for sample in samples:
         fields += [getattr(sample, name) for name in Sample.__struct_fields__]
-    lines = _run("dryrun", _packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
+    lines = run_engine("dryrun", packed([field.encode(errors="replace") for field in fields])).decode().splitlines()
     return [tuple(word for word in line.split() if word != "-") for line in lines]
 
 
@@ -140,7 +147,7 @@ def catalogue() -> Catalogue:
     groups: dict[str, list[str]] = {}
     rules: dict[str, Rule] = {}
     thresholds: dict[str, int] = {}
-    for line in _run("catalogue").decode().splitlines():
+    for line in run_engine("catalogue").decode().splitlines():
         kind, *fields = line.split("\t")
         if kind == "threshold":
             thresholds[fields[0]] = int(fields[1])
@@ -163,7 +170,7 @@ def judge(request: bytes, policy: Policy) -> Trial:
         raise AgentError(f"a request to try has at most {REQUEST_BYTES_MAX} bytes")
     if policy.mode == "off":
         return Trial()
-    answer = _unpacked(_run("trial", _packed([policy_value(policy).encode(), *_fields(request)])))
+    answer = unpacked(run_engine("trial", packed([policy_value(policy).encode(), *request_fields(request)])))
     if not answer:
         return Trial()
     action, score, *rest = answer

@@ -214,7 +214,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"SnapshotStateEnum": "servers.models.SnapshotState"},
+    "ENUM_NAME_OVERRIDES": {
+        "SnapshotStateEnum": "servers.models.SnapshotState",
+        "ScriptModeEnum": "waf.script_api.MODES",
+    },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "lumos.openapi.add_components"],

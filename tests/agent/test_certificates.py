@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from lumos_agent.budget import OWN_ORDERS_MAX, Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.drivers import cli
 from lumos_agent.issuance import Issuer
-from lumos_agent.protocol import CertificateStatus
-from lumos_agent.schema import Acme, Domain, Snapshot
+from lumos_agent.protocol import CertificateStatus, OrderAnswer
+from lumos_agent.schema import Acme, Domain, ExternalAccount, Snapshot
+from lumos_agent.sealing import SealingKey, seal
 from lumos_agent.served import ServedCertificates
 from tests.agent.builders import Shield, config, domain, ident, snapshot
 from tests.agent.pebble import Pebble, pebble
@@ -44,6 +46,8 @@ class Issuing:
         self.shield = shield
         self.address = address
         self.dns = "127.0.0.1"
+        self.answer: OrderAnswer | None = OrderAnswer(domain_id=ident(1), is_granted=True)
+        self.asked: list[str] = []
         self.ca = ca
         self.reports: list[CertificateStatus] = []
         self.others: list[Issuing] = []
@@ -60,6 +64,7 @@ class Issuing:
             publish=self._publish,
             withdraw=self._withdraw,
             report=self._report,
+            ask=self._ask,
             resolver=self._resolve,
         )
 
@@ -71,6 +76,10 @@ class Issuing:
         for other in self.others:
             await other.challenges.set_relayed({})
 
+    async def _ask(self, domain_id: str) -> OrderAnswer | None:
+        self.asked.append(domain_id)
+        return self.answer
+
     async def _report(self, status: CertificateStatus) -> None:
         self.reports.append(status)
 
@@ -80,11 +89,11 @@ class Issuing:
     def states(self) -> list[str]:
         return [report.state for report in self.reports]
 
-    async def serve(self, *domains: Domain, revision: int = 1) -> None:
+    async def serve(self, *domains: Domain, revision: int = 1, external: ExternalAccount | None = None) -> None:
         """Apply the domains and look after their certificates."""
         await self.shield.applier.apply(config(revision, *domains))
         wanted = snapshot(*domains)
-        acme = Acme(directory_url=self.ca.directory_url)
+        acme = Acme(directory_url=self.ca.directory_url, external_account=external)
         self.issuer.want(Snapshot(server_id=wanted.server_id, domains=wanted.domains, acme=acme))
         await self.issuer.look()
 
@@ -268,6 +277,80 @@ async def test_damaged_file_is_left_out_and_ordered_anew(ca: Pebble) -> None:
         await one.issuer.look()
         assert one.states()[-2:] == ["provisioning", "active"]
         assert await one.get_securely("d1.site.example") == 200
+
+
+async def test_order_that_is_held_back_says_why_and_the_site_goes_on(ca: Pebble) -> None:
+    async with origin() as port, issuing(ca) as one:
+        await one.serve(secured(port=port))
+        one.answer = OrderAnswer(domain_id=ident(1), is_granted=False, reason="Held back: enough.", retry_seconds=7200)
+        one.issuer._records[ident(1)].renew_at = 0
+        await one.issuer.look()
+        record = one.issuer._records[ident(1)]
+        assert (one.states()[-1], one.reports[-1].reason) == ("failed", "Held back: enough.")
+        assert record.next_at > datetime.datetime.now().timestamp() + 7000  # noqa: DTZ005
+        assert await one.get_securely("d1.site.example") == 200
+        # Another CA may grant what this one does not.
+        asked = len(one.asked)
+        acme = Acme(directory_url=one.ca.directory_url, email="new@example.com")
+        one.issuer.want(Snapshot(server_id=ident(0), domains=(secured(port=port),), acme=acme))
+        await one.issuer.look()
+        assert len(one.asked) == asked + 1
+
+
+async def test_control_plane_that_does_not_answer_stops_no_renewal(ca: Pebble) -> None:
+    async with origin() as port, issuing(ca) as one:
+        one.answer = None
+        await one.serve(secured(port=port))
+        for _ in range(OWN_ORDERS_MAX - 1):
+            one.issuer._records[ident(1)].renew_at = 0
+            await one.issuer.look()
+        assert one.states()[-1] == "active", one.reports
+        one.issuer._records[ident(1)].renew_at = 0
+        await one.issuer.look()
+        assert "the control plane cannot be asked" in one.reports[-1].reason
+        assert await one.get_securely("d1.site.example") == 200
+        one.answer = OrderAnswer(domain_id=ident(1), is_granted=True)
+        one.issuer._records[ident(1)].next_at = 0
+        await one.issuer.look()
+        assert one.states()[-1] == "active"
+
+
+async def test_answers_reach_who_asked_and_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message.domain_id == ident(1):
+            budget.received(OrderAnswer(domain_id=ident(2), is_granted=False))
+            budget.received(OrderAnswer(domain_id=ident(1), is_granted=True))
+            budget.received(OrderAnswer(domain_id=ident(1), is_granted=False))
+
+    budget = Budget(send)
+    assert await budget.ask(ident(1)) == OrderAnswer(domain_id=ident(1), is_granted=True)
+    monkeypatch.setattr("lumos_agent.budget.ANSWER_SECONDS", 0)
+    assert await budget.ask(ident(3)) is None
+    assert len(sent) == 2
+
+
+async def test_account_that_the_ca_keeps_elsewhere(tmp_path: Path) -> None:
+    mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    with pebble(tmp_path, HTTP_PORT, {"kid-1": mac_key}) as strict:
+        async with origin() as port, issuing(strict) as one:
+            await one.serve(secured(port=port))
+            assert "The CA refused" in one.reports[-1].reason
+            sealing = SealingKey(one.shield.state.sealing_key)
+            cases = (
+                ("", "was not entered for this shield"),
+                (seal(mac_key.encode(), sealing.public(), ident(7)), "was not entered for this shield"),
+                (seal("ü".encode(), sealing.public(), ident(0)), "is not base64url"),
+                (seal(b"c29tZXRoaW5nIGVsc2U", sealing.public(), ident(0)), "The CA refused"),
+            )
+            for sealed, reason in cases:
+                await one.serve(secured(port=port), external=ExternalAccount(key_id="kid-1", sealed_key=sealed))
+                assert reason in one.reports[-1].reason, one.reports[-1]
+            sealed = seal(mac_key.encode(), sealing.public(), ident(0))
+            await one.serve(secured(port=port), external=ExternalAccount(key_id="kid-1", sealed_key=sealed))
+            assert one.states()[-1] == "active", one.reports[-1]
 
 
 async def test_hostile_challenge_reaches_no_command(ca: Pebble) -> None:

@@ -8,8 +8,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from lumos_agent import protocol
-from lumos_agent.config import checked_gateway_url
+from lumos_agent.config import Settings, checked_gateway_url
 from lumos_agent.connection import BACKOFF_CAP_SECONDS, CLOSE_WORDS, Backoff, Connection, Send
+from lumos_agent.enrolment import _server_id
 from lumos_agent.errors import AgentError
 from tests.agent.builders import ident
 
@@ -55,7 +56,7 @@ class Listener:
     async def heartbeat(self) -> protocol.Heartbeat:
         return protocol.Heartbeat(clock=0.0, haproxy_running=True)
 
-    async def connected(self, send: Send, welcome: protocol.Welcome) -> None:
+    async def connected(self, send: Send, welcome: protocol.Welcome, how: str = "") -> None:
         self.welcomes.append(welcome)
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -120,3 +121,45 @@ async def test_silent_gateway_is_given_up() -> None:
 async def test_unreachable_gateway_is_said() -> None:
     why = await Connection("ws://127.0.0.1:9/agent/v1", "t", Listener()).once()
     assert "cannot reach" in why
+
+
+async def refusing_websockets(answer: bytes, polls: list[bytes]) -> asyncio.Server:
+    """Return a server that answers 403 to upgrades and `answer` to polls, whose bodies it notes."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST /agent/v1/poll "):
+            length = next(
+                int(line.split()[1]) for line in head.lower().splitlines() if line.startswith(b"content-length")
+            )
+            polls.append(await reader.readexactly(length))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
+        else:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(serve_one, "127.0.0.1", 0)
+
+
+async def test_enrolment_finds_its_way_where_websockets_are_refused() -> None:
+    polls: list[bytes] = []
+    answer = protocol.encode([protocol.Welcome(server_id=ident(9), epoch="e")])
+    async with await refusing_websockets(answer, polls) as server:
+        settings = Settings(gateway_url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/agent/v1")
+        async with asyncio.timeout(20):
+            assert await _server_id(settings, "t", ident(1)) == ident(9)
+    poll, hello, _ = protocol.poll_decoder.decode(polls[0])
+    assert isinstance(poll, protocol.Poll)
+    assert isinstance(hello, protocol.Hello)
+
+
+@pytest.mark.parametrize("answer", [b"<html>proxy</html>", b"[{}]"])
+async def test_answer_of_a_proxy_is_no_gateway(answer: bytes) -> None:
+    async with await refusing_websockets(answer, []) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/agent/v1"
+        connection = Connection(url, "t", Listener(), poll_seconds=1)
+        async with asyncio.timeout(20):
+            assert "403" in await connection.once()
+            assert "not the gateway's" in await connection.poll("403")
+    assert connection.refusals == 1

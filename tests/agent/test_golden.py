@@ -8,6 +8,7 @@ from msgspec import structs
 
 from lumos_agent.render.haproxy import Identity, Options, map_text, render
 from lumos_agent.schema import Domain, Origin, Policy
+from lumos_agent.traffic import Health, Passthrough, Traffic
 from tests.agent.builders import Networks, domain, ident, snapshot
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "haproxy"
@@ -28,6 +29,10 @@ CASES: dict[str, tuple[Domain, ...]] = {
                 Origin(id=ident(13), address="origin.example.net", port=443, tls="verify", backup=True),
             ),
         ),
+    ),
+    "passthrough": (
+        domain(1, traffic=Traffic(passthrough=Passthrough(connections_max=20), proxy_protocol="v2", health=Health())),
+        domain(2, hostname="*.d1.example"),
     ),
     "lists": (
         domain(1),

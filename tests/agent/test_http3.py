@@ -200,7 +200,7 @@ async def test_certificate_installed_at_run_time_serves_http3(visited: Visited) 
         for _ in range(2):  # new, then renewed
             pem = _certificate(HOST)
             await served.install(ident(1), HOST, pem)
-            await served.sync({ident(1): HOST})
+            await served.sync({ident(1): HOST}, {})
             (shield.state.root / "ca.pem").write_bytes(pem)
             answer = await visited.curl("--http3-only", "--cacert", str(shield.state.root / "ca.pem"), insecure=False)
             assert answer.startswith("200 3\n"), answer

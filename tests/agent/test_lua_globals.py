@@ -9,10 +9,11 @@ import pytest
 import lumos_agent
 
 FILES = sorted((Path(lumos_agent.__file__).parent / "render/lua").rglob("*.lua"))
-# What Lua 5.3 and HAProxy (core) provide.
+# What Lua 5.3 and HAProxy (core, Map) provide.
 PROVIDED = {
-    "core", "debug", "io", "ipairs", "math", "next", "pairs", "pcall", "print", "require", "select", "setmetatable",
-    "string", "table", "tonumber", "tostring", "type", "utf8",
+    "Map", "assert", "collectgarbage", "core", "coroutine", "debug", "error", "getmetatable", "io", "ipairs", "load",
+    "math", "next", "os", "pairs", "pcall", "print", "rawequal", "rawget", "rawlen", "rawset", "require", "select",
+    "setmetatable", "string", "table", "tonumber", "tostring", "type", "utf8",
 }  # fmt: skip
 
 

@@ -14,8 +14,19 @@ from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
 from lumos_agent.render.haproxy import Artefact, Identity, Options, lua_bundle, map_text, render
-from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Snapshot, listings
-from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Route, Target, Traffic
+from lumos_agent.schema import CustomRule, Domain, Origin, Policy, SchemaError, Script, Snapshot, listings
+from lumos_agent.traffic import (
+    ClientCertificates,
+    HeaderRule,
+    Health,
+    Hsts,
+    Pages,
+    Passthrough,
+    Redirect,
+    Route,
+    Target,
+    Traffic,
+)
 from tests.agent.builders import domain, ident, snapshot
 
 _INSIDE = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", max_size=40)
@@ -97,7 +108,12 @@ _TRAFFIC = st.builds(
     origin_host=_text(grammar.NameOrNone),
     origin_sni=_text(grammar.NameOrNone),
     trusted_proxies=_NETWORKS,
+    trusted_cdns=st.sampled_from([(), ("cloudflare",), ("cloudflare", "fastly")]),
     only_trusted_proxies=st.booleans(),
+    client_certificates=st.none()
+    | st.builds(ClientCertificates, mode=st.sampled_from(["optional", "required"]), ca=_text(grammar.Bundle)),
+    passthrough=st.none()
+    | st.builds(Passthrough, connections_max=st.integers(0, 9), connections_per_minute=st.integers(0, 9)),
     maintenance=st.booleans(),
     maintenance_allow=_NETWORKS,
     pages=st.builds(Pages, denied=_HTML, too_many=_HTML, bad_gateway=_HTML, unavailable=_HTML, maintenance=_HTML),
@@ -143,6 +159,15 @@ _POLICIES = st.builds(
     mode=st.sampled_from(["off", "detect", "block"]),
     level=st.sampled_from(["low", "medium", "high"]),
 )
+# Longer than one part of the map.
+_LONG_SCRIPT = "local t = {" + '"' + "x" * 7000 + '"}'
+_SCRIPTS = st.builds(
+    Script,
+    mode=st.sampled_from(["off", "on"]),
+    fails=st.sampled_from(["open", "closed"]),
+    source=st.sampled_from(["", "ngx.exit(403)", "ngx.req.read_body()", _LONG_SCRIPT])
+    | _HTML.map(lambda text: f"local a = [=====[{text.replace(']', ' ')}]=====]"),
+)
 _GUARDS = st.builds(
     Guard,
     rates=st.lists(_RATES, max_size=4, unique_by=lambda rule: rule.id).map(tuple),
@@ -186,6 +211,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 origins=origins,
                 policy=draw(_POLICIES),
                 guard=draw(_GUARDS),
+                script=draw(_SCRIPTS),
                 traffic=draw(_TRAFFIC),
             )
         )

@@ -206,10 +206,13 @@ async def test_load_balancer_in_front_tells_the_visitors_address(tmp_path: Path)
             opened.close()
 
 
-async def through(port: int, first: bytes) -> bytes:
+GET = f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
+
+
+async def through(port: int, first: bytes, head: bytes = GET) -> bytes:
     """Return what comes back to a balancer at 127.0.0.2 that begins with `first`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.2", 0))
-    writer.write(first + f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+    writer.write(first + head)
     try:
         async with asyncio.timeout(10):
             return await reader.read(-1)

@@ -144,7 +144,8 @@ HONEST: list[Value] = [
 ]  # fmt: skip
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local values = require("values")
 local classes, known = {}, {}

@@ -52,7 +52,8 @@ BAD_PATHS = {
 GOOD_PATHS = ["/static/../css/a.css", "/a/b/c", "/it's/me", "/a-b--c/d", "/wiki/Union_(set)", "/a/./b", "/..well/x"]
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local engine = require("engine")
 local answers = {}

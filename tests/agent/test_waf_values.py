@@ -132,7 +132,8 @@ def test_utf_16_documents_are_read() -> None:
 
 
 _CLOCK = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local engine, policy = require("engine"), require("policy").parse("block high")
 local slowest = 0

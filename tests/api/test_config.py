@@ -77,6 +77,8 @@ def fill(api: Api, tenant: Tenant) -> None:
     assert made.status_code == 201, made.content
     api.post("/domains", {"hostname": "nowhere.example", "origins": ORIGINS, "servers": []})
     api.patch(f"/policies/{made.json()['policy']}", {"mode": "detect", "level": "high", "groups": {"xss": "block"}})
+    script = {"mode": "on", "fails": "closed", "source": "-- ü\nngx.exit(403)\n"}
+    assert api.patch(f"/domains/{made.json()['id']}/script", script).status_code == 200
     for path, parameter in (("/b", "q"), ("/B", ""), ("/a", "")):
         body = {"domain": made.json()["id"], "rule": "sqli", "path": path, "parameter": parameter, "note": "editor"}
         assert api.post("/exclusions", body).status_code == 201
@@ -120,6 +122,7 @@ def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
         "rollout": "all",
         "policy": {"mode": "block", "level": "medium", "groups": {}, "custom": [], "exclusions": []},
         "guard": {},
+        "script": {"mode": "off", "fails": "open", "source": ""},
         "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
     }
     assert set(star["traffic"]) == {"compression", "health", "hsts", "headers", "routes"}
@@ -131,7 +134,7 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(13):
+    with django_assert_max_num_queries(14):
         answer = api.get("/export")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"

@@ -59,6 +59,8 @@ def change_everything(api: Api, tenant: Tenant) -> None:
     assert api.post("/exclusions", body).status_code == 201
     rule = {"domain": str(tenant.domain.pk), "name": "r", "expression": 'ip eq "192.0.2.1"', "action": "block"}
     assert api.post("/custom-rules", rule).status_code == 201
+    script = {"mode": "on", "fails": "closed", "source": "ngx.exit(403)"}
+    assert api.patch(f"/domains/{tenant.domain.pk}/script", script).status_code == 200
     assert api.delete(f"/ip-lists/{tenant.entry.pk}").status_code == 204
     for kind, network in (("allow", "10.1.0.0/16"), ("deny", "2001:db8::/32")):
         body = {"domain": str(tenant.domain.pk), "kind": kind, "network": network}
@@ -84,7 +86,10 @@ def test_everything_in_a_snapshot_comes_back_as_one_revision(api: Api, alice: Te
 def test_restore_knows_every_part_of_a_snapshot() -> None:
     """A new part of the schema needs its line in servers/restore.py; then it may be added here."""
     assert schema.Snapshot.__struct_fields__ == ("server_id", "domains", "lists", "uploads", "acme", "under_attack")
-    assert schema.Domain.__struct_fields__ == ("id", "hostname", "origins", "policy", "guard", "traffic", "certificate")
+    assert schema.Domain.__struct_fields__ == (
+        "id", "hostname", "origins", "policy", "guard", "script", "traffic", "certificate",
+    )  # fmt: skip
+    assert schema.Script.__struct_fields__ == ("mode", "fails", "source")
     assert schema.Policy.__struct_fields__ == ("mode", "level", "groups", "exclusions", "custom")
     assert schema.Origin.__struct_fields__ == ("address", "port", "weight", "backup", "tls", "id", "enabled")
 

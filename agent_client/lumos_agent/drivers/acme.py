@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import requests
 from acme import challenges, client, crypto_util, errors, messages
@@ -28,13 +29,19 @@ Answer = Callable[[str, str], None]
 
 
 class Account:
-    """The shield's account at one CA, made at the first order. `ca_file` is for a CA that only a test trusts."""
+    """The shield's account at one CA, made at the first order. `ca_file` is for a CA that only a test trusts.
 
-    def __init__(self, folder: Path, directory_url: str, email: str, ca_file: str = "") -> None:
+    `external`: key id and MAC key (base64url) of an account that the CA keeps elsewhere.
+    """
+
+    def __init__(
+        self, folder: Path, directory_url: str, email: str, ca_file: str = "", external: tuple[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._directory_url = directory_url
         self._email = email
         self._ca_file = ca_file
+        self._external = external
         self._client: client.ClientV2 | None = None
 
     def order(self, hostname: str, answer: Answer) -> bytes:
@@ -105,16 +112,35 @@ class Account:
         """Use the account of this key, which registering twice does not double (RFC 8555, 7.3.1)."""
         known = self._folder / "account.json"
         with contextlib.suppress(OSError, ValueError, KeyError):
-            uri = json.loads(known.read_bytes())[self._directory_url]
+            uri = json.loads(known.read_bytes())[self._name()]
             ca.net.account = messages.RegistrationResource(uri=uri, body=messages.Registration())
             return
-        wanted = messages.NewRegistration.from_data(email=self._email or None, terms_of_service_agreed=True)
+        wanted = messages.NewRegistration.from_data(
+            email=self._email or None, terms_of_service_agreed=True, external_account_binding=self._binding(ca)
+        )
         try:
             account = ca.new_account(wanted)
         except errors.ConflictError as error:
             account = messages.RegistrationResource(uri=error.location, body=messages.Registration())
             ca.net.account = account
-        write_atomically(known, json.dumps({self._directory_url: account.uri}).encode())
+        write_atomically(known, json.dumps({self._name(): account.uri}).encode())
+
+    def _name(self) -> str:
+        """Return what tells this account from others that the shield had."""
+        return f"{self._directory_url} {self._external[0]}" if self._external else self._directory_url
+
+    def _binding(self, ca: client.ClientV2) -> dict[str, Any] | None:
+        if self._external is None:
+            return None
+        key_id, mac_key = self._external
+        try:
+            own_key = self._key().public_key()
+            binding = messages.ExternalAccountBinding.from_data(own_key, key_id, mac_key, ca.directory)
+        except (ValueError, TypeError) as error:
+            raise CertificateRefused(
+                "The MAC key of the account at the CA is not base64url; enter it again."
+            ) from error
+        return binding
 
 
 def _validation_words(error: errors.ValidationError) -> str:

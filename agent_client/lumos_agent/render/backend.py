@@ -7,6 +7,10 @@ import hashlib
 import ipaddress
 from typing import NamedTuple
 
+from msgspec import structs
+
+from lumos_agent.render.clients import client_certificate_lines
+from lumos_agent.render.words import AS_HTML, literal, quoted
 from lumos_agent.schema import Domain
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
 
@@ -17,18 +21,7 @@ COMPRESSED = (
 _PAGE_STATUS = {"denied": 403, "too_many": 429, "bad_gateway": 502, "unavailable": 503}
 # Whoever runs origins under a CA of his own names it in the service's environment.
 _ORIGIN_CA = '"${LUMOS_ORIGIN_CA-@system-ca}"'
-_AS_HTML = "content-type 'text/html; charset=utf-8'"
 _REQUEST_IDS_MAX = 5  # in one page: the answer must fit into a buffer
-
-
-def quoted(text: str) -> str:
-    """Return one word of a configuration line (configuration manual, 2.2): nothing in it is special."""
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
-def literal(text: str) -> str:
-    """Return a word in which a log-format finds nothing to replace (configuration manual, 8.2.4)."""
-    return quoted(text.replace("%", "%%"))
 
 
 def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -73,7 +66,7 @@ def server_line(name: str, target: Target, domain: Domain, *, enabled: bool = Tr
 
 
 def _tls_words(target: Target, domain: Domain) -> list[str]:
-    if target.tls == "off":
+    if target.tls == "off" or domain.traffic.passthrough is not None:
         return []
     own_name = target.address if ip_of(target.address) is None else _visible_name(domain)
     sni = domain.traffic.origin_sni or domain.traffic.origin_host or own_name
@@ -127,7 +120,7 @@ def _maintenance_lines(domain: Domain) -> list[str]:
         return []
     page = page_name(domain.id, "maintenance") if domain.traffic.pages.maintenance else "errors/maintenance.html"
     allowed = [f"acl may_pass src {network}" for network in domain.traffic.maintenance_allow]
-    answer = f"http-request return status 503 {_AS_HTML} lf-file {page} hdr Retry-After 300"
+    answer = f"http-request return status 503 {AS_HTML} lf-file {page} hdr Retry-After 300"
     # HAProxy warns about rules after a final one without a condition.
     return [*allowed, answer + (" if !may_pass" if allowed else " if TRUE")]
 
@@ -154,7 +147,7 @@ def _common_lines(domain: Domain) -> list[str]:
     """Return what all backends of a domain share."""
     traffic = domain.traffic
     lines = [
-        f"http-error status {status} {_AS_HTML} lf-file {page_name(domain.id, kind)}"
+        f"http-error status {status} {AS_HTML} lf-file {page_name(domain.id, kind)}"
         for kind, status in _PAGE_STATUS.items()
         if getattr(traffic.pages, kind)
     ]
@@ -162,6 +155,7 @@ def _common_lines(domain: Domain) -> list[str]:
     if traffic.https_redirect:
         lines.append("http-request redirect scheme https code 301 if !{ ssl_fc }")
     lines += [_redirect_line(redirect) for redirect in traffic.redirects]
+    lines += client_certificate_lines(domain)
     lines += _limit_lines(traffic)
     if traffic.origin_host:
         lines.append(f"http-request set-header Host {traffic.origin_host}")
@@ -189,8 +183,38 @@ def _balance_lines(domain: Domain) -> list[str]:
     return lines + _health_lines(traffic.health, _visible_name(domain))
 
 
-def _section(name: str, lines: list[str]) -> str:
-    return f"\nbackend {name} from shield\n" + "".join(f"    {line.strip()}\n" for line in lines)
+def _passthrough_lines(domain: Domain) -> list[str]:
+    """Return what decides about a TLS connection that goes through; lists stand before, in `defaults passed`."""
+    traffic, limits = domain.traffic, domain.traffic.passthrough
+    lines = [
+        f"timeout tunnel {traffic.timeouts.tunnel_seconds}s",
+        f"timeout connect {traffic.timeouts.connect_seconds}s",
+    ]
+    if limits is not None and (limits.connections_max or limits.connections_per_minute):
+        lines.append("stick-table type ipv6 size 100k expire 2m store conn_cur,conn_rate(1m)")
+        lines.append("tcp-request content track-sc0 src,ipmask(32,64)")
+        if limits.connections_max:
+            lines.append(f"tcp-request content reject if {{ sc0_conn_cur gt {limits.connections_max} }}")
+        if limits.connections_per_minute:
+            lines.append(f"tcp-request content reject if {{ sc0_conn_rate gt {limits.connections_per_minute} }}")
+    if traffic.balance != Traffic().balance:
+        lines.append(f"balance {traffic.balance}")
+    name = _visible_name(domain)
+    lines += _health_lines(traffic.health, name)
+    if traffic.health is not None:
+        lines.append("default-server check-ssl verify none" + (f" check-sni {name}" if name else ""))
+    return lines
+
+
+# Without TLS a visitor is sent to it; a request that came by TLS under another name finds nothing here.
+_PLAIN_LINES = [
+    f"http-request return status 421 {AS_HTML} lf-file errors/421.html if {{ ssl_fc }}",
+    "http-request redirect scheme https code 301 if !{ ssl_fc }",
+]
+
+
+def _section(name: str, lines: list[str], defaults: str = "shield") -> str:
+    return f"\nbackend {name} from {defaults}\n" + "".join(f"    {line.strip()}\n" for line in lines)
 
 
 class Site(NamedTuple):
@@ -208,6 +232,8 @@ def site(domain: Domain) -> Site:
 
 
 def _backends(domain: Domain) -> str:
+    if domain.traffic.passthrough is not None:
+        return _passed_through(domain)
     common = _common_lines(domain)
     servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in domain.origins]
     text = _section(f"d-{domain.id}", [*common, *servers])
@@ -215,6 +241,18 @@ def _backends(domain: Domain) -> str:
         targets = [server_line(f"t-{index}", target, domain) for index, target in enumerate(route.origins)]
         text += _section(route_backend(domain.id, number), [*common, *targets])
     return text
+
+
+def _passed_through(domain: Domain) -> str:
+    """Return the backends for requests without TLS and for connections; settings of requests are left out."""
+    traffic = domain.traffic
+    holding = {
+        name: getattr(traffic, name) for name in ("passthrough", "balance", "health", "timeouts", "proxy_protocol")
+    }
+    domain = structs.replace(domain, traffic=Traffic(**holding))
+    servers = [server_line(f"o-{o.id}", o, domain, enabled=o.enabled) for o in domain.origins]
+    passed = _section(f"d-{domain.id}-p", [*_passthrough_lines(domain), *servers], "passed")
+    return _section(f"d-{domain.id}", _PLAIN_LINES) + passed
 
 
 def route_backend(domain_id: str, number: int) -> str:

@@ -4,38 +4,27 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jinja2
 from msgspec import Struct, structs
 
 from lumos_agent import conditions
+from lumos_agent.cdns import cdns
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
+from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
+from lumos_agent.render.scripts import script_maps
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
 ANSWERS_LOGGED_PER_SECOND = 5000
 # How much of a body is judged; the buffer also holds the request's head.
 BODY_BYTES = 128 * 1024
 BUFFER_BYTES = BODY_BYTES + 32 * 1024
-ERROR_PAGES = {
-    400: ("Bad request", "The browser sent a request that this site cannot understand."),
-    403: ("Access denied", "The protection of this site stopped your request."),
-    408: ("Request timed out", "The request took too long to arrive."),
-    421: ("Unknown site", "This server does not serve the site that you asked for."),
-    429: ("Too many requests", "Please wait a moment before you try again."),
-    500: ("Internal error", "The protection of this site had an internal problem."),
-    502: ("Bad gateway", "The web server behind this site gave an answer that makes no sense."),
-    503: ("Site unavailable", "The web server behind this site does not answer right now. Please try again soon."),
-    504: ("Gateway timeout", "The web server behind this site took too long to answer."),
-}
-MAINTENANCE = ("Back soon", "This site is being worked on. Please try again in a few minutes.")
-
-
 Quic = Literal["off", "limited", "full"]
 
 
@@ -84,25 +73,28 @@ def _templates() -> jinja2.Environment:
     return _environment()
 
 
-def _lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
+def lua_modules(folder: Traversable, prefix: str = "") -> dict[str, str]:
     """Return {module name: source} of a folder of Lua files."""
     modules: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
-            modules |= _lua_modules(entry, f"{prefix}{entry.name}.")
+            modules |= lua_modules(entry, f"{prefix}{entry.name}.")
         elif entry.name.endswith(".lua"):
             modules[prefix + entry.name.removesuffix(".lua")] = entry.read_text(encoding="utf-8")
     return modules
 
 
-def lua_bundle(entry: Literal["main", "trial", "dryrun", "catalogue"] = "main") -> str:
+Entry = Literal["main", "trial", "dryrun", "catalogue", "script_trial"]
+
+
+def lua_bundle(entry: Entry = "main") -> str:
     """Return the WAF engine as one file that ends in its binding to HAProxy, to a pipe, or in a list of its rules.
 
     HAProxy loads it for each thread, for all but the first after it has left the configuration's folder: so it needs an
     absolute path, and no search path for modules.
     """
-    modules = _lua_modules(resources.files("lumos_agent.render") / "lua")
-    entries = {name: modules.pop(name) for name in ("main", "trial", "dryrun", "catalogue")}
+    modules = lua_modules(resources.files("lumos_agent.render") / "lua")
+    entries = {name: modules.pop(name) for name in get_args(Entry)}
     preloaded = (f'package.preload["{name}"] = function()\n{text}end\n' for name, text in modules.items())
     return "".join(preloaded) + entries[entry]
 
@@ -113,7 +105,8 @@ def _fixed_files() -> dict[str, bytes]:
     page = _templates().get_template("page.html.j2")
     check = resources.files("lumos_agent.render") / "templates" / "check.html"
     files = {"errors/check.html": check.read_bytes()}
-    files |= {"errors/maintenance.html": page.render(status=503, title=MAINTENANCE[0], text=MAINTENANCE[1]).encode()}
+    for name, status, (title, text) in (("maintenance", 503, MAINTENANCE), ("certificate", 403, CERTIFICATE)):
+        files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
     for place, expressions in SUSPICIOUS.items():
@@ -147,6 +140,7 @@ class Renderer:
         self._options = options
         self._attacked: frozenset[str] = frozenset()
         self._sites: dict[str, tuple[Domain, Site]] = {}
+        self._has_passthrough = False
         self._networks = NetworkTable()
         self._places = PlaceTable()
         self._listed: dict[tuple[str, int], dict[str, str]] = {}
@@ -161,14 +155,20 @@ class Renderer:
         self._attacked = attacked
 
     def render(self, snapshot: Snapshot, identity: Identity) -> Artefact:
-        """Return the whole configuration of a shield, the same whatever was rendered before."""
+        """Return the whole configuration of a shield, the same whatever was rendered before but for one line.
+
+        Right after the last domain that was passed through, the socket by which the worker before reaches the frontend
+        with the certificates is still there: that worker has connections to hand over.
+        """
         domains = snapshot.domains
+        had_passthrough, self._has_passthrough = self._has_passthrough, any(d.traffic.passthrough for d in domains)
         self._update_lists(snapshot)
         networks = self._networks.maps()
         places = self._places.maps()
         sites = self._rendered(domains)
         routes = {key: backend for one in sites for key, backend in one.routes.items()}
         context = self._context(snapshot, sites) | {"depth": networks.depth, "has_routes": bool(routes)}
+        context |= {"has_passthrough": self._has_passthrough, "had_passthrough": had_passthrough}
         context |= {
             "scopes": (("own", ",txn.domain"), ("all", "*")),
             "countries": self._options.countries if places.lists_countries else "",
@@ -176,12 +176,17 @@ class Renderer:
             "has_agents": bool(places.agents),
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
-        maps = {
+        used = {name for domain in domains for name in domain.traffic.trusted_cdns}
+        maps: dict[str, dict[str, str]] = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
+            "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
+            "cdns": {network: name for name in sorted(used) for network in cdns()[name].networks},
+            "trusted": {f"{d.id}|{name}": "cdn" for d in domains for name in d.traffic.trusted_cdns},
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
             "rules": self._rules(domains),
+            **script_maps(domains),
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
@@ -227,9 +232,13 @@ class Renderer:
             "statuses": sorted(ERROR_PAGES),
             "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
-            "has_proxies": any(domain.traffic.trusted_proxies for domain in domains),
+            "has_cdns": any(domain.traffic.trusted_cdns for domain in domains),
+            "has_proxies": any(domain.traffic.trusted_proxies or domain.traffic.trusted_cdns for domain in domains),
             "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
             "has_rules": any(domain.policy.custom for domain in domains),
+            "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
+            "has_scripts": any(domain.script.mode == "on" for domain in domains),
+            "all_countries": options.countries,
             "rules_read": self._places_read(domains),
             "has_cache": any(domain.traffic.cache for domain in domains),
             "cache_purges": sum(domain.traffic.cache_purges for domain in domains),

@@ -9,6 +9,7 @@ their first character, because that is all that is looked at where nothing begin
 skips to where some branch may begin: one that begins with a letter or a blank stands only where texts are short.
 """
 
+import re
 from base64 import b64encode
 from collections import defaultdict
 
@@ -25,12 +26,18 @@ def _any_of(words: str) -> str:
     return "|".join(branches)
 
 
+def _behind(words: str) -> str:
+    """Return an assertion that one of the words stands before this place."""
+    return f"(?:{'|'.join(f'(?<={re.escape(word)})' for word in words.split())})"
+
+
 _WORDS = _any_of(
     "or and not xor div like rlike between in is union select order group having limit where from into procedure asc"
     " desc sounds regexp exec waitfor collate as when sleep true"
 )
 # What stands behind a blank in a sentence of code: an option, a path, a word.
 _CODE = rf"(?:-|/|%2f|(?:{_WORDS})(?:\+|%|$|[-=& ]))"
+_WORDS_ALONE = "sysobjects syscolumns msys[a-z] passwd nslookup classloader constructor loopback localhost"
 _CATALOGUES = r"information_schema sysobjects syscolumns pg_[a-z] sqlite_ msys[a-z] all_tables user_tables mysql\."
 _NAMES = (
     r"__[a-z] union select script(?::|%3a) jndi etc(?:/|%2f) proc/ passwd -inf(?:/|%2f) win\.ini boot\.ini classloader"
@@ -105,10 +112,21 @@ _HEADERS = (
     r"\n(?:cookie:[^\r\n\x22*()]*+[\x22*()]|user-agent:[^\r\n\x22*]*+[\x22*]|range:(?:[^,\r\n]*+,){5}|x-[a-z-]*file"
     rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])",
     rf"\A(?!(?:{_KNOWN_LINES}|user-agent):)[^\r\n\x22()*;]*+[\x22()*;]",
+    "ro0ab",
 )
 _AGENT = (rf"(?<![a-z])(?:{_AGENTS})",)
-# In long texts each word by itself is faster: PCRE then looks for two of its letters in many places at once.
-_BODY_WORDS = tuple(f"{_CATALOGUES} {_NAMES} {_ADDRESSES} {_JAVA} {_HIDDEN}".split())
+# In long texts words are found by their rarest character, or each by itself: PCRE then looks for it in many places at
+# once.
+_BODY_WORDS = (
+    r"_(?:_[a-z]|schema|tables|(?<=pg_)[a-z]|(?<=sqlite_))",
+    rf"{_behind('script expect phar file data php')}(?=:|%3a)[:%]",
+    r"/(?:bin/|" + _behind("etc/ proc/ -inf/") + ")",
+    *(f"{_WORDS_ALONE} scriptengine ro0ab {' '.join(_GADGETS)}").split(),
+)
+_BODY_DOT = (
+    rf"\.(?:\.|0(?<=127\.0)|254(?<=169\.254)|ini(?:{_behind('win.ini boot.ini')})|exe|{_behind('mysql. java. javax.')}"
+    rf"|(?:{_PACKAGES})\b)"
+)
 _FORM = (
     "|".join(
         (
@@ -116,7 +134,7 @@ _FORM = (
             _PERCENT,
             rf"[+ ]{_CODE}",
             rf"=(?:/|%2f|alias|{_CODE})",
-            rf"\.(?:\.|(?:{_PACKAGES})\b)",
+            _BODY_DOT,
             r":/|--|\?\?",
             rf"(?:&|\A)(?:{_SESSIONS})=",
         )
@@ -130,7 +148,7 @@ _JSON = (
             "%[0-9a-f]",
             rf"[+ ]{_CODE}",
             rf"\x22{_CODE}",
-            rf"\.(?:\.|(?:{_PACKAGES})\b)",
+            _BODY_DOT,
             r":/|--|\?\?|{{|#{",
         )
     ),

@@ -1,4 +1,5 @@
-// Seals a private key to each shield of a domain before the form leaves (HPKE, RFC 9180; sealing.py is the other end).
+// Seals a secret to each shield before the form leaves (HPKE, RFC 9180; sealing.py is the other end). data-seal names the
+// domain that a certificate's private key is for; without one the secret is the key of an account at a CA.
 import { Aes256Gcm, CipherSuite, DhkemP256HkdfSha256, HkdfSha256 } from "../vendor/hpke/core/mod.js";
 
 const suite = new CipherSuite({ kem: new DhkemP256HkdfSha256(), kdf: new HkdfSha256(), aead: new Aes256Gcm() });
@@ -12,7 +13,7 @@ const base64 = (...parts) => btoa(parts.flatMap((part) => [...new Uint8Array(par
 async function seal(pem, recipient) {
   if (!recipient.sealing_key) throw new Error(`The agent of ${recipient.name} has not connected yet; start it first.`);
   const recipientPublicKey = await suite.kem.deserializePublicKey(bytes(recipient.sealing_key));
-  const info = new TextEncoder().encode(`lumos certificate key v1 ${form.dataset.seal}`);
+  const info = new TextEncoder().encode(`lumos certificate key v1 ${form.dataset.seal || recipient.server}`);
   const sealed = await suite.seal({ recipientPublicKey, info }, new TextEncoder().encode(pem));
   return base64(sealed.enc, sealed.ct);
 }
@@ -21,8 +22,9 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   problem.textContent = "";
   try {
+    if (!form.dataset.seal && !key.value.trim()) return form.submit();
     const pem = `${key.value.trim()}\n`;
-    if (!/^-----BEGIN (?:RSA |EC )?PRIVATE KEY-----/.test(pem)) {
+    if (form.dataset.seal && !/^-----BEGIN (?:RSA |EC )?PRIVATE KEY-----/.test(pem)) {
       throw new Error("Paste the private key that belongs to the certificate, in PEM form and without a passphrase.");
     }
     if (!window.isSecureContext) throw new Error("Open this page over HTTPS: browsers seal on secure pages only.");
@@ -36,4 +38,4 @@ form.addEventListener("submit", async (event) => {
 });
 
 // Until here a click would have sent the form without a key.
-form.querySelector("[type=submit]").disabled = JSON.parse(document.getElementById("recipients").textContent).length === 0;
+form.querySelector("[type=submit]").disabled = form.dataset.seal && JSON.parse(document.getElementById("recipients").textContent).length === 0;

@@ -1,5 +1,6 @@
 -- Binds the engine to HAProxy: "lumos_inspect" reads txn.policy and sets txn.waf_*; "lumos_rules" are the domain's own
--- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, the others are the guard's.
+-- rules, "lumos_agents" reads the lists of user agents in txn.agents and txn.account_agents, "lumos_script…" is the domain's
+-- own Lua; the others are the guard's.
 local agents = require("agents")
 local conditions = require("conditions")
 local engine = require("engine")
@@ -7,6 +8,8 @@ local fields = require("fields")
 local guard = require("guard")
 local hits = require("hits")
 local policy = require("policy")
+local remote = require("script.remote")
+local scripted = require("scripted")
 
 local LOG_SECONDS = 60
 local logged_at = 0
@@ -124,3 +127,17 @@ local function judge_agent(txn)
 end
 
 core.register_action("lumos_agents", { "http-req" }, judge_agent)
+
+-- An event of this request, beside what others had to tell of it.
+local function teller(txn)
+  return function(action, rule, matched)
+    txn:set_var("txn.waf_action", action)
+    add_rules(txn, { rule })
+    if matched and not txn:get_var("txn.waf_matched") then txn:set_var("txn.waf_matched", matched) end
+  end
+end
+
+core.register_action("lumos_script", { "http-req" }, safely(function(txn) scripted.examine(txn, teller(txn)) end))
+core.register_action("lumos_script_answer", { "http-req" }, scripted.answer)
+core.register_action("lumos_script_headers", { "http-res" }, safely(scripted.add_headers))
+core.register_service("lumos_dictionaries", "tcp", function(applet) remote.serve(applet, scripted.seconds) end)
