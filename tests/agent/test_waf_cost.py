@@ -24,7 +24,8 @@ HOSTILE = [
 ]  # fmt: skip
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local values, engine = require("values"), require("engine")
 local short, factor, most, compared = tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]), tonumber(arg[5])

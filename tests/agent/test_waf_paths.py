@@ -57,7 +57,8 @@ ORIGINS: dict[str, Callable[[str], str]] = {
 }
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local readings = require("readings")
 for path in io.lines() do

@@ -44,7 +44,8 @@ HONEST = [
 ]
 
 _RUNNER = """
-core = { register_action = function() end }
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
 dofile(arg[1])
 local engine, policy = require("engine"), require("policy")
 local ids = {}
