@@ -56,6 +56,7 @@ BODIES = {
     "part without end": (part("a", "1") + part("file", CLIMB), MULTIPART, "multipart:file"),
     "part, file name": (part("up", "x", filename="../../x.png") + "--cut--\r\n", MULTIPART, "filename:up"),
     "part, json": (part("j", json.dumps({"file": CLIMB}), kind="application/json") + "--cut--", MULTIPART, "json:file"),
+    "part, control characters first": (part("file", f"\x01\x02{CLIMB}") + "--cut--", MULTIPART, "multipart:file"),
     "part without boundary": (part("file", CLIMB), "multipart/form-data", "body:"),
     "xml, text": (f"<?xml version='1.0'?><a><b>{CLIMB}</b></a>", "application/xml", "xml:"),
     "xml, attribute": (f'<a b="{CLIMB}"/>', "text/xml", "xml:"),
@@ -85,6 +86,35 @@ def test_attack_is_found_in_every_shape_of_body(name: str) -> None:
 def test_attack_is_found_in_headers_and_cookies(lines: tuple[str, ...], place: str) -> None:
     trial = judge(("GET / HTTP/1.1\r\nHost: a.example\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode(), Policy())
     assert {f"{finding.place}:{finding.name}" for finding in trial.findings} == {place}
+
+
+@pytest.mark.parametrize("name", ["java.lang.Runtime", "SW52b2tlclRyYW5zZm9ybWVy", "a__b__c__startswith"])
+def test_names_of_plain_values_are_judged(name: str) -> None:
+    for body, kind in (
+        (f"{name}=test", "application/x-www-form-urlencoded"),
+        (json.dumps({name: "test"}), "application/json"),
+    ):
+        assert {finding.place for finding in sent(body.encode(), kind).findings} == {"name"}
+
+
+def test_values_that_hide_a_name_are_judged() -> None:
+    hidden = b64encode(b"InvokerTransformer").decode()
+    assert sent(f"a={hidden}".encode(), "application/x-www-form-urlencoded").action == "block"
+    assert sent(json.dumps({"a": hidden}).encode(), "application/json").action == "block"
+    assert sent(b"a=getUserNameOrEmail", "application/x-www-form-urlencoded").action == "pass"
+
+
+@pytest.mark.parametrize(
+    ("referer", "action"),
+    [
+        ("", "block"),
+        ("Referer: https://other.example/\r\n", "block"),
+        ("Referer: https://www.site.test/login\r\n", "pass"),
+    ],
+)
+def test_a_link_from_elsewhere_may_not_choose_the_session(referer: str, action: str) -> None:
+    request = f"GET /login?PHPSESSID=abc123 HTTP/1.1\r\nHost: site.test\r\n{referer}\r\n"
+    assert judge(request.encode(), Policy(level="high")).action == action
 
 
 def test_what_cannot_be_read_is_no_finding() -> None:

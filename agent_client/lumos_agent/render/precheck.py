@@ -69,6 +69,12 @@ _AGENTS = _any_of(
     " feroxbuster hydra openvas arachni jaeles burp zaproxy whatweb joomscan commix wfuzz zmeu morfeus qualys sleep"
     " waitfor benchmark"
 )
+# Session cookies that arrive as parameters (lua/sessions.lua).
+_SESSIONS = _any_of(
+    r"phpsessid jsessionid jservsession jwsession aspsessionid asp\.net_sessionid aspxauth connect\.sid rack\.session"
+    r" koa\.sess _rails_session laravel_session ci_session cakephp play_session zend_session_id sails\.sid symfony"
+    r" django_session weblogicsession session-id"
+)
 # Lines whose form has characters that are suspicious elsewhere.
 _KNOWN_LINES = _any_of("host accept accept-[a-z]+ sec-[a-z-]+ content-type if-none-match connection te")
 _CHARACTERS = r"\x27();<>\\|*$`^"
@@ -85,6 +91,7 @@ _TARGET = (
             rf"\.(?:\.|(?:{_LEFTOVERS})(?:$|[?&/~]))",
             r"/\.(?!well-known/)",
             r":/|--|0x2e|\?\?",
+            rf"[?&](?:{_SESSIONS})=",
         )
     ),
     _any_of(f"{_CATALOGUES} {_NAMES} {_ADDRESSES} {_PROBES} {_JAVA}"),
@@ -129,6 +136,7 @@ _FORM = (
             rf"=(?:/|%2f|alias|{_CODE})",
             _BODY_DOT,
             r":/|--|\?\?",
+            rf"(?:&|\A)(?:{_SESSIONS})=",
         )
     ),
     *_BODY_WORDS,

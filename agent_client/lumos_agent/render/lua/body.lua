@@ -14,11 +14,6 @@ local SNIFF_BYTES = 1024
 -- How much is read again in front of where a text stops to be JSON.
 local REREAD_BYTES = 512
 
--- Letters and digits alone attack nothing.
-local function is_plain(text)
-  return not find(text, "[^%w]")
-end
-
 -- Whether the beginning has control characters that no text has.
 local function is_binary(text)
   return find(sub(text, 1, SNIFF_BYTES), "[%z\1-\8\14-\31]") ~= nil
@@ -38,8 +33,8 @@ local function add_json(list, text, is_nested)
     count = count + 1
     if count > TEXTS_MAX then return end
     if not key then
-      if find(value, "[^%w_. -]") or find(value, "__", 1, true) then list[#list + 1] = values.decoded("name", "", value) end
-    elseif not is_plain(value) then
+      if not values.is_plain_name(value) then list[#list + 1] = values.decoded("name", "", value) end
+    elseif not values.is_plain(value) then
       if not is_nested and find(value, "^%s*[{%[]") then
         add_json(list, value, true)
       else
@@ -56,19 +51,19 @@ end
 local function add_xml(list, text)
   list[#list + 1] = values.decoded("document", "", text)
   local is_whole = xml.each(text, TEXTS_MAX, function(value)
-    if not is_plain(value) then list[#list + 1] = values.decoded("xml", "", value) end
+    if not values.is_plain(value) then list[#list + 1] = values.decoded("xml", "", value) end
   end)
   if not is_whole then list[#list + 1] = values.decoded("body", "", text) end
 end
 
 local function add_part(list, part)
-  if not is_plain(part.name) then list[#list + 1] = values.sent("name", "", part.name) end
+  if not values.is_plain_name(part.name) then list[#list + 1] = values.sent("name", "", part.name) end
   if part.filename then
     if part.filename ~= "" then list[#list + 1] = values.sent("filename", part.name, part.filename) end
     if not is_binary(part.content) then list[#list + 1] = values.decoded("document", part.name, part.content) end
   elseif find(part.type, "json", 1, true) then
     add_json(list, part.content)
-  elseif not is_binary(part.content) then
+  else
     list[#list + 1] = values.decoded("multipart", part.name, part.content)
   end
 end

@@ -136,7 +136,7 @@ local function is_exempt(guard, txn)
   for _, name in ipairs(guard.tokens) do
     if sf:req_fhdr(name) ~= "" then return true end
   end
-  return policy.is_below_any(sf:path(), guard.paths)
+  return policy.is_surely_below(sf:path(), guard.paths)
 end
 
 -- Whether this visitor should be asked, if he has no pass.

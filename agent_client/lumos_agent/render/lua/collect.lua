@@ -1,6 +1,7 @@
 -- Request -> values, in the order in which they are judged.
 local body = require("body")
 local params = require("params")
+local sessions = require("sessions")
 local values = require("values")
 
 local collect = {}
@@ -24,7 +25,7 @@ end
 
 -- Names are judged when they hold more than names do.
 local function add_name(list, name)
-  if find(name, "[^%w_.-]") or find(name, "__", 1, true) then list[#list + 1] = values.sent("name", "", name) end
+  if not values.is_plain_name(name) then list[#list + 1] = values.sent("name", "", name) end
 end
 
 -- Notes the values of each name: repeated ones are judged joined, as some servers join them.
@@ -39,14 +40,16 @@ local function note_earlier(earlier, name, value)
   end
 end
 
+-- `is_foreign`: no page of this site asks, so somebody else chose the session that a parameter carries.
 -- `is_strict`: only what has the name of a parameter counts, as in a body that may be binary.
-local function add_pairs(list, place, text, is_strict)
+local function add_pairs(list, place, text, is_foreign, is_strict)
   local earlier = {}
   local rest = params.each(text, PARAMETERS_MAX, function(name, value)
     if is_strict and not find(name, "^[%w_.%[%]%%-]+$") then return end
     add_name(list, name)
     if value == "" then return end
-    if find(value, "[^%w]") then list[#list + 1] = values.sent(place, name, value) end
+    if is_foreign and sessions.is_session(name) then list[#list + 1] = values.sent("session", name, value) end
+    if not values.is_plain(value) then list[#list + 1] = values.sent(place, name, value) end
     if name ~= "" then note_earlier(earlier, name, value) end
   end)
   for name in pairs(earlier[REPEATED] or {}) do list[#list + 1] = values.sent(place, name, earlier[name]) end
@@ -88,10 +91,6 @@ local function add_headers(list, headers)
   end
 end
 
-local function add_form(list, text, is_binary)
-  add_pairs(list, "form", text, is_binary)
-end
-
 -- The first value of a header, "" without one.
 local function header_of(headers, wanted)
   for _, header in ipairs(headers) do
@@ -104,11 +103,14 @@ end
 function collect.values(request)
   local list = {}
   if request.path then add_path(list, request.path) end
-  if request.query and request.query ~= "" then add_pairs(list, "query", request.query) end
+  local is_foreign = sessions.is_foreign(header_of(request.headers, "referer"), header_of(request.headers, "host"))
+  if request.query and request.query ~= "" then add_pairs(list, "query", request.query, is_foreign) end
   add_headers(list, request.headers)
   if request.body and request.body ~= "" then
     local encoding = lower(header_of(request.headers, "content-encoding"))
-    body.add(list, request.body, header_of(request.headers, "content-type"), encoding, add_form)
+    body.add(list, request.body, header_of(request.headers, "content-type"), encoding, function(to, text, is_binary)
+      add_pairs(to, "form", text, is_foreign, is_binary)
+    end)
   end
   return list
 end

@@ -2,7 +2,8 @@
 local decode = {}
 
 local find, gsub, sub, byte, char = string.find, string.gsub, string.sub, string.byte, string.char
-local ROUNDS_MAX = 5
+-- No origin decodes more often, and nobody has a reason to encode a long text twice.
+local ROUNDS_MAX, LONG_ROUNDS_MAX, LONG_BYTES = 5, 3, 16384
 local BASE64_BYTES_MIN, BASE64_BYTES_MAX = 16, 8192
 
 -- Both digits in either case -> character.
@@ -26,14 +27,48 @@ local function from_hex(hex)
   return from_code(tonumber(hex, 16))
 end
 
-local function url_once(text)
-  if find(text, "%%[uU]%x") then text = gsub(text, "%%[uU](%x%x%x%x)", from_hex) end
-  return (gsub(text, "%%(%x%x)", HEX))
+local LONG_TEXT_BYTES, BYTES_PER_MARK = 2048, 64
+
+-- gsub(text, pattern, with) where each match begins with `mark`. Plain searches are hundreds of times faster than
+-- patterns, so a long text with few marks is read from mark to mark; `with` is a table or a function.
+local function replaced(text, mark, pattern, with)
+  local at = find(text, mark, 1, true)
+  if not at then return text end
+  if #text < LONG_TEXT_BYTES then return (gsub(text, pattern, with)) end
+  local anchored, is_table = "^" .. pattern, type(with) == "table"
+  local parts, from = {}, 1
+  for _ = 1, #text // BYTES_PER_MARK do
+    local _, last, capture = find(text, anchored, at)
+    local new = last and (is_table and with[capture] or not is_table and with(capture))
+    if new then
+      parts[#parts + 1], parts[#parts + 2] = sub(text, from, at - 1), new
+      from = last + 1
+    end
+    at = find(text, mark, last and last + 1 or at + 1, true)
+    if not at then break end
+  end
+  local rest = sub(text, from)
+  parts[#parts + 1] = at and gsub(rest, pattern, with) or rest
+  return table.concat(parts)
 end
+
+local function url_once(text)
+  text = replaced(replaced(text, "%u", "%%u(%x%x%x%x)", from_hex), "%U", "%%U(%x%x%x%x)", from_hex)
+  return replaced(text, "%", "%%(%x%x)", HEX)
+end
+
+local function has_one_of(text, marks)
+  for index = 1, #marks do
+    if find(text, marks[index], 1, true) then return true end
+  end
+  return false
+end
+
+local LEADS = { "\xC0", "\xC1", "\xE0", "\xEF" }
 
 -- Two- and three-byte forms of ASCII characters (RFC 3629 forbids them) and full-width letters.
 local function fold_unicode(text)
-  if not find(text, "[\xC0\xC1\xE0\xEF]") then return text end
+  if not has_one_of(text, LEADS) then return text end
   text = gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
     -- C1 AF is a slash to some decoders: rules/path_view.lua reads it.
     if first == "\xC1" and second == "\xAF" then return nil end
@@ -54,24 +89,36 @@ local NAMED = {
   lbrace = "{", lcub = "{", rbrace = "}", rcub = "}", lsqb = "[", rsqb = "]", num = "#", percnt = "%", vert = "|", excl = "!",
 }
 
+local function from_long_hex(hex)
+  return #hex <= 7 and from_hex(hex) or nil
+end
+
+local function from_decimal(digits)
+  return #digits <= 8 and from_code(tonumber(digits)) or nil
+end
+
+local function from_name(name)
+  return NAMED[name] or NAMED[string.lower(name)]
+end
+
 local function entities(text)
-  if not find(text, "&[#%a]") then return text end
-  text = gsub(text, "&#[xX](%x+);?", function(hex) return #hex <= 7 and from_hex(hex) or nil end)
-  text = gsub(text, "&#(%d+);?", function(digits) return #digits <= 8 and from_code(tonumber(digits)) or nil end)
-  return (gsub(text, "&(%a+);", function(name) return NAMED[name] or NAMED[string.lower(name)] end))
+  if find(text, "&#", 1, true) then
+    text = replaced(replaced(text, "&#x", "&#x(%x+);?", from_long_hex), "&#X", "&#X(%x+);?", from_long_hex)
+    text = replaced(text, "&#", "&#(%d+);?", from_decimal)
+  end
+  return replaced(text, "&", "&(%a+);", from_name)
 end
 
 local function js_escapes(text)
-  if not find(text, "\\[xu]") then return text end
-  text = gsub(text, "\\x(%x%x)", HEX)
-  text = gsub(text, "\\u(%x%x%x%x)", from_hex)
-  return (gsub(text, "\\u{0*(%x+)}", function(hex) return #hex <= 6 and from_hex(hex) or nil end))
+  text = replaced(text, "\\x", "\\x(%x%x)", HEX)
+  if not find(text, "\\u", 1, true) then return text end
+  return replaced(replaced(text, "\\u", "\\u(%x%x%x%x)", from_hex), "\\u{", "\\u{0*(%x+)}", from_long_hex)
 end
 
 -- Returns the decoded text and how many rounds of URL decoding changed it.
 local function rounds(text)
-  local count = 0
-  while count < ROUNDS_MAX and find(text, "%%[%xuU]") do
+  local count, most = 0, #text > LONG_BYTES and LONG_ROUNDS_MAX or ROUNDS_MAX
+  while count < most and find(text, "%", 1, true) and find(text, "%%[%xuU]") do
     local decoded = url_once(text)
     if decoded == text then break end
     text, count = decoded, count + 1
@@ -90,7 +137,7 @@ function decode.text(raw, is_form)
   if is_form and find(text, "+", 1, true) then text = gsub(text, "+", " ") end
   local count
   text, count = rounds(text)
-  if not find(text, "[&\\]") then return text, count end
+  if not find(text, "&", 1, true) and not find(text, "\\", 1, true) then return text, count end
   local plain = js_escapes(entities(text))
   if plain ~= text and find(plain, "%%%x") then return js_escapes(entities((rounds(plain)))), count end
   return plain, count

@@ -29,7 +29,7 @@ local CLASSES = {
 }
 engine.classes = CLASSES
 
--- The classes that object to letters, digits and blanks alone.
+-- The classes that object to letters, digits, blanks, "_" and "-" alone.
 local WORD_CLASSES = {}
 for _, class in ipairs(CLASSES) do
   if class.words then WORD_CLASSES[#WORD_CLASSES + 1] = class end
@@ -38,8 +38,10 @@ end
 -- Here words alone say something: programs' names.
 local FIXED_PLACES = { header = true, filename = true }
 
--- Texts are judged up to a length that shrinks as a request uses its share: {bytes judged before, longest text}.
-local SHARES = { { 64 * 1024, 256 }, { 32 * 1024, 1024 }, { 0, 16 * 1024 } }
+-- Texts are judged up to a length that shrinks as a request uses its share: {bytes judged before, longest text}. However
+-- short it is, a value costs as much as some bytes.
+local SHARES = { { 16 * 1024, 128 }, { 6 * 1024, 1024 }, { 0, 12 * 1024 } }
+local VALUE_BYTES = 32
 
 local function longest_after(spent)
   for _, share in ipairs(SHARES) do
@@ -50,10 +52,15 @@ end
 -- Stands among an event's rules when more of the body followed than was read.
 local CUT = "body-cut"
 
+local function is_plain(value)
+  local text, name = value.text, value.name
+  return not FIXED_PLACES[value.place] and not find(text, "[^%w _-]") and not find(text, "__", 1, true) and not find(text, "php_", 1, true)
+    and not find(name, "[^%w_.-]") and not find(name, "__", 1, true)
+end
+
 local function judge_value(value, found, groups)
   local is_document = value.place == "document"
-  local is_plain = not FIXED_PLACES[value.place] and not find(value.text, "[^%w ]") and not find(value.name, "[^%w_.-]") and not find(value.name, "__", 1, true)
-  local classes = is_plain and WORD_CLASSES or CLASSES
+  local classes = is_plain(value) and WORD_CLASSES or CLASSES
   for index = 1, #classes do
     local class = classes[index]
     if groups[class.group] ~= "off" and (not is_document or class.documents) and (not class.gate or class.gate(value)) then
@@ -70,7 +77,7 @@ local function all_findings(request, groups)
       seen[key] = true
       local before = #found.list
       value:shorten(longest_after(spent))
-      spent = spent + #value.text
+      spent = spent + #value.text + VALUE_BYTES
       judge_value(value, found, groups)
       local inner = values.unwrapped(value)
       if inner then judge_value(inner, found, groups) end

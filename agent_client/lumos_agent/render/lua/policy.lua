@@ -1,5 +1,6 @@
 -- The policy of a domain, as the map holds it: "mode level group=mode,… what@path@parameter …", and what it admits.
 local decode = require("decode")
+local readings = require("readings")
 
 local policy = {}
 
@@ -42,7 +43,7 @@ function policy.parse(text)
   return known
 end
 
--- The path as the origin resolves it, so that "/a/../b" is not taken for something below "/a".
+-- The path as most origins resolve it, so that "/a/../b" is not taken for something below "/a".
 function policy.resolved(path)
   local segments = {}
   for segment in gmatch(gsub(decode.path(path), "\\", "/"), "[^/]+") do
@@ -61,21 +62,36 @@ local function is_below(path, prefix)
   return #path == #prefix or sub(prefix, -1) == "/" or sub(path, #prefix + 1, #prefix + 1) == "/"
 end
 
--- Whether a request's path, as the origin resolves it, is below one of these prefixes.
-function policy.is_below_any(path, prefixes)
-  local where = prefixes[1] and policy.resolved(path)
+local function is_below_any(path, prefixes)
   for _, prefix in ipairs(prefixes) do
-    if is_below(where, prefix) then return true end
+    if is_below(path, prefix) then return true end
+  end
+  return false
+end
+
+-- Whether a path is below one of these prefixes whatever the origin takes it for: what spares a request must be sure.
+function policy.is_surely_below(path, prefixes)
+  local all = prefixes[1] and readings.of(path)
+  if not all then return false end
+  for _, reading in ipairs(all) do
+    if not is_below_any(reading, prefixes) then return false end
+  end
+  return true
+end
+
+-- Whether an origin may take a path for one below `prefix`: enough for what restricts.
+function policy.may_be_below(path, prefix)
+  for _, reading in ipairs(readings.of(path) or { policy.resolved(path) }) do
+    if is_below(reading, prefix) then return true end
   end
   return false
 end
 
 -- Returns the exclusions that hold for a request's path.
 local function exclusions_at(exclusions, path)
-  local here, where = {}, nil
+  local here = {}
   for _, exclusion in ipairs(exclusions) do
-    where = where or policy.resolved(path)
-    if exclusion.path == "" or is_below(where, exclusion.path) then here[#here + 1] = exclusion end
+    if exclusion.path == "" or policy.is_surely_below(path, { exclusion.path }) then here[#here + 1] = exclusion end
   end
   return here
 end

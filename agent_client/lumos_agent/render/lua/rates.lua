@@ -23,7 +23,7 @@ local function holds(rule, txn)
   local sf = txn.sf
   if rule.methods and not rule.methods[sf:method()] then return false end
   if rule.header and sf:req_fhdr(rule.header) == "" then return false end
-  return rule.path == "" or policy.is_below_any(sf:path(), { rule.path })
+  return rule.path == "" or policy.may_be_below(sf:path(), rule.path)
 end
 
 -- Seeded with the key, so that nobody can choose whose slot he shares.

@@ -5,7 +5,7 @@ local windows = require("windows")
 
 local values = {}
 
-local lower, gmatch = string.lower, string.gmatch
+local find, lower, gmatch = string.find, string.lower, string.gmatch
 
 local Value = {}
 Value.__index = Value
@@ -38,6 +38,21 @@ function values.made(place, name, raw, cased, rounds)
   return setmetatable({
     place = place, name = lower(name), raw = raw, cased = cased, text = lower(cased), rounds = rounds,
   }, Value)
+end
+
+-- Names of classes hide in Base64, which mixes small and capital letters.
+local function is_mixed(text)
+  return #text >= 9 and find(text, "%l%d?%u") ~= nil
+end
+
+-- Letters and digits that attack nothing.
+function values.is_plain(text)
+  return not find(text, "[^%w]") and not is_mixed(text)
+end
+
+-- What names are made of, but the name of a class (java.lang.Runtime) or a hidden one.
+function values.is_plain_name(text)
+  return not find(text, "[^%w_. -]") and not find(text, "__", 1, true) and not find(text, "%a%.%a") and not is_mixed(text)
 end
 
 local FORM_PLACES = { query = true, form = true, name = true }

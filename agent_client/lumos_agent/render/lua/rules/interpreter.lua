@@ -133,7 +133,7 @@ local function judge_leave(value, report)
 end
 
 local function judge_lookup(value, report)
-  local name = value.name
+  local name = value.place == "name" and value.text or value.name
   if #name > 128 then return end
   local lookup = match(name, "^[%w_]-%l__[%w_]-%l__(%l[%l_]*)$")
   while lookup and find(lookup, "__", 1, true) do lookup = match(lookup, "__(.*)$") end
@@ -156,7 +156,7 @@ local function judge(value, report)
   if at then report(RULES.perl, snippet(text, at)) end
   if #text <= 96 then judge_short(value, report) end
   if find(text, ";", 1, true) or find(text, "this.", 1, true) then judge_leave(value, report) end
-  if find(value.name, "__", 1, true) then judge_lookup(value, report) end
+  if value.place == "name" or find(value.name, "__", 1, true) then judge_lookup(value, report) end
 end
 
 local function gate(value)

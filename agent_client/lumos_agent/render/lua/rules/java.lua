@@ -1,5 +1,7 @@
 -- Attacks on Java programs: lookups of Log4j, expression languages, class loaders, serialized objects.
-local find, sub, match, gsub, gmatch, lower = string.find, string.sub, string.match, string.gsub, string.gmatch, string.lower
+local java_names = require("rules.java_names")
+
+local find, sub, match, gsub, gmatch = string.find, string.sub, string.match, string.gsub, string.gmatch
 
 local MATCHED_BYTES = 128
 
@@ -22,50 +24,13 @@ local RULES = {
     why = "XML or JSON that makes a deserializer build Java objects that run code." },
 }
 
-local GADGET_NAMES = {
-  "InvokerTransformer", "InstantiateTransformer", "InstantiateFactory", "CloneTransformer", "ConstantTransformer",
-  "ChainedTransformer", "PrototypeCloneFactory", "PrototypeSerializationFactory", "WhileClosure", "ForClosure",
-  "TransformedMap", "LazyMap", "TemplatesImpl", "JdbcRowSetImpl", "BadAttributeValueExpException",
-  "WrapperConnectionPoolDataSource", "PropertyPathFactoryBean", "UnicastRef", "AnnotationInvocationHandler",
-  "MethodClosure", "BeanComparator", "JndiRefForwardingDataSource", "ScriptEngineManager", "ProcessBuilder",
-  "JndiLoginModule", "JndiLookup",
-}
-local GADGETS = {}
-for _, name in ipairs(GADGET_NAMES) do GADGETS[lower(name)] = true end
--- Too common as plain words, yet nobody has a reason to write them in Base64 alone.
-local HIDDEN_WORDS = { "runtime", "processbuilder" }
+local GADGETS, hidden_at = java_names.gadgets, java_names.hidden_at
 
 local PACKAGES = { "java.lang.", "java.io.", "java.util.", "java.net.", "javax.", "org.apache.", "org.omg.",
   "com.sun.", "com.bea.", "sun.misc.", "com.opensymphony.", "java.beans.", "groovy.lang.", "java.rmi.", "java.security.", "freemarker.template.", "ognl." }
 
-local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
--- The letters that `word` yields in Base64 when `skip` bytes precede it, without those that depend on its neighbours.
-local function base64_core(word, skip)
-  local result, bits, count = {}, 0, 0
-  local padded = string.rep("\0", skip) .. word
-  for at = 1, #padded do
-    bits, count = (bits << 8) | string.byte(padded, at), count + 8
-    while count >= 6 do
-      count = count - 6
-      local index = (bits >> count) & 63
-      result[#result + 1] = sub(ALPHABET, index + 1, index + 1)
-    end
-    bits = bits & ((1 << count) - 1)
-  end
-  return sub(table.concat(result), ({ [0] = 1, 3, 4 })[skip])
-end
-
-local HIDDEN, HIDDEN_WHOLE = {}, {}
-for _, name in ipairs(GADGET_NAMES) do
-  for skip = 0, 2 do
-    HIDDEN[#HIDDEN + 1] = lower(base64_core(name, skip))
-    HIDDEN[#HIDDEN + 1] = lower(base64_core(lower(name), skip))
-  end
-end
-for _, word in ipairs(HIDDEN_WORDS) do
-  for skip = 0, 2 do HIDDEN_WHOLE[#HIDDEN_WHOLE + 1] = lower(base64_core(word, skip)) end
-end
+-- Fields that frameworks put into their own forms.
+local FORM_FIELDS = { "javax.faces.", "org.apache.struts.taglib.", "org.apache.myfaces." }
 
 local function has(text, mark)
   return find(text, mark, 1, true) ~= nil
@@ -140,6 +105,7 @@ local function judge_expression(value, report)
   at = has(text, "'") and find(text, "'%s*+%s*{%d+%s*%*%s*%d+}") or has(text, "#")
     and find(text, "[%%$]{%s*%(?#%w+%s*[=.]")
     or has(text, "new ") and find(text, "%f[%w]new%s+%l+%.%l[%w.]*%s*%(") and find(text, "[%%$#]{")
+    or find(text, "%f[%w]%l+%.%l+%.[%w.]+%(%s*['\"]%l+://")
     or has(text, ".class.") and #text <= 1024 and find(text, "[%%$#]{[^}]-%.class%.%a")
   if at then report(RULES.expression, snippet(text, at)) end
 end
@@ -162,6 +128,9 @@ end
 -- The name of a class alone: value, name of a parameter, attribute, or name=value text.
 local function is_class_name(text)
   if #text > 128 or not find(text, ".", 1, true) then return false end
+  for _, prefix in ipairs(FORM_FIELDS) do
+    if sub(text, 1, #prefix) == prefix then return false end
+  end
   for _, package in ipairs(PACKAGES) do
     if sub(text, 1, #package) == package or text .. "." == package then return find(text, "^[%a][%w_.$]*$") ~= nil end
   end
@@ -180,39 +149,6 @@ local function judge_names(value, report)
     or find(target, "^class%[?['\"]?%.?module")
     or find(text, "class.module.classloader", 1, true) or find(text, "class['classloader']", 1, true) then
     report(RULES.loader, snippet(target ~= "" and target or text, 1))
-  end
-end
-
-local HEAD_BYTES = 5
-local HEADS = {}
-for _, word in ipairs(HIDDEN) do HEADS[sub(word, 1, HEAD_BYTES)] = true end
-local RUN_BYTES_MAX = 160
-
--- Whether a name may begin within a short run of letters and digits.
-local function has_head(run)
-  for at = 1, #run - 8 do
-    if HEADS[sub(run, at, at + HEAD_BYTES - 1)] then return true end
-  end
-  return false
-end
-
-local function first_of(text, list)
-  for _, word in ipairs(list) do
-    local at = find(text, word, 1, true)
-    if at then return at end
-  end
-end
-
--- Where a hidden name stands: Base64 mixes small and capital letters within a run, unless the case is lost.
-local function hidden_at(text, has_case)
-  if not find(text, has_case and "%l%d?%u" or "%w%w%w%w%w%w%w%w%w") then return nil end
-  for run in gmatch(text, "%w%w%w%w%w%w%w%w%w+") do
-    if not has_case or find(run, "%l%d?%u") then
-      local plain = lower(run)
-      local at = (#run > RUN_BYTES_MAX or has_head(plain)) and first_of(plain, HIDDEN)
-        or #text <= 24 and first_of(plain, HIDDEN_WHOLE)
-      if at then return at end
-    end
   end
 end
 
