@@ -121,7 +121,7 @@ _BODY_WORDS = (
     r"_(?:_[a-z]|schema|tables|(?<=pg_)[a-z]|(?<=sqlite_))",
     rf"{_behind('script expect phar file data php')}(?=:|%3a)[:%]",
     r"/(?:bin/|" + _behind("etc/ proc/ -inf/") + ")",
-    *(f"{_WORDS_ALONE} scriptengine ro0ab {' '.join(_GADGETS)}").split(),
+    *f"{_WORDS_ALONE} scriptengine ro0ab {' '.join(_GADGETS)} {_HIDDEN}".split(),
 )
 _BODY_DOT = (
     rf"\.(?:\.|0(?<=127\.0)|254(?<=169\.254)|ini(?:{_behind('win.ini boot.ini')})|exe|{_behind('mysql. java. javax.')}"
