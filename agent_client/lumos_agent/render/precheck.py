@@ -96,6 +96,10 @@ _TARGET = (
     ),
     _any_of(f"{_CATALOGUES} {_NAMES} {_ADDRESSES} {_PROBES} {_JAVA}"),
 )
+_LINE = (
+    r"(?:cookie:[^\r\n\x22*()]*+[\x22*()]|user-agent:[^\r\n\x22*]*+[\x22*]|range:(?:[^,\r\n]*+,){5}|x-[a-z-]*file"
+    rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])"
+)
 _HEADERS = (
     "|".join(
         (
@@ -109,9 +113,8 @@ _HEADERS = (
             "/(?:etc|proc|bin)/",
         )
     ),
-    r"\n(?:cookie:[^\r\n\x22*()]*+[\x22*()]|user-agent:[^\r\n\x22*]*+[\x22*]|range:(?:[^,\r\n]*+,){5}|x-[a-z-]*file"
-    rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])",
-    rf"\A(?!(?:{_KNOWN_LINES}|user-agent):)[^\r\n\x22()*;]*+[\x22()*;]",
+    rf"\n{_LINE}",
+    rf"\A{_LINE}",
     "ro0ab",
 )
 _AGENT = (rf"(?<![a-z])(?:{_AGENTS})",)
