@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from accounts import audit, tenancy
 from accounts.api_keys import valid_key
 from accounts.models import ApiKey, Membership, User
-from accounts.permissions import allowed
+from accounts.roles import Grants
 
 _REFUSED = "This API key does not exist, was revoked or has expired."
 
@@ -32,7 +32,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed(_REFUSED)
         http: Any = request._request
         http.account, http.role = row.account, membership.role
-        http.allowed = allowed(membership.role, row.scope)
+        http.grants = Grants(membership.role, row.scope)
         tenancy.enter(row.account.pk)
         audit.source.set(audit.Source(address=http.META.get("REMOTE_ADDR"), via=f"key {row.prefix}"))
         return row.created_by, row

@@ -9,14 +9,14 @@ from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from accounts import audit, tenancy
 from accounts.models import Membership
-from accounts.permissions import allowed
+from accounts.roles import Grants
 from accounts.selectors import active_membership
 
 SESSION_ACCOUNT = "account_id"
 
 
 class TenantMiddleware:
-    """Sets `request.account`, `role`, `allowed`; closes every scope that the request opened."""
+    """Sets `request.account`, `role`, `grants`; closes every scope that the request opened."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -24,7 +24,7 @@ class TenantMiddleware:
     def __call__(self, http_request: HttpRequest) -> HttpResponseBase:
         request: Any = http_request
         clear_contextvars()
-        request.account = request.role = request.allowed = None
+        request.account = request.role = request.grants = None
         audit.source.set(audit.Source(address=request.META.get("REMOTE_ADDR"), via="session"))
         with tenancy.restored():
             if request.user.is_authenticated:
@@ -37,5 +37,5 @@ class TenantMiddleware:
 
 def _open(request: Any, membership: Membership) -> None:
     request.account, request.role = membership.account, membership.role
-    request.allowed = allowed(membership.role)
+    request.grants = Grants(membership.role)
     tenancy.enter(membership.account_id)

@@ -60,7 +60,7 @@ class Account(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a membership allows; `permissions.ALLOWED` has the table."""
+    """What a membership allows; `roles.TABLE` says what."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from accounts import api_keys
 from accounts.models import ApiKey, Scope
 from accounts.pages import PageRequest, page
-from accounts.permissions import ADMIN
+from accounts.roles import Action, Thing
 from lumos.forms import LumosForm
 
 
@@ -24,7 +24,7 @@ class ApiKeyForm(LumosForm):
 
 
 @never_cache
-@page(ADMIN)
+@page(Action.ADMIN, Thing.API_KEYS)
 def api_key_list(request: PageRequest) -> HttpResponse:
     """Keys of the account; a new one is shown once."""
     form = ApiKeyForm(request.POST or None)
@@ -37,7 +37,7 @@ def api_key_list(request: PageRequest) -> HttpResponse:
 
 
 @require_POST
-@page(ADMIN)
+@page(Action.ADMIN, Thing.API_KEYS)
 def api_key_revoke(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """End a key at once."""
     row = get_object_or_404(ApiKey.objects.all(), pk=pk)

@@ -138,7 +138,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "subscription": subscription.pk,
             "attack": attack.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
-            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
+            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get(name="ci").pk,
             "rate": (tenant.domain.pk, "any"),
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
