@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, PermissionDenied
 from rest_framework.request import Request
 
 from accounts import audit, tenancy
@@ -47,7 +47,10 @@ class ActiveSessionAuthentication(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, None] | None:
         """Return None for visitors and for people without an account."""
-        return super().authenticate(request) if getattr(request._request, "account", None) else None
+        http: Any = request._request
+        if http.locked_account is not None:
+            raise PermissionDenied("This account asks for a second factor. Set one up at /auth/2fa/.")
+        return super().authenticate(request) if http.account else None
 
     def authenticate_header(self, request: HttpRequest) -> str:
         """Return the same challenge as keys get, so that a missing login is 401 and not 403."""

@@ -13,6 +13,7 @@ def tenant(request: HttpRequest) -> dict[str, Any]:
     return {
         "account": getattr(request, "account", None),
         "role": getattr(request, "role", None),
+        "accounts": [row.account for row in getattr(request, "memberships", [])],
         "can": grants.names() if grants else set(),
         "can_write": bool(grants and grants.may(Action.WRITE)),
         "can_admin": bool(grants and grants.may(Action.ADMIN)),

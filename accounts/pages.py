@@ -29,6 +29,8 @@ def page(needs: Action = Action.READ, thing: Thing = Thing.CONFIGURATION) -> Cal
     def decorate(view: View) -> View:
         @wraps(view)
         def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+            if request.locked_account is not None:
+                return render(request, "accounts/second_factor.html", status=403)
             if request.account is None:
                 return render(request, "accounts/no_account.html", status=403)
             required = {needs} | (set() if request.method in ("GET", "HEAD") else {Action.WRITE})

@@ -18,7 +18,6 @@ from accounts.pages import PageRequest, page
 from accounts.roles import Action, Thing
 from lumos.forms import LumosForm
 
-
 EXPIRY_DAYS = (("", "Never"), (30, "In 30 days"), (90, "In 90 days"), (365, "In a year"))
 
 

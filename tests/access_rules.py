@@ -21,7 +21,7 @@ _LIST = "GET all, POST writers"
 
 RULES = {name: rule(text) for names, text in (
     # pages
-    ("overview servers server server-history server-preview domains domain", _SHOW),
+    ("overview team servers server server-history server-preview domains domain", _SHOW),
     ("waf events events-csv event lists domain-lists", _SHOW),
     ("server-add server-edit domain-add domain-edit domain-traffic domain-certificate", _FORM),
     ("certificate-authority rate-edit waf-rule waf-try", _FORM),
@@ -32,7 +32,7 @@ RULES = {name: rule(text) for names, text in (
     ("list-import account-entry-add account-list-import account-subscription-add subscription-add", _ACT),
     ("subscription-remove entry-add entry-remove", _ACT),
     ("api-keys", "GET admins, POST admins"),
-    ("api-key-revoke", _ADMIN),
+    ("api-key-revoke invite invitation-withdraw member-role member-remove", _ADMIN),
     # API
     ("api-server-list api-domain-list api-exclusion-list api-custom-rule-list api-list-entry-list", _LIST),
     ("api-list-subscription-list", _LIST),

@@ -8,7 +8,7 @@ from django.db import models
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from accounts.models import Membership, User
+from accounts.models import Invitation, Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant
@@ -31,9 +31,14 @@ PAGES: dict[str, str | None] = {
     "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
     "subscription-remove": "subscription",
+    "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
+    "invite",
+    "invitation-withdraw",
+    "member-role",
+    "member-remove",
     "server-restore",
     "server-rotate",
     "server-remove",
@@ -92,7 +97,9 @@ API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
+# What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
+PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
+OPEN = PERSONAL | {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
@@ -132,10 +139,15 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         )
         attack.save()
         Guard(domain=tenant.domain, settings={"rates": [{"id": "any", "requests": 9}]}).save()
+        invitation = Invitation(email="new@example.com", role="viewer", token_hash=str(tenant.account.pk))
+        invitation.expires_at = event.time
+        invitation.save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
         return {
             "subscription": subscription.pk,
+            "invitation": invitation.pk,
+            "member": tenant.owner.pk,
             "attack": attack.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get(name="ci").pk,

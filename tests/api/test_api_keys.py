@@ -60,9 +60,7 @@ def test_use_is_noted(api: Api, alice: Tenant) -> None:
 
 
 @pytest.mark.parametrize(("role", "statuses"), [("member", (200, 201, 403)), ("viewer", (200, 403, 403))])
-def test_a_key_sinks_with_its_creators_role(
-    api: Api, alice: Tenant, role: str, statuses: tuple[int, int, int]
-) -> None:
+def test_a_key_sinks_with_its_creators_role(api: Api, alice: Tenant, role: str, statuses: tuple[int, int, int]) -> None:
     Membership.objects.filter(user=alice.owner).update(role=role)
     entry = {"domain": str(alice.domain.pk), "kind": "deny", "network": "192.0.2.9"}
     found = (
