@@ -5,7 +5,7 @@ WHO = {
     "all": EVERYBODY,
     "writers": EVERYBODY - {"viewer", "key-read"},
     "admins": {"owner", "admin", "key-admin"},
-    "owners": {"owner"},
+    "owners": {"owner", "key-admin"},
 }
 
 
@@ -21,7 +21,7 @@ _LIST = "GET all, POST writers"
 
 RULES = {name: rule(text) for names, text in (
     # pages
-    ("overview team servers server server-history server-preview domains domain", _SHOW),
+    ("overview account team servers server server-history server-preview domains domain", _SHOW),
     ("waf events events-csv event lists domain-lists", _SHOW),
     ("server-add server-edit domain-add domain-edit domain-traffic domain-certificate", _FORM),
     ("certificate-authority rate-edit waf-rule waf-try", _FORM),
@@ -33,7 +33,16 @@ RULES = {name: rule(text) for names, text in (
     ("subscription-remove entry-add entry-remove", _ACT),
     ("api-keys", "GET admins, POST admins"),
     ("api-key-revoke invite invitation-withdraw member-role member-remove", _ADMIN),
+    ("account-rename account-second-factor account-delete", "POST owners"),
+    ("account-export", "GET owners"),
+    ("audit audit-csv", "GET admins"),
     # API
+    ("api-account", "GET all, PATCH owners, DELETE owners"),
+    ("api-member-list", _SHOW),
+    ("api-member-detail", "GET all, PATCH admins, DELETE admins"),
+    ("api-invitation-list", "GET all, POST admins"),
+    ("api-invitation-detail", "GET all, DELETE admins"),
+    ("api-audit-entry-list api-audit-entry-detail", "GET admins"),
     ("api-server-list api-domain-list api-exclusion-list api-custom-rule-list api-list-entry-list", _LIST),
     ("api-list-subscription-list", _LIST),
     ("api-policy-list api-waf-rules api-event-top api-event-list api-metric-list api-attack-list api-export", _SHOW),
