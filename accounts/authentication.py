@@ -12,6 +12,7 @@ from accounts import audit, tenancy
 from accounts.api_keys import valid_key
 from accounts.models import ApiKey, Membership, User
 from accounts.roles import Grants
+from accounts.throttles import count_wrong_key
 
 _REFUSED = "This API key does not exist, was revoked or has expired."
 
@@ -26,6 +27,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         row = valid_key(key.strip())
         if row is None:
+            count_wrong_key(request._request.META["REMOTE_ADDR"])
             raise AuthenticationFailed(_REFUSED)
         membership = Membership.objects.filter(account=row.account, user=row.created_by).first()
         if membership is None:

@@ -6,13 +6,14 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from accounts.models import User
 from accounts.roles import Action, Grants, Thing
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 class PageRequest(HttpRequest):
@@ -28,7 +29,7 @@ def page(needs: Action = Action.READ, thing: Thing = Thing.CONFIGURATION) -> Cal
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if request.locked_account is not None:
                 return render(request, "accounts/second_factor.html", status=403)
             if request.account is None:

@@ -22,6 +22,8 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# How many proxies in front of Lumos append the client's address to X-Forwarded-For.
+TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
@@ -56,6 +58,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "lumos.middleware.ClientAddressMiddleware",
     "lumos.middleware.UnavailableMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -69,6 +72,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "accounts.limits.SignInLimits",
 ]
 
 ROOT_URLCONF = "lumos.urls"
@@ -111,6 +115,9 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     }
 }
+LIMITS_PREFIX = "lumos:limit"
+API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 3_000)
+API_ACCOUNT_REQUESTS_PER_MINUTE = env.number("API_ACCOUNT_REQUESTS_PER_MINUTE", 12_000)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -148,6 +155,12 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 PASSWORD_RESET_TIMEOUT = 3600
+# accounts/limits.py counts at these doors, atomically; what is left to the library is how often it sends a link.
+ACCOUNT_RATE_LIMITS = dict.fromkeys(
+    ("login", "login_failed", "signup", "reset_password", "reset_password_from_key", "reauthenticate",
+     "change_password", "manage_email")
+)  # fmt: skip
+MFA_RATE_LIMITS = False
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = None
 USERSESSIONS_TRACK_ACTIVITY = True
@@ -205,6 +218,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ActiveSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.ApiThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "lumos.api.CursorPagination",
