@@ -1,6 +1,7 @@
 """How API requests prove who they are: a key, or the dashboard's session."""
 
-from typing import Any
+import uuid
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -17,15 +18,35 @@ from accounts.throttles import count_wrong_key
 _REFUSED = "This API key does not exist, was revoked or has expired."
 
 
+class Caller(NamedTuple):
+    """Who asks, and for which account."""
+
+    name: str
+    account_id: uuid.UUID
+
+
+def caller_of(request: Any) -> Caller | None:
+    """Return who sent a request that no view has authenticated yet, or None."""
+    if (key := _bearer(request.headers.get("Authorization", ""))) is not None:
+        row = valid_key(key)
+        return Caller(f"key {row.pk}", row.account_id) if row else None
+    return Caller(f"user {request.user.pk}", request.account.pk) if request.account else None
+
+
+def _bearer(header: str) -> str | None:
+    scheme, _, key = header.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer lmsk_…`; opens the scope of the key's account, which TenantMiddleware closes."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
         """Return None without a bearer header; raise for a key that is not valid."""
-        scheme, _, key = get_authorization_header(request).decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
+        key = _bearer(get_authorization_header(request).decode("latin-1"))
+        if key is None:
             return None
-        row = valid_key(key.strip())
+        row = valid_key(key)
         if row is None:
             count_wrong_key(request._request.META["REMOTE_ADDR"])
             raise AuthenticationFailed(_REFUSED)

@@ -113,6 +113,7 @@ API_POST_ONLY = {
 PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
 OPEN = PERSONAL | {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
+    "accounts.tasks.expire_old_rows": "all tenants, set-based",
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",

@@ -73,6 +73,8 @@ MIDDLEWARE = [
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
     "accounts.limits.SignInLimits",
+    "lumos.idempotency.IdempotencyMiddleware",
+    "lumos.conditional.ConditionalMiddleware",
 ]
 
 ROOT_URLCONF = "lumos.urls"
@@ -245,7 +247,11 @@ SPECTACULAR_SETTINGS = {
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "lumos.openapi.add_components"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "lumos.openapi.add_components",
+        "lumos.openapi.add_doors",
+    ],
 }
 
 LOGGING = logging_config(env.text("LUMOS_LOG_LEVEL", "INFO"))

@@ -1,7 +1,6 @@
 """Limits on real Redis: exact however many attempts arrive at once."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -50,10 +49,9 @@ def test_ipv6_customers_count_by_their_network() -> None:
 
 
 @pytest.fixture
-def quick_guards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick_guards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answer sign-ins without the cost of a password hash: the door in front of them is what is tested."""
     monkeypatch.setattr("allauth.account.auth_backends.AuthenticationBackend.authenticate", lambda *a, **k: None)
-    yield
 
 
 @pytest.mark.django_db(transaction=True)
