@@ -9,7 +9,7 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from accounts import deletion, second_factor, services
+from accounts import deletion, services
 from accounts.export import archive
 from accounts.pages import PageRequest, page
 from accounts.roles import Action, Thing
@@ -26,7 +26,7 @@ class NameForm(LumosForm):
 class SecondFactorForm(LumosForm):
     """The account's rule for its members."""
 
-    required = forms.BooleanField(required=False, label="Everybody needs a second factor")
+    requires_second_factor = forms.BooleanField(required=False, label="Everybody needs a second factor")
 
 
 class DeletionForm(LumosForm):
@@ -39,7 +39,7 @@ def _shown(request: PageRequest, **bound: LumosForm) -> HttpResponse:
     account = request.account
     context = {
         "name_form": NameForm(initial={"name": account.name}),
-        "factor_form": SecondFactorForm(initial={"required": account.requires_second_factor}),
+        "factor_form": SecondFactorForm(initial={"requires_second_factor": account.requires_second_factor}),
         "deletion_form": DeletionForm(),
     }
     return render(request, "accounts/account.html", context | bound)
@@ -69,7 +69,7 @@ def account_rename(request: PageRequest) -> HttpResponse:
     form = NameForm(request.POST)
 
     def act() -> None:
-        services.rename_account(account=request.account, name=form.cleaned_data["name"], actor=request.user)
+        services.change_account(account=request.account, actor=request.user, **form.cleaned_data)
 
     return _saved(request, "name_form", form, act, "Saved.")
 
@@ -81,8 +81,7 @@ def account_second_factor(request: PageRequest) -> HttpResponse:
     form = SecondFactorForm(request.POST)
 
     def act() -> None:
-        required = form.cleaned_data["required"]
-        second_factor.require_second_factor(account=request.account, required=required, actor=request.user)
+        services.change_account(account=request.account, actor=request.user, **form.cleaned_data)
 
     return _saved(request, "factor_form", form, act, "Saved.")
 

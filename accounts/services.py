@@ -4,6 +4,8 @@ from django.db import transaction
 
 from accounts import audit
 from accounts.models import Account, Membership, Role, User
+from accounts.second_factor import has_second_factor
+from lumos.errors import Conflict
 
 
 @transaction.atomic
@@ -15,10 +17,20 @@ def create_account(*, owner: User, name: str) -> Account:
 
 
 @transaction.atomic
-def rename_account(*, account: Account, name: str, actor: User) -> None:
-    """Give the account another name."""
-    changed = audit.changes({"name": account.name}, {"name": name})
+def change_account(*, account: Account, actor: User, **values: str | bool) -> None:
+    """Change the account's name, or whether it `requires_second_factor` of its members.
+
+    Who has no second factor sees nothing of an account that asks for one.
+
+    Raises:
+        Conflict: the actor has none, and would be the first to be locked out.
+    """
+    changed = audit.changes({name: getattr(account, name) for name in values}, values)
+    if changed.get("requires_second_factor") == [False, True] and not has_second_factor(actor):
+        detail = "Set up a second factor for yourself first, or you would lock yourself out."
+        raise Conflict(detail, field="requires_second_factor")
     if changed:
-        account.name = name
-        account.save(update_fields=["name"])
+        for name, value in values.items():
+            setattr(account, name, value)
+        account.save(update_fields=list(values))
         audit.record(actor, audit.Action.ACCOUNT_CHANGED, account, changed)

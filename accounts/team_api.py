@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import deletion, invitations, memberships, second_factor, services
+from accounts import deletion, invitations, memberships, services
 from accounts.authentication import actor
 from accounts.filters import AuditFilter
 from accounts.models import Account, AuditEntry, Invitation, Membership
@@ -46,14 +46,10 @@ class AccountView(APIView):
     @extend_schema(request=AccountSerializer, responses=AccountSerializer)
     def patch(self, request: Request) -> Response:
         """Rename it, or ask a second factor of its members."""
-        account, who = account_of(request), actor(request)
+        account = account_of(request)
         form = AccountSerializer(account, data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        given = form.validated_data
-        if "requires_second_factor" in given:
-            required = given["requires_second_factor"]
-            second_factor.require_second_factor(account=account, required=required, actor=who)
-        services.rename_account(account=account, name=given.get("name", account.name), actor=who)
+        services.change_account(account=account, actor=actor(request), **form.validated_data)
         return Response(AccountSerializer(account).data)
 
     @extend_schema(request=DeletionSerializer, responses={204: None})

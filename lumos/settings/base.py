@@ -32,7 +32,7 @@ _HTTPS = PUBLIC_URL.startswith("https://")
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "lumos.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

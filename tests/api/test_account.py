@@ -35,7 +35,7 @@ def with_factor(user: User) -> User:
 def test_a_required_second_factor_locks_out_who_has_none(alice: Tenant, bob: User, signed_in: SignedIn) -> None:
     with_factor(alice.owner)
     owner, viewer = signed_in(alice.owner), signed_in(bob)
-    assert owner.post("/account/second-factor", {"required": "on"}).status_code == 302
+    assert owner.post("/account/second-factor", {"requires_second_factor": "on"}).status_code == 302
     assert owner.get("/servers").status_code == 200
     refused = viewer.get("/servers")
     assert refused.status_code == 403
