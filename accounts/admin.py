@@ -3,6 +3,7 @@
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
@@ -15,7 +16,7 @@ from accounts.tenancy import tenant_scope
 from lumos.operator import ReadOnlyAdmin
 
 # The library's own pages of these search by a user name, which people here have none of.
-admin.site.unregister([Authenticator, UserSession])
+admin.site.unregister([Authenticator, UserSession, SocialAccount, SocialApp, SocialToken])
 
 
 class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]

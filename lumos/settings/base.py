@@ -46,6 +46,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -166,6 +168,22 @@ MFA_RATE_LIMITS = False
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = None
 USERSESSIONS_TRACK_ACTIVITY = True
+# Sign-in with the operator's OpenID provider: the button is there once its issuer's URL is named.
+OIDC_ISSUER = env.text("OIDC_ISSUER", "")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+_OIDC = {
+    "provider_id": "oidc",
+    "name": OIDC_NAME,
+    "client_id": env.text("OIDC_CLIENT_ID", None if OIDC_ISSUER else ""),
+    "secret": env.text("OIDC_CLIENT_SECRET", None if OIDC_ISSUER else ""),
+    "settings": {"server_url": OIDC_ISSUER, "oauth_pkce_enabled": True},
+}
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [_OIDC] if OIDC_ISSUER else []}}
+# The provider vouches for addresses that it calls verified; a new person still gives a name for the account.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_AUTO_SIGNUP = False
+# The policy for content allows forms to lead nowhere but here, so a link leads to the provider.
+SOCIALACCOUNT_LOGIN_ON_GET = True
 MFA_ADAPTER = "accounts.adapters.MfaAdapter"
 MFA_TOTP_ISSUER = "Lumos"
 MFA_TOTP_TOLERANCE = 1
