@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from django.db.models import QuerySet
 
 from accounts.models import Account, Membership, User
+from accounts.second_factor import is_missing
 
 
 def memberships_of(user: User) -> list[Membership]:
@@ -19,8 +20,9 @@ def chosen(memberships: Sequence[Membership], account_id: str | None) -> Members
 
 
 def active_membership(user: User, account_id: str | None) -> Membership | None:
-    """Return the membership that a session works with."""
-    return chosen(memberships_of(user), account_id)
+    """Return the membership that a session works with; None while its account asks for a second factor in vain."""
+    found = chosen(memberships_of(user), account_id)
+    return None if found is None or is_missing(found) else found
 
 
 def members(account: Account) -> QuerySet[Membership]:

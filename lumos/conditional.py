@@ -51,15 +51,15 @@ def tag_of(response: Any) -> str | None:
     """Return the entity tag (RFC 9110, section 8.8.3) of an answer that shows one object, else None."""
     view = (getattr(response, "renderer_context", None) or {}).get("view")
     data = getattr(response, "data", None)
-    if view is None or response.status_code != 200 or not isinstance(data, dict) or _is_list(view):
+    if view is None or response.status_code != 200 or not isinstance(data, dict) or not _shows_one(view):
         return None
     kind = view.get_serializer_class() if hasattr(view, "get_serializer_class") else None
     text = JSONRenderer().render(_changeable(data, _shape(kind) if kind else None))
     return f'"{hashlib.sha256(text).hexdigest()[:32]}"'
 
 
-def _is_list(view: Any) -> bool:
-    return getattr(view, "action", None) == "list"
+def _shows_one(view: Any) -> bool:
+    return getattr(view, "action", "retrieve") in ("retrieve", "update", "partial_update")
 
 
 class ConditionalMiddleware:

@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Account, ApiKey, AuditEntry, Membership, Role, User
+from accounts.selectors import active_membership
 from accounts.tenancy import TenantModel
 from servers.enrolment import server_by_token
 from tests.conftest import Api
@@ -43,6 +44,7 @@ def test_a_required_second_factor_locks_out_who_has_none(alice: Tenant, bob: Use
     answer = viewer.get("/api/v1/servers")
     assert answer.status_code == 403
     assert "second factor" in answer.json()["detail"]
+    assert active_membership(bob, str(alice.account.pk)) is None
     with_factor(bob)
     assert viewer.get("/servers").status_code == 200
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.db import connections
 from django.test import Client
 
@@ -94,6 +95,18 @@ def test_a_success_forgets_the_failures(alice: Tenant) -> None:
     for _ in range(2):
         assert [sign_in("wrong") for _ in range(9)] == [200] * 9
         assert sign_in(PASSWORD) == 302
+
+
+@pytest.mark.django_db
+def test_codes_are_not_guessed_in_many_sessions(alice: Tenant) -> None:
+    secret = generate_totp_secret()
+    TOTP.activate(alice.owner, secret)
+    found: Counter[int] = Counter()
+    for _ in range(3):
+        client = Client()
+        client.post("/auth/login/", {"login": "alice@example.com", "password": PASSWORD})
+        found.update(client.post("/auth/2fa/authenticate/", {"code": "000000"}).status_code for _ in range(5))
+    assert found == {200: 10, 429: 5}
 
 
 @pytest.mark.django_db

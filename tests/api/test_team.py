@@ -14,6 +14,7 @@ from accounts import invitations, memberships
 from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Role, User
 from lumos.errors import Conflict, Forbidden
+from tests.api.test_sign_in import new_address
 from tests.conftest import Api
 from tests.factories import Tenant, member, person
 
@@ -60,16 +61,17 @@ def test_an_invitation_is_for_its_address_and_for_seven_days(alice: Tenant, sign
 
 
 def test_a_new_person_signs_up_by_an_invitation(alice: Tenant, signed_in: SignedIn) -> None:
-    path = invited(alice, signed_in, "new@example.com", "viewer")
+    email = new_address()
+    path = invited(alice, signed_in, email, "viewer")
     client, password = Client(), "a long enough phrase"
-    assert "new@example.com" in client.get(path).content.decode()
-    form = {"email": "new@example.com", "password1": password, "password2": password, "name": "New"}
+    assert email in client.get(path).content.decode()
+    form = {"email": email, "password1": password, "password2": password, "name": "New"}
     client.post("/auth/signup/", form)
     confirm = re.search(r"/auth/confirm-email/\S+", str(mail.outbox[-1].body))
     assert confirm is not None
     client.post(confirm[0])
-    client.post("/auth/login/", {"login": "new@example.com", "password": password})
-    user = User.objects.get(email="new@example.com")
+    client.post("/auth/login/", {"login": email, "password": password})
+    user = User.objects.get(email=email)
     assert path in client.get("/").content.decode()
     client.post(path)
     assert [row.account for row in Membership.objects.filter(user=user)] == [alice.account]
