@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from celery import current_app
+from django.apps import apps
 from django.db import models
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from accounts.models import AuditEntry, Invitation, Membership, Role, User
+from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from tests.conftest import Api
 from tests.factories import Tenant, member
@@ -206,6 +207,16 @@ def test_every_tenant_model_is_scoped_and_fails_closed() -> None:
         assert isinstance(model._default_manager, TenantManager)
         with pytest.raises(TenantScopeError):
             list(model._default_manager.all())
+
+
+def test_every_model_with_an_account_is_a_tenant_model() -> None:
+    """Memberships decide which scope a person may open, and so have none themselves."""
+    with_account = {
+        model
+        for model in apps.get_models()
+        if any(isinstance(field, models.ForeignKey) and field.related_model is Account for field in model._meta.fields)
+    }
+    assert {model for model in with_account if not issubclass(model, TenantModel)} == {Membership}
 
 
 @pytest.mark.parametrize("name", [name for name, what in PAGES.items() if what])

@@ -2,21 +2,24 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from accounts import invitations, memberships
 from accounts.api_keys import create_api_key
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Role, User
+from accounts.tenancy import tenant_scope
 from lumos.errors import Conflict, Forbidden
 from tests.api.test_sign_in import new_address
 from tests.conftest import Api
-from tests.factories import Tenant, member, person
+from tests.factories import Tenant, member, person, tenant
 
 pytestmark = pytest.mark.django_db
 SignedIn = Callable[[User], Client]
@@ -104,6 +107,27 @@ def test_the_last_owner_stays(alice: Tenant, signed_in: SignedIn) -> None:
     member(alice.account, "carol", Role.OWNER)
     client.post("/team/leave")
     assert client.get("/servers").status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_owners_cannot_demote_each_other_at_once() -> None:
+    here = tenant("alice", "alice.example")
+    owners = [here.owner, member(here.account, "carol", Role.OWNER)]
+
+    def demote(number: int) -> bool:
+        try:
+            with tenant_scope(here.account.pk):
+                row = Membership.objects.get(user=owners[number])
+                memberships.change_role(membership=row, role="viewer", actor=owners[1 - number])
+        except (Conflict, Forbidden):
+            return False
+        finally:
+            connections.close_all()
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(demote, range(2))) == [False, True]
+    assert Membership.objects.filter(account=here.account, role="owner").count() == 1
 
 
 def test_a_removed_member_and_its_keys_are_out_at_once(alice: Tenant, signed_in: SignedIn, api: Api) -> None:
