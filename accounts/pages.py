@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -13,7 +13,7 @@ from django.shortcuts import render
 from accounts.models import User
 from accounts.roles import Action, Grants, Thing
 
-View = Callable[..., HttpResponseBase]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 class PageRequest(HttpRequest):
@@ -39,6 +39,6 @@ def page(needs: Action = Action.READ, thing: Thing = Thing.CONFIGURATION) -> Cal
                 raise PermissionDenied("Your role in this account does not allow that. Ask an owner or admin.")
             return view(request, *args, **kwargs)
 
-        return login_required(guarded)
+        return cast(View, login_required(guarded))
 
     return decorate
