@@ -81,6 +81,7 @@ class Issuer:
         self._server_id = ""
         self._changed = asyncio.Event()
         self._records = load_records(state.certificates_file)
+        self._saved = b""
         self.clock_skew_seconds = 0.0
 
     def want(self, snapshot: Snapshot) -> None:
@@ -296,8 +297,12 @@ class Issuer:
         await self._report(record.status(domain_id))
 
     def _save(self) -> None:
+        records = msgspec.json.encode(self._records)
+        if records == self._saved:
+            return
         try:
-            write_atomically(self._state.certificates_file, msgspec.json.encode(self._records), durable=False)
+            write_atomically(self._state.certificates_file, records, durable=False)
+            self._saved = records
         except OSError as error:
             log.error("certificate_status_not_saved", extra={"error": str(error)})
 
