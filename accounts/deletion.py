@@ -5,8 +5,9 @@ import logging
 from allauth.usersessions.models import UserSession
 from django.db import transaction
 
-from accounts.models import Account, User
+from accounts.models import Account, ApiKey, User
 from accounts.tenancy import tenant_scope
+from accounts.throttles import forget_account
 from lumos.errors import InvalidInput
 from servers import revisions, wake
 from servers.models import Server
@@ -31,6 +32,8 @@ def delete_account(*, account: Account, confirmation: str, actor: User) -> None:
         for server in Server.objects.all():
             revisions.disconnect(server)
         wake.pages_on_commit(account_id, "account")
+        callers = [person.pk for person in people] + list(ApiKey.objects.values_list("pk", flat=True))
+        transaction.on_commit(lambda: forget_account(account_id, callers))
         Account.objects.filter(pk=account_id).delete()
         for person in people:
             _forget(person)

@@ -1,6 +1,8 @@
 """Limits of the API: per key (or person) and per account, and on keys that do not exist."""
 
 import logging
+import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -9,12 +11,20 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from lumos.limits import Limit, network, take
+from lumos.limits import Limit, forget, network, take
 
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60
 WRONG_KEYS_PER_MINUTE = 60
+
+
+def _of_caller(caller: str) -> Limit:
+    return Limit("api:caller", caller, settings.API_REQUESTS_PER_MINUTE, WINDOW_SECONDS)
+
+
+def _of_account(account_id: uuid.UUID) -> Limit:
+    return Limit("api:account", str(account_id), settings.API_ACCOUNT_REQUESTS_PER_MINUTE, WINDOW_SECONDS)
 
 
 class ApiThrottle(BaseThrottle):
@@ -28,11 +38,7 @@ class ApiThrottle(BaseThrottle):
         if http.account is None:
             return True
         caller = str(request.auth.pk if request.auth else request.user.pk)
-        limits = [
-            Limit("api:caller", caller, settings.API_REQUESTS_PER_MINUTE, WINDOW_SECONDS),
-            Limit("api:account", str(http.account.pk), settings.API_ACCOUNT_REQUESTS_PER_MINUTE, WINDOW_SECONDS),
-        ]
-        self._wait = _taken(limits)
+        self._wait = _taken([_of_caller(caller), _of_account(http.account.pk)])
         return self._wait == 0
 
     def wait(self) -> float:
@@ -48,6 +54,14 @@ def count_wrong_key(address: str) -> None:
     """
     if wait := _taken([Limit("api:wrong", network(address), WRONG_KEYS_PER_MINUTE, WINDOW_SECONDS)]):
         raise Throttled(wait)
+
+
+def forget_account(account_id: uuid.UUID, callers: Iterable[uuid.UUID]) -> None:
+    """Drop the counters of an account and of its keys and people."""
+    try:
+        forget([_of_account(account_id), *(_of_caller(str(caller)) for caller in callers)])
+    except RedisError as error:
+        log.warning("limits_unavailable", extra={"error": str(error)})
 
 
 def _taken(limits: list[Limit]) -> int:
