@@ -14,5 +14,6 @@ app.conf.beat_schedule = {
     "expire-idempotent-answers": {"task": "accounts.tasks.expire_old_rows", "schedule": 3600.0},
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
+    "expire-minutes": {"task": "servers.tasks.expire_minutes", "schedule": 60.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

@@ -1,21 +1,30 @@
 """Counters from shields: each batch is counted once, whatever is lost, repeated or restarted."""
 
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.db.utils import DataError
+from django.utils import timezone
 
 from domains.models import Domain
 from lumos_agent import protocol
-from servers import wake
-from servers.models import BatchCursor, HourlyMetric, Server
+from servers import counting, wake
+from servers.metric_models import Counters
+from servers.models import BatchCursor, HourlyMetric, MinuteMetric, Server, ServerHour, ServerMinute
 from waf.attacks import store_attacks
 from waf.events import store_events
 from waf.rule_hits import count_hits
 
-KEPT_HOURLY = timedelta(days=7)
+KEPT_MINUTES = timedelta(hours=1)
+CLOCK_SKEW_MAX = timedelta(minutes=1)
+HOUR = 3600
+_TIME_MAX = 2**33
+_LOGGED = {"challenge": "challenged", "limit": "limited"}
+_TOLD = tuple(name for name in Counters.COUNTERS if name not in _LOGGED.values())
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -33,7 +42,7 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
     cursor = BatchCursor.objects.select_for_update().get(server=server, boot_id=batch.boot_id)
     if batch.seq <= cursor.seq:
         return False
-    _add_traffic(server, batch.traffic)
+    _add_traffic(server, batch, timezone.now())
     stored = store_events(server, batch.events, batch.events_dropped)
     count_hits(batch.hits)
     stored += store_attacks(server, batch.attacks)
@@ -46,22 +55,57 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
     return True
 
 
-def _hour(seconds: int) -> datetime:
+def _hour(seconds: int, now: datetime) -> datetime:
+    """Return the hour of a Unix time, or the present one if it has not come yet: a shield's clock may be wrong."""
     try:
-        return max(datetime.fromtimestamp(seconds - seconds % 3600, UTC), _EARLIEST)
+        return min(max(datetime.fromtimestamp(seconds - seconds % HOUR, UTC), _EARLIEST), _begin_of_hour(now))
     except (ValueError, OverflowError, OSError) as error:
         raise DataError(f"hour {seconds} is out of range") from error
 
 
-def _add_traffic(server: Server, traffic: tuple[protocol.Traffic, ...]) -> None:
-    known = {
-        str(pk) for pk in Domain.objects.filter(pk__in={t.domain_id for t in traffic}).values_list("pk", flat=True)
-    }
-    for part in traffic:
-        if part.domain_id not in known:
-            continue
-        counts = {name: getattr(part, name) for name in HourlyMetric.COUNTERS}
-        key = {"server": server, "domain_id": part.domain_id, "hour": _hour(part.hour)}
-        row, is_new = HourlyMetric.objects.get_or_create(**key, defaults=counts)
-        if not is_new:
-            HourlyMetric.objects.filter(pk=row.pk).update(**{name: F(name) + count for name, count in counts.items()})
+def _begin_of_hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
+
+
+def _add_traffic(server: Server, batch: protocol.Batch, now: datetime) -> None:
+    """Add a batch's traffic to its hours, and to its minute if that is shown still; domains that are gone are ignored.
+
+    What the shield logged of stopped requests says how many of them were challenged and how many limited.
+    """
+    logged = Counter(
+        (event.domain_id, int(event.time), event.action)
+        for event in batch.events
+        if event.action in _LOGGED and 0 <= event.time < _TIME_MAX
+    )
+    told = {t.domain_id for t in batch.traffic} | {domain_id for domain_id, _, _ in logged}
+    known = {str(pk): pk for pk in Domain.objects.filter(pk__in=told).values_list("pk", flat=True)}
+    by_hour: dict[tuple[uuid.UUID, datetime], Counter[str]] = defaultdict(Counter)
+    for part in batch.traffic:
+        if part.domain_id in known:
+            counts = {name: getattr(part, name) for name in _TOLD}
+            by_hour[known[part.domain_id], _hour(part.hour, now)].update(counts)
+    for (domain_id, seconds, action), number in logged.items():
+        if domain_id in known:
+            by_hour[known[domain_id], _hour(seconds, now)][_LOGGED[action]] += number
+    _add(HourlyMetric, ServerHour, server, by_hour)
+    minute = datetime.fromtimestamp(int(batch.at) // 60 * 60, UTC)
+    if now - KEPT_MINUTES < minute <= now + CLOCK_SKEW_MAX:
+        by_minute: dict[tuple[uuid.UUID, datetime], Counter[str]] = defaultdict(Counter)
+        for (domain, _), counted in by_hour.items():
+            by_minute[domain, minute].update(counted)
+        _add(MinuteMetric, ServerMinute, server, by_minute)
+
+
+def _add(
+    per_domain: type[Counters],
+    per_server: type[Counters],
+    server: Server,
+    counts: Mapping[tuple[uuid.UUID, datetime], Counter[str]],
+) -> None:
+    sums: dict[datetime, Counter[str]] = defaultdict(Counter)
+    for (_, period), counted in counts.items():
+        sums[period].update(counted)
+    domains = {(server.pk, *key): [counted[name] for name in Counters.COUNTERS] for key, counted in counts.items()}
+    totals = {(server.pk, period): [counted[name] for name in Counters.COUNTERS] for period, counted in sums.items()}
+    counting.add(per_domain, server.account_id, domains)
+    counting.add(per_server, server.account_id, totals)

@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.tenancy import TenantModel
+from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 
 
 class ApplyState(models.TextChoices):
@@ -143,39 +144,15 @@ class BatchCursor(models.Model):
         return f"{self.boot_id}:{self.seq}"
 
 
-class HourlyMetric(TenantModel):
-    """What one domain served on one server in one hour (UTC)."""
-
-    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="+")
-    domain = models.ForeignKey("domains.Domain", on_delete=models.CASCADE, related_name="+")
-    hour = models.DateTimeField()
-    requests = models.PositiveBigIntegerField(default=0)
-    bytes_in = models.PositiveBigIntegerField(default=0)
-    bytes_out = models.PositiveBigIntegerField(default=0)
-    status_1xx = models.PositiveBigIntegerField(default=0)
-    status_2xx = models.PositiveBigIntegerField(default=0)
-    status_3xx = models.PositiveBigIntegerField(default=0)
-    status_4xx = models.PositiveBigIntegerField(default=0)
-    status_5xx = models.PositiveBigIntegerField(default=0)
-    blocked = models.PositiveBigIntegerField(default=0)
-
-    COUNTERS: tuple[str, ...] = (
-        "requests", "bytes_in", "bytes_out", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx",
-        "blocked",
-    )  # fmt: skip
-
-    class Meta(TenantModel.Meta):
-        ordering = ["-hour"]
-        constraints = [models.UniqueConstraint(fields=["server", "domain", "hour"], name="one_row_per_hour")]
-        indexes = [models.Index(fields=["account", "-hour"])]
-
-    def __str__(self) -> str:
-        return f"{self.domain_id} {self.hour:%Y-%m-%d %H}h"
-
-
 def epoch() -> str:
     """Return the identity of this database; made once by the first migration."""
     value: Any = Epoch.objects.order_by("-pk").values_list("value", flat=True).first()
     if value is None:
         raise RuntimeError("no epoch: run `manage.py migrate`")
     return str(value)
+
+
+__all__ = [
+    "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "HourlyMetric", "MinuteMetric", "Server", "ServerDay",
+    "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "epoch",
+]  # fmt: skip

@@ -7,9 +7,7 @@ from django.utils import timezone
 
 from domains import orders
 from domains.models import Challenge
-from servers import history
-from servers.metrics import KEPT_HOURLY
-from servers.models import HourlyMetric
+from servers import history, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -20,9 +18,13 @@ log = logging.getLogger(__name__)
 
 @shared_task
 def expire_old_rows() -> None:
-    """Delete metrics, events, challenges and orders that are past their time, and snapshots beyond the number kept."""
+    """Roll hours up into days, and delete what is past its time.
+
+    That is days, events, challenges and orders, and snapshots beyond the number kept.
+    """
     now = timezone.now()
-    hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
+    hours = rollup.roll_up(now)
+    days = rollup.expire_days(now)
     events = expire_events(now)
     expire_attacks(now - KEPT)
     expire_hits(now)
@@ -30,4 +32,10 @@ def expire_old_rows() -> None:
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()
-    log.info("old_rows_expired", extra={"hours": hours, "events": events, "snapshots": snapshots})
+    log.info("old_rows_expired", extra={"hours_moved": hours, "days": days, "events": events, "snapshots": snapshots})
+
+
+@shared_task
+def expire_minutes() -> None:
+    """Delete what the live view no longer shows."""
+    rollup.expire_minutes(timezone.now())

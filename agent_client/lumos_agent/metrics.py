@@ -103,7 +103,8 @@ class Metrics:
         return made
 
     def _batch(self, *, must_count: bool) -> bool:
-        hour = int(time.time()) // HOUR_SECONDS * HOUR_SECONDS
+        now = time.time()
+        hour = int(now) // HOUR_SECONDS * HOUR_SECONDS
         is_new_hour = bool(self._spool.hour) and hour != self._spool.hour
         if len(self._spool.waiting) >= WAITING_MAX and not must_count and not is_new_hour:
             return False
@@ -120,6 +121,7 @@ class Metrics:
             protocol.Batch(
                 boot_id=self._spool.boot_id,
                 seq=self._spool.next_seq,
+                at=now,
                 traffic=traffic,
                 events=tuple(read.events),
                 hits=tuple(

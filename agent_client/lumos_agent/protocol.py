@@ -260,11 +260,12 @@ class Attack(Struct, frozen=True, kw_only=True):
 class Batch(Message, frozen=True, kw_only=True, tag="batch"):
     """Counters, events, hits of custom rules and news of attacks, counted once by (server, `boot_id`, `seq`).
 
-    `seq` starts at 1 and has no gaps.
+    `seq` starts at 1 and has no gaps; `at` is when the counters were read.
     """
 
     boot_id: Id
     seq: Annotated[int, Meta(ge=1, le=2**53)]
+    at: Moment = 0.0
     traffic: tuple[Traffic, ...] = ()
     events: Annotated[tuple[Event, ...], Meta(max_length=BATCH_EVENTS_MAX)] = ()
     events_dropped: Count = 0
