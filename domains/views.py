@@ -61,7 +61,7 @@ def domain_detail(request: HttpRequest, pk: uuid.UUID, clone: CloneForm | None =
     context = {
         "domain": domain,
         "attacks": attacks_now(domain.pk).select_related("server"),
-        "chart": selectors.requests_per_hour(domain=domain),
+        "chart": selectors.requests_per_hour(domain=domain.pk),
         "acme": acme_part(),
         "rollout": rollouts.open_rollout(domain),
         "clone": clone or CloneForm(domain=domain),

@@ -10,6 +10,7 @@ from accounts import views as accounts
 from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
+from servers import analytics_views as analytics
 from servers import install
 from servers import views as servers
 from waf import event_views as events
@@ -22,6 +23,8 @@ urlpatterns = [
     path("", lumos.overview, name="overview"),
     path("install", install.script, name="install"),
     path("install/<str:name>", install.wheel_file, name="install-wheel"),
+    path("analytics", analytics.analytics_page, name="analytics"),
+    path("analytics.csv", analytics.analytics_csv, name="analytics-csv"),
     path("servers", servers.server_list, name="servers"),
     path("servers/add", servers.server_add, name="server-add"),
     path("servers/<uuid:pk>", servers.server_detail, name="server"),

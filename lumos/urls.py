@@ -14,6 +14,7 @@ from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
+from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.polls import poll
 from waf.api import (
@@ -64,6 +65,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
+    path("api/v1/analytics", AnalyticsView.as_view(), name="api-analytics"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),
     path(

@@ -6,6 +6,7 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from django.http import Http404
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.decorators import action
@@ -17,7 +18,7 @@ from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
-from servers import enrolment, history, preview, services
+from servers import analytics, enrolment, history, preview, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 from servers.serializers import (
@@ -155,12 +156,12 @@ class HourPagination(CursorPagination):
 
 
 class MetricViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[HourlyMetric]):
-    """Hourly counters per domain and server."""
+    """Hourly counters per domain and server, for a week at most; /analytics adds them up and knows longer times."""
 
     serializer_class = MetricSerializer
     filterset_class = MetricFilter
     pagination_class = HourPagination
 
     def get_queryset(self) -> QuerySet[HourlyMetric]:
-        """Return the hours of the account."""
-        return HourlyMetric.objects.all()
+        """Return the hours of the account that its plan shows."""
+        return HourlyMetric.objects.filter(hour__gte=analytics.earliest(timezone.now()))

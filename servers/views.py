@@ -61,7 +61,7 @@ def server_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     context = {
         "server": server,
         "domains": server.domains.order_by("hostname")[:200],
-        "chart": selectors.requests_per_hour(server=server),
+        "chart": selectors.requests_per_hour(server=server.pk),
         "history": history.records(server)[:HISTORY_SHOWN],
     }
     return render(request, "servers/detail.html", context)

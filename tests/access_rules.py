@@ -21,7 +21,7 @@ _LIST = "GET all, POST writers"
 
 RULES = {name: rule(text) for names, text in (
     # pages
-    ("overview account team servers server server-history server-preview domains domain", _SHOW),
+    ("overview analytics analytics-csv account team servers server server-history server-preview domains domain", _SHOW),
     ("waf events events-csv event lists domain-lists", _SHOW),
     ("server-add server-edit domain-add domain-edit domain-traffic domain-certificate", _FORM),
     ("certificate-authority rate-edit waf-rule waf-try", _FORM),
@@ -45,7 +45,7 @@ RULES = {name: rule(text) for names, text in (
     ("api-audit-entry-list api-audit-entry-detail", "GET admins"),
     ("api-server-list api-domain-list api-exclusion-list api-custom-rule-list api-list-entry-list", _LIST),
     ("api-list-subscription-list", _LIST),
-    ("api-policy-list api-waf-rules api-event-top api-event-list api-metric-list api-attack-list api-export", _SHOW),
+    ("api-policy-list api-waf-rules api-event-top api-event-list api-metric-list api-analytics api-attack-list api-export", _SHOW),
     ("api-event-detail api-attack-detail api-snapshot-list api-snapshot-detail api-snapshot-diff", _SHOW),
     ("api-server-preview api-domain-certificate-recipients", _SHOW),
     ("api-server-detail", "GET all, PATCH writers, DELETE admins"),

@@ -1,7 +1,7 @@
 """Named reads of events: top lists, what was only counted, and CSV."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ from servers.models import Server
 from waf.models import Event, EventCount
 
 TOP = 10
+TOP_OF = 10_000
+STOPPED = ("block", "limit", "challenge")
 TOP_LISTS = ("client", "country", "asn", "rule", "path", "host")
 CSV_COLUMNS = (
     "time", "action", "client", "country", "asn", "method", "host", "path", "query", "user_agent", "rules", "score",
@@ -27,12 +29,18 @@ class _Elements(Func):
     set_returning = True
 
 
-def top_lists(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
-    """Return {client, country, asn, rule, path, host: [{value, events}]}, the most frequent first."""
+def top_lists(events: QuerySet[Event], names: Iterable[str] = TOP_LISTS) -> dict[str, list[dict[str, Any]]]:
+    """Return {client, country, asn, rule, path, host: [{value, events}]} or some of it, the most frequent first."""
     rows = events.order_by()
     located = {"country": rows.exclude(country=""), "asn": rows.exclude(asn=0)}
-    values = {name: _Elements("rules") if name == "rule" else F(name) for name in TOP_LISTS}
+    values = {name: _Elements("rules") if name == "rule" else F(name) for name in names}
     return {name: list(_counted(located.get(name, rows), value)[:TOP]) for name, value in values.items()}
+
+
+def top_of_blocked(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
+    """Return lists as `top_lists` without rules, of the newest requests that were stopped, up to `TOP_OF`."""
+    newest = events.filter(action__in=STOPPED).order_by("-created_at").values("pk")[:TOP_OF]
+    return top_lists(Event.objects.filter(pk__in=newest), ("client", "country", "path", "host"))
 
 
 def _counted(rows: QuerySet[Event], value: Any) -> Any:

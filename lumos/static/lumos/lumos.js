@@ -20,28 +20,40 @@ function listen() {
   };
 }
 
+function chartLabel(step, isLong) {
+  const clock = { hour: "2-digit", minute: "2-digit" };
+  const day = { day: "numeric", month: "short" };
+  if (step === "day") return (at) => new Date(at).toLocaleDateString([], { ...day, timeZone: "UTC" });
+  return (at) => new Date(at).toLocaleString([], isLong ? { ...day, ...clock } : clock);
+}
+
+function chartNumber(unit) {
+  const style = unit ? { style: "unit", unit, unitDisplay: "narrow" } : {};
+  const format = new Intl.NumberFormat([], { notation: "compact", ...style });
+  return (value) => format.format(value);
+}
+
 function drawChart(canvas) {
   const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
   const style = getComputedStyle(document.body);
-  const color = (name) => style.getPropertyValue(name).trim();
-  const hour = (label) => new Date(label).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const number = chartNumber(data.unit);
   Chart.getChart(canvas)?.destroy();
   new Chart(canvas, {
     type: "bar",
     data: {
-      labels: data.labels.map(hour),
-      datasets: [
-        { label: "Passed", data: data.passed, backgroundColor: color("--tblr-primary") },
-        { label: "Blocked", data: data.blocked, backgroundColor: color("--tblr-danger") },
-      ],
+      labels: data.labels.map(chartLabel(data.step, data.labels.length > 24)),
+      datasets: data.series.map(({ label, color, values }) => (
+        { label, data: values, backgroundColor: style.getPropertyValue(`--tblr-${color}`).trim() }
+      )),
     },
     options: {
       animation: false,
       maintainAspectRatio: false,
       color: "gray",
+      plugins: { tooltip: { callbacks: { label: ({ dataset, raw }) => `${dataset.label}: ${number(raw)}` } } },
       scales: {
         x: { stacked: true, grid: { display: false }, ticks: { color: "gray", maxRotation: 0, autoSkip: true } },
-        y: { stacked: true, beginAtZero: true, ticks: { precision: 0, color: "gray" }, grid: { color: "rgba(128, 128, 128, 0.25)" } },
+        y: { stacked: true, beginAtZero: true, ticks: { precision: 0, color: "gray", callback: number }, grid: { color: "rgba(128, 128, 128, 0.25)" } },
       },
     },
   });
