@@ -99,6 +99,8 @@ TASKS = {
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
+    "billing.tasks.charge_cycle": "all tenants, set-based",
+    "billing.tasks.check_ledger": "all tenants, set-based",
 }
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
 

@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "servers",
     "domains",
     "waf",
+    "billing",
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,129 @@
+"""Plans, what each account has of them, and the ledger."""
+
+from django.core.validators import MaxValueValidator
+from django.db import models
+
+from accounts.models import Account
+from accounts.tenancy import TenantModel
+from billing import money
+
+
+class Plan(models.Model):
+    """What an account may have, and for how much. No tenant's row; code compares limits, never names."""
+
+    name = models.CharField(max_length=40, unique=True)
+    price_microcredits = models.PositiveBigIntegerField(
+        "price per 30 days in micro-credits", validators=[MaxValueValidator(money.PRICE_MAX)]
+    )
+    max_servers = models.PositiveIntegerField()
+    analytics_hours = models.PositiveIntegerField("analytics window in hours")
+    has_api_keys = models.BooleanField("API keys", default=False)
+    has_email_alerts = models.BooleanField("e-mail alerts", default=False)
+    has_failover = models.BooleanField("failover", default=False)
+    has_webhooks = models.BooleanField("webhooks and chat alerts", default=False)
+    is_default = models.BooleanField("new accounts get it", default=False)
+    is_offered = models.BooleanField("customers may choose it", default=True)
+
+    class Meta:
+        ordering = ["price_microcredits", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"], condition=models.Q(is_default=True), name="one_default_plan"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(price_microcredits__lte=money.PRICE_MAX), name="plan_price_fits_the_arithmetic"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Wallet(TenantModel):
+    """An account's plan and balance, one row that is opened when it is first needed.
+
+    `cycle` is the last one that was charged. A row narrow and apart from the account's: it is written every five
+    minutes, and whoever signs in reads the account only.
+    """
+
+    id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, editable=False, related_name="wallet")
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+")
+    next_plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+", null=True, editable=False)
+    next_plan_cycle = models.BigIntegerField(null=True, editable=False)
+    balance_microcredits = models.BigIntegerField(default=0, editable=False)
+    cycle = models.BigIntegerField(default=0, editable=False)
+    frozen_at = models.DateTimeField(null=True, editable=False)
+    low_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return f"{money.text(self.balance_microcredits)} credits"
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether changes, API keys and alerts are refused."""
+        return self.frozen_at is not None
+
+
+class Kind(models.TextChoices):
+    """Why a balance changed."""
+
+    CHARGE = "charge", "Charge"
+    GRANT = "grant", "Credit from the operator"
+    TOP_UP = "top_up", "Top-up"
+    REFUND = "refund", "Refund"
+
+
+class LedgerEntry(TenantModel):
+    """One change of a balance; never changed and never deleted but with its account (a trigger holds this).
+
+    A charge is named by its cycle, everything else by its cause, so nothing is booked twice. `price_microcredits` is
+    the price that a charge was made from: anybody can work it out again.
+    """
+
+    id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
+    # No index of its own, because the constraint below begins with the account; and no foreign key in the database,
+    # because a cycle would check it a million times: entries are made of wallets alone, and those have one.
+    account = models.ForeignKey(
+        Account, on_delete=models.CASCADE, editable=False, related_name="+", db_index=False, db_constraint=False
+    )
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    amount_microcredits = models.BigIntegerField()
+    cycle = models.BigIntegerField(null=True)
+    price_microcredits = models.BigIntegerField(null=True)
+    cause = models.CharField(max_length=120, null=True, unique=True)  # noqa: DJ001 - null is "named by its cycle"
+    memo = models.CharField(max_length=200, blank=True)
+
+    class Meta(TenantModel.Meta):
+        verbose_name_plural = "ledger entries"
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["account", "cycle"], name="one_charge_per_account_and_cycle"),
+            models.CheckConstraint(
+                condition=models.Q(kind=Kind.CHARGE, cycle__isnull=False, price_microcredits__isnull=False, cause=None)
+                | (~models.Q(kind=Kind.CHARGE) & models.Q(cycle=None, cause__isnull=False)),
+                name="entry_has_one_cause",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-id"], condition=models.Q(cycle=None), name="ledger_not_charges"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {money.text(self.amount_microcredits)}"
+
+
+class Cycle(models.Model):
+    """A five-minute cycle that was charged, of all accounts; `number` is the Unix time divided by 300."""
+
+    number = models.BigIntegerField(primary_key=True)
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+    accounts = models.PositiveIntegerField(default=0)
+    frozen = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-number"]
+
+    def __str__(self) -> str:
+        return str(self.number)
