@@ -47,6 +47,10 @@ class Action(enum.StrEnum):
     BAN_SHARED = "ban.shared"
     CONFIG_IMPORTED = "config.imported"
     SETTINGS_CLONED = "domain.settings_cloned"
+    PLAN_CHANGED = "account.plan_changed"
+    CREDITS_GRANTED = "account.credits_granted"
+    TOP_UP_STARTED = "account.top_up_started"
+    TOP_UP_REFUNDED = "account.top_up_refunded"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
 

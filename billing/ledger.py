@@ -9,8 +9,11 @@ from django.db.models import F, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing import events
-from billing.entitlements import locked_wallet
+from accounts import audit
+from accounts.models import User
+from accounts.tenancy import active_account_id
+from billing import events, money
+from billing.entitlements import locked_wallet, wallet_of
 from billing.models import Kind, LedgerEntry, Wallet
 from lumos.errors import InvalidInput
 
@@ -40,6 +43,27 @@ def book(*, kind: Kind, amount: int, cause: str, memo: str = "") -> LedgerEntry:
     settle([wallet.pk])
     log.info("ledger_booked", extra={"kind": kind, "amount": amount, "cause": cause})
     return entry
+
+
+@transaction.atomic
+def grant(*, amount: int, reason: str, actor: User, key: str) -> LedgerEntry:
+    """Give the account in scope credits for a reason (negative: take them back); `key` names this one decision.
+
+    Raises:
+        InvalidInput: no amount or no reason.
+    """
+    if not reason.strip():
+        raise InvalidInput("Say why, for the audit log and the customer.", field="reason")
+    entry = book(kind=Kind.GRANT, amount=amount, cause=f"grant:{key}", memo=reason.strip()[:200])
+    audit.record(
+        actor, audit.Action.CREDITS_GRANTED, entry, {"amount": [None, money.text(amount)], "reason": [None, reason]}
+    )
+    return entry
+
+
+def balance() -> int:
+    """Return the balance of the account in scope."""
+    return wallet_of(active_account_id()).balance_microcredits
 
 
 def settle(wallets: list[int]) -> None:

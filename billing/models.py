@@ -3,7 +3,7 @@
 from django.core.validators import MaxValueValidator
 from django.db import models
 
-from accounts.models import Account
+from accounts.models import Account, User
 from accounts.tenancy import TenantModel
 from billing import money
 
@@ -127,3 +127,46 @@ class Cycle(models.Model):
 
     def __str__(self) -> str:
         return str(self.number)
+
+
+class TopUpState(models.TextChoices):
+    """How far a payment has come."""
+
+    OPEN = "open", "Not paid yet"
+    PAID = "paid", "Paid"
+    EXPIRED = "expired", "Given up"
+
+
+class TopUp(TenantModel):
+    """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it."""
+
+    provider = models.CharField(max_length=20)
+    reference = models.CharField(max_length=255, blank=True)
+    payment = models.CharField(max_length=255, blank=True)
+    amount_microcredits = models.PositiveBigIntegerField()
+    currency = models.CharField(max_length=3)
+    state = models.CharField(max_length=10, choices=TopUpState.choices, default=TopUpState.OPEN)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    paid_at = models.DateTimeField(null=True)
+    refunded_microcredits = models.PositiveBigIntegerField(default=0)
+    refund_booked_microcredits = models.PositiveBigIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{money.text(self.amount_microcredits)} {self.currency.upper()}"
+
+
+class ProviderEvent(models.Model):
+    """A message of a payment provider that was carried out, so that none is carried out twice. No tenant's row."""
+
+    provider = models.CharField(max_length=20)
+    event = models.CharField(max_length=255)
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["provider", "event"], name="provider_event_once")]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.event}"

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from accounts import views as accounts
+from billing import views as billing
 from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
@@ -68,6 +69,12 @@ urlpatterns = [
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
     path("certificate-authority", authority_views.certificate_authority, name="certificate-authority"),
+    path("billing", billing.billing, name="billing"),
+    path("billing/plan", billing.plan_save, name="billing-plan"),
+    path("billing/top-up", billing.top_up, name="top-up"),
+    path("billing/ledger.csv", billing.ledger_csv, name="ledger-csv"),
+    path("billing/receipts/<uuid:pk>", billing.receipt, name="receipt"),
+    path("billing/events/<slug:name>", billing.provider_event, name="payment-event"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

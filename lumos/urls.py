@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
+from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanView, TopUpViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
@@ -44,6 +45,9 @@ router.register("events", EventViewSet, "api-event")
 router.register("attacks", AttackViewSet, "api-attack")
 router.register("metrics", MetricViewSet, "api-metric")
 router.register("api-keys", ApiKeyViewSet, "api-key")
+router.register("ledger", LedgerViewSet, "api-ledger")
+router.register("charges", ChargeViewSet, "api-charge")
+router.register("top-ups", TopUpViewSet, "api-top-up")
 
 health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
@@ -57,6 +61,9 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
+    path("api/v1/billing", BillingView.as_view(), name="api-billing"),
+    path("api/v1/billing/plan", PlanView.as_view(), name="api-billing-plan"),
+    path("api/v1/plans", PlanListView.as_view(), name="api-plans"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),

@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import Membership, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
+from billing.models import TopUp, TopUpState
 from tests.conftest import Api
 from tests.factories import Tenant
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
@@ -32,6 +33,7 @@ PAGES: dict[str, str | None] = {
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
     "subscription-remove": "subscription",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
     "server-restore",
@@ -60,6 +62,8 @@ POST_ONLY = {
     "exclusion-remove",
     "waf-rule-remove",
     "api-key-revoke",
+    "billing-plan",
+    "top-up",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
@@ -87,12 +91,14 @@ API: dict[str, str | None] = {
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
+    "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
+    "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
+OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None}
 TASKS = {
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
@@ -136,8 +142,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         Guard(domain=tenant.domain, settings={"rates": [{"id": "any", "requests": 9}]}).save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
+        payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
+        payment.save()
         return {
             "subscription": subscription.pk,
+            "payment": payment.pk,
             "attack": attack.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
             "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,

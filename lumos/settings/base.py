@@ -20,6 +20,18 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
+BILLING_CURRENCY = env.text("BILLING_CURRENCY", "eur").lower()
+_STRIPE_KEY = env.text("STRIPE_SECRET_KEY", "")
+STRIPE = (
+    {
+        "secret_key": _STRIPE_KEY,
+        "webhook_secret": env.text("STRIPE_WEBHOOK_SECRET"),
+        "api_url": env.text("STRIPE_API_URL", "https://api.stripe.com"),
+    }
+    if _STRIPE_KEY
+    else None
+)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
@@ -68,6 +80,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "billing.frozen.FrozenMiddleware",
 ]
 
 ROOT_URLCONF = "lumos.urls"
@@ -194,7 +207,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ApiKeyAuthentication",
         "accounts.authentication.ActiveSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission", "billing.frozen.NotFrozen"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "lumos.api.CursorPagination",
