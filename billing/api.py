@@ -13,12 +13,12 @@ from rest_framework.views import APIView
 from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from billing import plans, selectors, top_ups
-from billing.models import Kind, LedgerEntry, Plan, TopUp
+from billing.models import BOOKINGS, LedgerEntry, Plan, TopUp
 from billing.serializers import (
+    BillingPlanSerializer,
     ChargeSerializer,
     LedgerEntrySerializer,
     PlanChoiceSerializer,
-    PlanSerializer,
     StandingSerializer,
     StartedTopUpSerializer,
     TopUpSerializer,
@@ -52,16 +52,16 @@ class PlanView(APIView):
 class PlanListView(APIView):
     """Plans that may be chosen."""
 
-    @extend_schema(responses=PlanSerializer(many=True))
+    @extend_schema(responses=BillingPlanSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Return them, the cheapest first."""
-        return Response(PlanSerializer(Plan.objects.filter(is_offered=True), many=True).data)
+        return Response(BillingPlanSerializer(Plan.objects.filter(is_offered=True), many=True).data)
 
 
 class LedgerFilter(django_filters.FilterSet):
     """`since` and `until` compare with the time of the booking."""
 
-    kind = django_filters.ChoiceFilter(choices=[choice for choice in Kind.choices if choice[0] != Kind.CHARGE])
+    kind = django_filters.ChoiceFilter(choices=BOOKINGS)
     since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 

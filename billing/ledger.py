@@ -54,6 +54,10 @@ def grant(*, amount: int, reason: str, actor: User, key: str) -> LedgerEntry:
     """
     if not reason.strip():
         raise InvalidInput("Say why, for the audit log and the customer.", field="reason")
+    locked_wallet()
+    known: LedgerEntry | None = LedgerEntry.objects.filter(cause=f"grant:{key}").first()
+    if known is not None:
+        return known
     entry = book(kind=Kind.GRANT, amount=amount, cause=f"grant:{key}", memo=reason.strip()[:200])
     audit.record(
         actor, audit.Action.CREDITS_GRANTED, entry, {"amount": [None, money.text(amount)], "reason": [None, reason]}

@@ -74,6 +74,9 @@ class Kind(models.TextChoices):
     REFUND = "refund", "Refund"
 
 
+BOOKINGS = [choice for choice in Kind.choices if choice[0] != Kind.CHARGE]
+
+
 class LedgerEntry(TenantModel):
     """One change of a balance; never changed and never deleted but with its account (a trigger holds this).
 

@@ -5,10 +5,10 @@ from typing import Any
 from rest_framework import serializers
 
 from billing import selectors
-from billing.models import Kind, LedgerEntry, Plan, TopUp
+from billing.models import BOOKINGS, LedgerEntry, Plan, TopUp
 
 
-class PlanSerializer(serializers.ModelSerializer[Plan]):
+class BillingPlanSerializer(serializers.ModelSerializer[Plan]):
     """What an account may have. The price is for 30 days, charged in 8,640 parts of five minutes."""
 
     class Meta:
@@ -29,8 +29,8 @@ class ForecastSerializer(serializers.Serializer[Any]):
 class StandingSerializer(serializers.Serializer[selectors.Standing]):
     """Plan, balance, and how long it lasts."""
 
-    plan = PlanSerializer()
-    next_plan = PlanSerializer(allow_null=True)
+    plan = BillingPlanSerializer()
+    next_plan = BillingPlanSerializer(allow_null=True)
     next_plan_at = serializers.DateTimeField(allow_null=True)
     balance_microcredits = serializers.IntegerField(source="balance")
     is_frozen = serializers.BooleanField(help_text="Changes, API keys and alerts are refused; traffic goes on.")
@@ -49,7 +49,7 @@ class PlanChoiceSerializer(serializers.Serializer[Any]):
 class LedgerEntrySerializer(serializers.ModelSerializer[LedgerEntry]):
     """One booking."""
 
-    kind = serializers.ChoiceField(choices=Kind.choices)
+    kind = serializers.ChoiceField(choices=BOOKINGS)
 
     class Meta:
         model = LedgerEntry

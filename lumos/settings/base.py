@@ -231,6 +231,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SnapshotStateEnum": "servers.models.SnapshotState",
         "ScriptModeEnum": "waf.script_api.MODES",
+        "TopUpStateEnum": "billing.models.TopUpState",
+        "BookingKindEnum": "billing.models.BOOKINGS",
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
