@@ -14,6 +14,7 @@ app.conf.beat_schedule = {
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
     "charge-cycle": {"task": "billing.tasks.charge_cycle", "schedule": 60.0},
+    "watch-jobs": {"task": "lumos.tasks.watch_jobs", "schedule": 60.0},
     "check-ledger": {"task": "billing.tasks.check_ledger", "schedule": 86_400.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

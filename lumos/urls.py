@@ -14,6 +14,7 @@ from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
+from lumos.metrics import metrics
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.polls import poll
 from waf.api import (
@@ -52,6 +53,7 @@ router.register("top-ups", TopUpViewSet, "api-top-up")
 health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]
 gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="agent-poll")]
 web: list[URLPattern | URLResolver] = [

@@ -98,13 +98,14 @@ API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None}
+OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", "payment-event", "metrics", None}
 TASKS = {
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
+    "lumos.tasks.watch_jobs": "no tenant's rows",
     "billing.tasks.charge_cycle": "all tenants, set-based",
     "billing.tasks.check_ledger": "all tenants, set-based",
 }

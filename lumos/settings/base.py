@@ -20,6 +20,8 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# What monitoring sends to /metrics as a bearer token; without one there are no metrics.
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
 BILLING_CURRENCY = env.text("BILLING_CURRENCY", "eur").lower()
 _STRIPE_KEY = env.text("STRIPE_SECRET_KEY", "")
@@ -231,6 +233,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SnapshotStateEnum": "servers.models.SnapshotState",
         "ScriptModeEnum": "waf.script_api.MODES",
+        "ListKindEnum": "waf.models.ListKind",
         "TopUpStateEnum": "billing.models.TopUpState",
         "BookingKindEnum": "billing.models.BOOKINGS",
     },
