@@ -15,7 +15,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from accounts.models import ApiKey
-from billing.entitlements import FROZEN, is_frozen, require_active
+from billing.entitlements import is_frozen, require_active
 
 # What a frozen account may do: pay, become smaller, and take a key away from whoever should not have it.
 OPEN_ROUTES = {
@@ -41,7 +41,7 @@ class FrozenMiddleware:
             return None
         if request.resolver_match.url_name in OPEN_ROUTES or not is_frozen(request.account.pk):
             return None
-        messages.error(request, FROZEN)
+        messages.error(request, "That was not done, because the account is frozen.")
         return redirect("billing")
 
 

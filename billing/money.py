@@ -20,9 +20,9 @@ def charge(price: int, cycle: int) -> int:
 
 
 def text(amount: int) -> str:
-    """Return an amount with two digits, or with as many as it takes to hide nothing: 19.00, -0.002199."""
+    """Return an amount with two digits, or with six where two would hide something: 19.00, -0.002200."""
     value = Decimal(amount) / CREDIT
-    return f"{value:.2f}" if amount % CENT == 0 else f"{value:.6f}".rstrip("0")
+    return f"{value:.2f}" if amount % CENT == 0 else f"{value:.6f}"
 
 
 def parsed(words: str) -> int:
