@@ -51,7 +51,7 @@ def wallet_of(account_id: Any) -> Wallet:
 def locked_wallet() -> Wallet:
     """Return the wallet of the account in scope, locked until the transaction ends.
 
-    The lock is taken before those of domains and servers, and lets rows that point to the wallet be written.
+    Whoever holds it takes no lock of domains or servers after it; rows that point to the wallet can be written.
     """
     account_id = active_account_id()
     wallet_of(account_id)

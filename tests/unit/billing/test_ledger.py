@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from billing import ledger
@@ -53,6 +54,17 @@ def test_the_database_refuses_changes_of_entries(alice: Tenant) -> None:
     if connection.vendor == "postgresql":
         with transaction.atomic(), pytest.raises(DatabaseError, match="never changed"):
             LedgerEntry.unscoped.filter(pk=entry.pk).delete()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer at a time")
+def test_a_deletion_waits_for_bookings_before_it_deletes_any(alice: Tenant) -> None:
+    grant(alice)
+    with CaptureQueriesContext(connection) as queries:
+        alice.account.delete()
+    touched = [query["sql"] for query in queries if '"billing_' in query["sql"]]
+    assert touched[0].startswith("SELECT")
+    assert "FOR UPDATE" in touched[0]
+    assert any(sql.startswith('DELETE FROM "billing_ledgerentry"') for sql in touched)
 
 
 def test_an_account_takes_its_entries_with_it_and_no_others(alice: Tenant, mallory: Tenant) -> None:

@@ -65,7 +65,7 @@ class World:
         """Let some cycles pass unseen, charge the next; a second worker does the same between two windows."""
         self.number += amount % 3
         moment = BEGIN + self.number * timedelta(minutes=5)
-        charge, seconds = cycle._charge_window, []
+        charge, seconds = cycle._charge_window, list[int]()
 
         def interrupted(*window: Any) -> Any:
             if not seconds:

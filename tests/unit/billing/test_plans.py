@@ -140,6 +140,9 @@ def test_a_frozen_account_reads_pays_and_refuses_its_keys(alice: Tenant, api: Ap
     refused = client.post("/api/v1/servers", {"name": "x"}, content_type="application/json")
     assert refused.status_code == 402
     assert client.get("/domains").status_code == 200
+    assert "This account is frozen" in client.get("/").content.decode()
+    put(alice, frozen_at=None, low_at=timezone.now())
+    assert "The balance is low" in client.get("/").content.decode()
 
 
 def test_a_frozen_account_may_go_down_to_a_plan_that_costs_nothing(alice: Tenant) -> None:
