@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SLACK_SHARE = 0.2
 SLACK_MAX = timedelta(seconds=10)
-LEASE_PERIODS, LEASE_MIN, LEASE_MAX = 6, timedelta(minutes=1), timedelta(minutes=15)
+LEASE_PERIODS, LEASE_MIN, LEASE_MAX = 2, timedelta(minutes=1), timedelta(minutes=15)
 GRACE_PERIODS, GRACE_MIN = 2, timedelta(minutes=2)
 ERROR_MAX = 300
 

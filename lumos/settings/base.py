@@ -23,7 +23,8 @@ ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY
 # What monitoring sends to /metrics as a bearer token; without one there are no metrics.
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
-BILLING_CURRENCY = env.text("BILLING_CURRENCY", "eur").lower()
+# Only currencies with a hundred cents: payments are made in whole ones.
+BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
 _STRIPE_KEY = env.text("STRIPE_SECRET_KEY", "")
 STRIPE = (
     {
