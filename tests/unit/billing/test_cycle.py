@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.models import Account
+from accounts.models import Account, Role
 from billing import cycle, events, ledger, money
 from billing.entitlements import wallet_of
 from billing.models import Cycle, Kind, LedgerEntry, Plan, Wallet
@@ -176,3 +176,29 @@ def test_two_workers_at_once_charge_once(monkeypatch: pytest.MonkeyPatch) -> Non
     due = sum(money.charge(plan.price_microcredits, cycle.number_at(NOON) + n) for n in range(5))
     assert set(Wallet.unscoped.values_list("balance_microcredits", flat=True)) == {CREDIT - due}
     assert Plan.objects.filter(pk=plan.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="one writer at a time")
+def test_an_open_window_stops_no_sign_in(signed_in: Any) -> None:
+    alice = factories.tenant("alice", "alice.example")
+    paying(alice, 19 * CREDIT, 19 * CREDIT)
+    statuses: list[int] = []
+
+    def visit() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET lock_timeout = '1s'")
+            client = signed_in(alice.owner)
+            statuses.append(client.get("/").status_code)
+            factories.member(alice.account, "guest", Role.VIEWER)
+            statuses.append(client.post("/domains/add", {}).status_code)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        assert cycle.run(NOON).accounts == 1
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        visitor.join()
+    assert statuses == [200, 200]
