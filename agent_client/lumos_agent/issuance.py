@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
+from msgspec import structs
 
 from lumos_agent import preflight
 from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
@@ -30,7 +31,7 @@ from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 
 if TYPE_CHECKING:
-    from lumos_agent.drivers.acme import Account
+    from lumos_agent.drivers.acme import Account, Answer
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,11 @@ PREFLIGHT_RETRY_SECONDS, RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 10.0, 60.0, 6 * 
 CLOCK_SKEW_SECONDS_MAX = 3600.0
 RENEW_AT_LIFETIME_LEFT = 1 / 3
 ASK_CA_SECONDS = 6 * 3600.0
+# After so many failures in a row the CA's directory for tests must issue first: failures there use up no limit.
+REHEARSED_FROM_FAILURES = 3
+REHEARSALS = {
+    "https://acme-v02.api.letsencrypt.org/directory": "https://acme-staging-v02.api.letsencrypt.org/directory"
+}
 
 Publish = Callable[[str, str, str], Awaitable[None]]
 Withdraw = Callable[[tuple[str, ...]], Awaitable[None]]
@@ -232,13 +238,32 @@ class Issuer:
             await answer(probe, expected)
             port = self._state.settings().acme_http_port
             await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
-            await self._spend(domain_id)
             assert self._acme is not None  # noqa: S101 - is_due
+            if self._records[domain_id].failures >= REHEARSED_FROM_FAILURES:
+                await self._rehearse(self._acme, hostname, answer_from_thread)
+            await self._spend(domain_id)
             return await asyncio.to_thread(self._account(self._acme).order, hostname, answer_from_thread)
         finally:
             for token in tokens:
                 await self._challenges.remove(token)
             await self._withdraw(tuple(tokens))
+
+    async def _rehearse(self, acme: Acme, hostname: str, answer: "Answer") -> None:
+        """Order at the CA's directory for tests, if it has one, and throw the certificate away.
+
+        Raises:
+            CertificateRefused: it would be refused in earnest too.
+        """
+        if (directory_url := REHEARSALS.get(acme.directory_url)) is None:
+            return
+        rehearsal = structs.replace(acme, directory_url=directory_url, external_account=None)
+        try:
+            await asyncio.to_thread(self._account(rehearsal).order, hostname, answer)
+        except CertificateRefused as error:
+            raise CertificateRefused(
+                f"{error} (This was tried at {directory_url}, where failures use up no limit of the CA.)",
+                retry_seconds=error.retry_seconds,
+            ) from error
 
     async def _spend(self, domain_id: str) -> None:
         """Count an order; raises CertificateRefused if there is to be none now."""
