@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.api_keys import create_api_key
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Role
 from accounts.services import create_account
 from accounts.tenancy import tenant_scope
 from billing import cycle, ledger, money, plans, selectors
@@ -104,6 +104,17 @@ def test_a_smaller_plan_names_what_must_go_and_holds_at_once(alice: Tenant, sign
         assert wallet_of(alice.account.pk).next_plan == free()
         with pytest.raises(LimitReached):
             add_server(name="third", actor=alice.owner)
+
+
+def test_members_see_billing_and_decide_nothing(alice: Tenant, signed_in: Any) -> None:
+    client = signed_in(factories.member(alice.account, "carol", Role.MEMBER))
+    for url in ("/billing", "/api/v1/billing", "/api/v1/ledger", "/api/v1/charges", "/api/v1/top-ups", "/api/v1/plans"):
+        assert client.get(url).status_code == 200
+    assert client.post("/billing/plan", {"plan": free().pk}).status_code == 403
+    assert client.post("/billing/top-up", {"amount": "20"}).status_code == 403
+    as_json: dict[str, Any] = {"content_type": "application/json"}
+    assert client.put("/api/v1/billing/plan", {"plan": "Free"}, **as_json).status_code == 403
+    assert client.post("/api/v1/top-ups", {"amount_microcredits": 20 * CREDIT}, **as_json).status_code == 403
 
 
 def test_plans_that_are_not_offered_cannot_be_chosen(alice: Tenant, signed_in: Any) -> None:
