@@ -35,13 +35,13 @@ class BillingView(APIView):
         return Response(StandingSerializer(selectors.standing()).data)
 
 
-class PlanView(APIView):
+class PlanViewSet(viewsets.ViewSet):
     """The account's plan. Only owners and admins choose it."""
 
-    scopes = {None: ADMIN}
+    scopes = {"update": ADMIN}
 
     @extend_schema(request=PlanChoiceSerializer, responses=StandingSerializer)
-    def put(self, request: Request) -> Response:
+    def update(self, request: Request) -> Response:
         """Choose a plan; it begins with the next cycle, and limits of a smaller one hold at once."""
         form = PlanChoiceSerializer(data=request.data)
         form.is_valid(raise_exception=True)

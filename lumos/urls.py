@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
-from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanView, TopUpViewSet
+from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanViewSet, TopUpViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
@@ -64,7 +64,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
     path("api/v1/billing", BillingView.as_view(), name="api-billing"),
-    path("api/v1/billing/plan", PlanView.as_view(), name="api-billing-plan"),
+    path("api/v1/billing/plan", PlanViewSet.as_view({"put": "update"}), name="api-billing-plan"),
     path("api/v1/plans", PlanListView.as_view(), name="api-plans"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
