@@ -106,6 +106,7 @@ def _charge(due: QuerySet[Wallet], window: QuerySet[Wallet], number: int, price:
         "amount_microcredits": Value(-amount),
         "cycle": Value(number),
         "price_microcredits": Value(price),
+        "cause": Value(""),
         "memo": Value(""),
     }
     named = {f"new_{column}": value for column, value in columns.items()}

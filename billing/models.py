@@ -94,7 +94,7 @@ class LedgerEntry(TenantModel):
     amount_microcredits = models.BigIntegerField()
     cycle = models.BigIntegerField(null=True)
     price_microcredits = models.BigIntegerField(null=True)
-    cause = models.CharField(max_length=120, null=True)  # noqa: DJ001 - null is "named by its cycle"
+    cause = models.CharField(max_length=120, blank=True)
     memo = models.CharField(max_length=200, blank=True)
 
     class Meta(TenantModel.Meta):
@@ -103,12 +103,10 @@ class LedgerEntry(TenantModel):
         constraints = [
             models.UniqueConstraint(fields=["account", "cycle"], name="one_charge_per_account_and_cycle"),
             # With a condition, so that charges are in one index only.
-            models.UniqueConstraint(
-                fields=["cause"], condition=models.Q(cause__isnull=False), name="entry_once_per_cause"
-            ),
+            models.UniqueConstraint(fields=["cause"], condition=~models.Q(cause=""), name="entry_once_per_cause"),
             models.CheckConstraint(
-                condition=models.Q(kind=Kind.CHARGE, cycle__isnull=False, price_microcredits__isnull=False, cause=None)
-                | (~models.Q(kind=Kind.CHARGE) & models.Q(cycle=None, cause__isnull=False)),
+                condition=models.Q(kind=Kind.CHARGE, cycle__isnull=False, price_microcredits__isnull=False, cause="")
+                | (~models.Q(kind=Kind.CHARGE) & ~models.Q(cause="") & models.Q(cycle=None)),
                 name="entry_has_one_cause",
             ),
         ]

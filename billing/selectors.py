@@ -167,7 +167,7 @@ def _cells(row: LedgerEntry) -> list[str]:
     # An operator wrote the memo: no spreadsheet may take it for a formula.
     memo = f"'{row.memo}" if row.memo.startswith(("=", "+", "-", "@", "\t", "\r")) else row.memo
     return [
-        row.created_at.isoformat(), row.kind, money.text(row.amount_microcredits), began, price, row.cause or "", memo,
+        row.created_at.isoformat(), row.kind, money.text(row.amount_microcredits), began, price, row.cause, memo,
     ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('amount_microcredits', models.BigIntegerField()),
                 ('cycle', models.BigIntegerField(null=True)),
                 ('price_microcredits', models.BigIntegerField(null=True)),
-                ('cause', models.CharField(max_length=120, null=True)),
+                ('cause', models.CharField(blank=True, max_length=120)),
                 ('memo', models.CharField(blank=True, max_length=200)),
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.account')),
             ],
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 'abstract': False,
                 'base_manager_name': 'unscoped',
                 'indexes': [models.Index(condition=models.Q(('cycle', None)), fields=['account', '-id'], name='ledger_not_charges')],
-                'constraints': [models.UniqueConstraint(fields=('account', 'cycle'), name='one_charge_per_account_and_cycle'), models.UniqueConstraint(condition=models.Q(('cause__isnull', False)), fields=('cause',), name='entry_once_per_cause'), models.CheckConstraint(condition=models.Q(models.Q(('cause', None), ('cycle__isnull', False), ('kind', 'charge'), ('price_microcredits__isnull', False)), models.Q(models.Q(('kind', 'charge'), _negated=True), ('cause__isnull', False), ('cycle', None)), _connector='OR'), name='entry_has_one_cause')],
+                'constraints': [models.UniqueConstraint(fields=('account', 'cycle'), name='one_charge_per_account_and_cycle'), models.UniqueConstraint(condition=models.Q(('cause', ''), _negated=True), fields=('cause',), name='entry_once_per_cause'), models.CheckConstraint(condition=models.Q(models.Q(('cause', ''), ('cycle__isnull', False), ('kind', 'charge'), ('price_microcredits__isnull', False)), models.Q(models.Q(('kind', 'charge'), _negated=True), models.Q(('cause', ''), _negated=True), ('cycle', None)), _connector='OR'), name='entry_has_one_cause')],
             },
             managers=[
                 ('objects', django.db.models.manager.Manager()),
