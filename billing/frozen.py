@@ -21,7 +21,8 @@ from billing.entitlements import is_frozen, require_active
 OPEN_ROUTES = {
     "billing", "billing-plan", "top-up", "api-billing", "api-billing-plan", "api-top-up-list",
     "server-remove", "server-rotate", "api-server-detail", "api-server-rotate-token", "api-key-revoke",
-    "api-key-detail",
+    "api-key-detail", "account-switch", "leave", "invitation", "session-end", "account-delete", "member-remove",
+    "invitation-withdraw", "api-member-detail", "api-invitation-detail", "api-account",
 }  # fmt: skip
 OPEN_PATHS = ("/auth/", "/operator/", "/api/")
 
