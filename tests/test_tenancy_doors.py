@@ -31,10 +31,11 @@ PAGES: dict[str, str | None] = {
     "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
     "subscription-remove": "subscription",
-    "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
     "server-restore",
+    "server-reunite",
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
@@ -76,7 +77,7 @@ VIEWER_REFUSED = {
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
@@ -89,7 +90,7 @@ API: dict[str, str | None] = {
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
 }  # fmt: skip
 API_POST_ONLY = {
-    "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
