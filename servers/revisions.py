@@ -95,7 +95,7 @@ def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | N
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.applied_revision:
         return
-    row.applied_revision, row.applied_digest = report.revision, report.digest
+    row.applied_revision, row.applied_digest, row.epoch = report.revision, report.digest, report.epoch
     row.applied_at = timezone.now()
     row.apply_report = {"how": report.how, "reason": report.reason, "duration_ms": report.duration_ms}
     if domains is not None:

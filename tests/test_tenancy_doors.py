@@ -38,7 +38,7 @@ PAGES: dict[str, str | None] = {
     "account": None, "account-rename": None, "account-second-factor": None, "account-export": None,
     "account-delete": None, "audit": None, "audit-csv": None,
     "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
-    "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
     "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
@@ -50,6 +50,7 @@ POST_ONLY = {
     "member-role",
     "member-remove",
     "server-restore",
+    "server-reunite",
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
@@ -96,7 +97,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
@@ -113,7 +114,7 @@ API: dict[str, str | None] = {
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
-    "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
