@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 from django.db import connection, transaction
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.tenancy import tenant_scope
@@ -170,11 +170,7 @@ STEPS = st.tuples(
 
 
 @pytest.mark.django_db
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=30)
 @given(st.lists(STEPS, max_size=25))
 def test_money_stays_right(alice: Tenant, mallory: Tenant, settings: Any, steps: list[Any]) -> None:
     settings.STRIPE = {
