@@ -46,6 +46,13 @@ class Action(enum.StrEnum):
     SUBSCRIPTION_FETCHED = "subscription.fetched"
     BAN_SHARED = "ban.shared"
     CONFIG_IMPORTED = "config.imported"
+    CHANNEL_ADDED = "channel.added"
+    CHANNEL_CHANGED = "channel.changed"
+    CHANNEL_DISABLED = "channel.disabled"
+    CHANNEL_REMOVED = "channel.removed"
+    CHANNEL_SECRET_ROTATED = "channel.secret_rotated"  # noqa: S105 - an action's name
+    MAINTENANCE_ADDED = "maintenance.added"
+    MAINTENANCE_REMOVED = "maintenance.removed"
     SETTINGS_CLONED = "domain.settings_cloned"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"

@@ -13,6 +13,7 @@ from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
+from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.polls import poll
 from waf.api import (
@@ -43,6 +44,10 @@ router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscriptio
 router.register("events", EventViewSet, "api-event")
 router.register("attacks", AttackViewSet, "api-attack")
 router.register("metrics", MetricViewSet, "api-metric")
+router.register("notifications", NotificationViewSet, "api-notification")
+router.register("notification-channels", ChannelViewSet, "api-channel")
+router.register("notification-deliveries", DeliveryViewSet, "api-delivery")
+router.register("maintenance-windows", MaintenanceViewSet, "api-maintenance")
 router.register("api-keys", ApiKeyViewSet, "api-key")
 
 health: list[URLPattern | URLResolver] = [

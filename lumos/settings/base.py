@@ -13,6 +13,7 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 SECRET_KEY = env.text("SECRET_KEY")
+SECRETS_KEYS = env.fernet_keys("SECRETS_KEYS")
 DEBUG = env.flag("DEBUG", default=False)
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
@@ -51,6 +52,7 @@ INSTALLED_APPS = [
     "servers",
     "domains",
     "waf",
+    "notifications",
 ]
 
 MIDDLEWARE = [
@@ -122,6 +124,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
+# Receivers of notifications may be slow: they have a worker of their own, with threads.
+CELERY_TASK_ROUTES = {"notifications.tasks.drain_channel": {"queue": "deliveries"}}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -149,6 +153,7 @@ MFA_TOTP_ISSUER = "Lumos"
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(VAR_DIR / "mail")
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Lumos <lumos@localhost>")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
@@ -216,6 +221,11 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "SnapshotStateEnum": "servers.models.SnapshotState",
+        "NotificationKindEnum": "notifications.kinds.Kind",
+        "RoutingStateEnum": "notifications.models.RoutingState",
+        "ChannelKindEnum": "notifications.models.ChannelKind",
+        "DeliveryStateEnum": "notifications.models.DeliveryState",
+        "KindEnum": "waf.models.ListKind",
         "ScriptModeEnum": "waf.script_api.MODES",
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
