@@ -12,6 +12,8 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.models import Account
+from accounts.tenancy import active_account_id
 from notifications import failures
 from notifications.models import Attempt, Channel, ChannelKind, Delivery, DeliveryState, Digest, Notification
 from notifications.transports import SendError, Sent, email, kept, webhook
@@ -57,8 +59,10 @@ def drain(*, channel_id: uuid.UUID) -> bool:
     return bool(due(timezone.now()).filter(channel_id=channel_id).exists())
 
 
+@transaction.atomic
 def _claimed(channel_id: uuid.UUID, claim: uuid.UUID) -> bool:
-    """Take the lease of a channel that is free; an account keeps only a few workers busy."""
+    """Take the lease of a channel that is free; an account keeps only a few workers busy, and asks one at a time."""
+    Account.objects.select_for_update(no_key=True).filter(pk=active_account_id()).first()
     now = timezone.now()
     if Channel.objects.filter(claimed_until__gt=now).count() >= CHANNELS_AT_ONCE:
         return False

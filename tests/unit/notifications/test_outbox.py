@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from accounts.models import Role
 from lumos_agent import protocol
-from notifications import tasks
 from notifications.kinds import Kind
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from notifications.outbox import record, route_due
@@ -31,18 +30,6 @@ def fail(tenant: Tenant, stage: Any = "check", message: str = "line 3: unknown k
     )
     with tenant.scope:
         revisions.record_failed(server_id=tenant.server.pk, report=report)
-
-
-def run_jobs(capture: Any) -> None:
-    """Do what the workers do after commit."""
-    with capture(execute=True):
-        tasks.sweep()
-
-
-@pytest.fixture
-def deliver(django_capture_on_commit_callbacks: Any) -> Any:
-    """Run the jobs until everything that is due was told."""
-    return lambda: run_jobs(django_capture_on_commit_callbacks)
 
 
 def test_failure_becomes_a_mail_to_owners_and_admins(alice: Tenant, bob: Any, deliver: Any, api: Api) -> None:
