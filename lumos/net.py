@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import ipaddress
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -28,6 +29,15 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 _RESERVED_V4 = ipaddress.ip_network("240.0.0.0/4")
+# What the IANA's registries of special addresses, as Python knows them, leave out: site-local addresses (RFC 3879),
+# documentation (RFC 9637), relays of 6to4 (RFC 7526), IETF protocol assignments with Oracle's metadata service, and
+# Azure's metadata service.
+_NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32"))
+)
+# Interface identifiers of ISATAP (RFC 5214, section 6.1): the IPv4 address follows.
+_ISATAP = {0x00005EFE, 0x02005EFE}
+_HOSTNAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
 def embedded_ipv4(ip: Ip) -> ipaddress.IPv4Address | None:
@@ -61,6 +71,10 @@ def is_public(ip: Ip) -> bool:
     """Whether an address is one of the Internet's, whatever it embeds."""
     if (inner := embedded_ipv4(ip)) is not None:
         return is_public(inner)
+    if ip.version == 6 and int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
+        return False
+    if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -122,6 +136,8 @@ def checked_url(url: str, ports: Collection[int] | None = PORTS) -> SplitResult:
         raise InvalidInput(f"This is no URL: {error}.", field="url") from error
     if parts.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
         raise InvalidInput("Enter a whole URL such as https://lists.example.com/deny.txt.", field="url")
+    if not _HOSTNAME.fullmatch(hostname):
+        raise InvalidInput(f"“{hostname[:60]}” is no hostname; zone ids and escapes are not allowed.", field="url")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("Take user name and password out of the URL.", field="url")
     if ports is not None and (port or _default_port(parts)) not in ports:
@@ -156,7 +172,7 @@ def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
         parts = checked_url(url, reach.ports)
         with _answer(parts, Request(headers=headers), reach, deadline) as answer:
             if answer.status in _REDIRECTS and (target := answer.getheader("Location")):
-                url = urljoin(url, target)
+                url = _redirected(url, target)
                 continue
             if answer.status == http.client.NOT_MODIFIED and etag:
                 return Fetched(body=None, etag=etag)
@@ -164,6 +180,13 @@ def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
                 raise FetchError(f"{parts.hostname} answered with status {answer.status}.")
             return Fetched(body=_body(answer, reach, deadline), etag=(answer.getheader("ETag") or "")[:200])
     raise FetchError(f"More than {REDIRECTS_MAX} redirects.")
+
+
+def _redirected(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError as error:
+        raise FetchError(f"A redirect leads to no URL: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,13 +233,17 @@ def _answer(parts: SplitResult, request: Request, reach: Reach, deadline: float)
             stack.callback(clock.cancel)
             stack.callback(raw.close)
             connection = http.client.HTTPConnection(hostname, port)
+            connection.default_port = _default_port(parts)  # what the Host header need not say
             stack.callback(connection.close)
             is_tls = parts.scheme == "https"
             connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=hostname) if is_tls else raw
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             headers = {"User-Agent": "Lumos", "Connection": "close", **request.headers}
             connection.request(request.method, target, body=request.body, headers=headers)
-            yield connection.getresponse()
+            answer = connection.getresponse()
+            if time.monotonic() >= deadline:
+                raise TimeoutError  # the library takes headers that end early for complete
+            yield answer
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             if time.monotonic() >= deadline:
                 raise FetchError(f"{hostname} did not answer within {reach.seconds:.0f} s.") from error

@@ -16,8 +16,8 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[int]:
-    """Serve on loopback; yields the port."""
+def server(answer: Answer, address: str = "127.0.0.1") -> Iterator[int]:
+    """Serve on a loopback address; yields the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -26,7 +26,7 @@ def server(answer: Answer) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made = ThreadingHTTPServer((address, 0), Handler)
     made.daemon_threads = True
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,6 +1,7 @@
 """Receivers of webhooks on loopback, of good and bad manners."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -65,8 +66,8 @@ def never_ends(handler: BaseHTTPRequestHandler) -> None:
 
 
 @contextlib.contextmanager
-def receiver() -> Iterator[Receiver]:
-    """Serve on loopback until the end of the block."""
+def receiver(address: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """Serve on a loopback address until the end of the block."""
     made = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,7 +81,9 @@ def receiver() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     made.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
