@@ -15,5 +15,6 @@ app.conf.beat_schedule = {
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
     "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0},
     "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0},
+    "notifications-hourly": {"task": "notifications.tasks.hourly", "schedule": 3600.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
 from lumos.tasks import TenantTask
-from notifications import delivery, outbox, watching
+from notifications import delivery, expiry, outbox, watching
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,14 @@ def sweep() -> None:
     ready = delivery.due(timezone.now()).values_list("account_id", "channel_id").distinct()
     for account_id, channel_id in ready:
         drain_channel.apply_async((str(account_id), str(channel_id)), expires=SWEEP_EXPIRES_SECONDS)
+
+
+@shared_task
+def hourly() -> None:
+    """Tell of certificates that end soon, and delete old rows."""
+    now = timezone.now()
+    expiry.warn_of_certificates(now)
+    log.info("old_notifications_expired", extra={"notifications": expiry.expire_rows(now)})
 
 
 @shared_task

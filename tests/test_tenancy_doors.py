@@ -113,6 +113,7 @@ TASKS = {
     "notifications.tasks.route_due": "all tenants, each row in its own scope",
     "notifications.tasks.drain_channel": "a TenantTask",
     "notifications.tasks.sweep": "enqueues one job per channel, with its account",
+    "notifications.tasks.hourly": "each certificate in its own account's scope; old rows of all tenants, set-based",
     "notifications.tasks.watch_servers": "each account in its own scope",
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
