@@ -17,6 +17,7 @@ from lumos.secrets import Secret
 from notifications.kinds import OFFERED
 from notifications.models import Channel, ChannelKind, Digest
 from notifications.signing import new_secret
+from notifications.transports import chat
 from notifications.transports.webhook import PORTS
 
 CHANNELS_MAX = 20
@@ -79,11 +80,14 @@ def add_channel(
     if Channel.objects.count() >= CHANNELS_MAX:
         raise LimitReached(f"This account has {CHANNELS_MAX} channels; remove one first.")
     channel = Channel(kind=kind, name=name, target=target, choices=dict(choices or {}), digest=digest, enabled=enabled)
-    _checked(channel)
     secret = ""
+    if kind == ChannelKind.CHAT:
+        channel.target, whole = chat.parsed(target)
+        channel.secret = Secret.of(whole)
     if kind == ChannelKind.WEBHOOK:
         secret = new_secret()
         channel.secret = Secret.of(secret)
+    _checked(channel)
     _save_unique(channel)
     after = {field: getattr(channel, field) for field in AUDITED}
     audit.record(actor, audit.Action.CHANNEL_ADDED, channel, audit.changes({}, after))
@@ -95,8 +99,11 @@ def change_channel(*, channel: Channel, actor: User, **values: Any) -> Channel:
     """Change name, target, choices, digest, or switch it on or off. Switched on, it starts without a past."""
     row: Channel = Channel.objects.select_for_update().get(pk=channel.pk)
     before = {field: getattr(row, field) for field in AUDITED}
-    if row.is_default:
+    if row.is_default or (row.kind == ChannelKind.CHAT and values.get("target") == row.target):
         values.pop("target", None)
+    if row.kind == ChannelKind.CHAT and "target" in values:
+        values["target"], whole = chat.parsed(values["target"])
+        row.secret = Secret.of(whole)
     for field, value in values.items():
         setattr(row, field, value)
     _checked(row)

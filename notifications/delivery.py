@@ -16,7 +16,7 @@ from accounts.models import Account
 from accounts.tenancy import active_account_id
 from notifications import failures
 from notifications.models import Attempt, Channel, ChannelKind, Delivery, DeliveryState, Digest, Notification
-from notifications.transports import SendError, Sent, email, kept, webhook
+from notifications.transports import SendError, Sent, chat, email, kept, webhook
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,11 @@ DIGEST_MAX = 100
 _STEPS_SECONDS = (5, 30, 120, 600, 1800, 3600, 7200)
 
 Transport = Callable[[Channel, Sequence[Notification]], Sent]
-TRANSPORTS: dict[str, Transport] = {ChannelKind.EMAIL: email.send, ChannelKind.WEBHOOK: webhook.send}
+TRANSPORTS: dict[str, Transport] = {
+    ChannelKind.EMAIL: email.send,
+    ChannelKind.WEBHOOK: webhook.send,
+    ChannelKind.CHAT: chat.send,
+}
 
 
 def due(now: datetime) -> Any:

@@ -7,7 +7,10 @@ from django import forms
 from domains.models import Domain
 from lumos.forms import LumosForm
 from notifications.models import ChannelKind, Digest
+from notifications.transports.chat import SERVICES
 from servers.models import Server
+
+CHATS = "; ".join(f"{service.name} ({service.example})" for service in SERVICES)
 
 
 class ChannelForm(LumosForm):
@@ -15,7 +18,9 @@ class ChannelForm(LumosForm):
 
     kind = forms.ChoiceField(choices=ChannelKind.choices, label="Kind")
     name = forms.CharField(max_length=100, help_text="For example On call.")
-    target = forms.CharField(max_length=500, label="Address", help_text="An e-mail address or a webhook's URL.")
+    target = forms.CharField(
+        max_length=500, label="Address", help_text="An e-mail address; a webhook's URL; of a chat: " + CHATS
+    )
 
 
 class ChannelSettingsForm(LumosForm):
