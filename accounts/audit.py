@@ -47,7 +47,9 @@ class Action(enum.StrEnum):
     BAN_SHARED = "ban.shared"
     CONFIG_IMPORTED = "config.imported"
     CHANNEL_ADDED = "channel.added"
+    CHANNEL_ASKED = "channel.asked"
     CHANNEL_CHANGED = "channel.changed"
+    CHANNEL_CONFIRMED = "channel.confirmed"
     CHANNEL_DISABLED = "channel.disabled"
     CHANNEL_REMOVED = "channel.removed"
     CHANNEL_SECRET_ROTATED = "channel.secret_rotated"  # noqa: S105 - an action's name

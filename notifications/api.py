@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status, viewsets
@@ -10,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import actor
-from notifications import channels, maintenance, resending
+from notifications import channels, confirmation, maintenance, resending
 from notifications.filters import DeliveryFilter, NotificationFilter
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from notifications.serializers import (
@@ -68,6 +69,15 @@ class ChannelViewSet(viewsets.ModelViewSet[Channel]):
     def test(self, request: Request, pk: str) -> Response:
         """Tell the channel a test message; the delivery says how it goes."""
         return Response(DeliverySerializer(resending.send_test(channel=self.get_object(), actor=actor(request))).data)
+
+    @extend_schema(request=None, responses=ChannelSerializer)
+    @action(detail=True, methods=["post"])
+    def ask(self, request: Request, pk: str) -> Response:
+        """Ask an e-mail address again whether it agrees to be told."""
+        channel = self.get_object()
+        with transaction.atomic():
+            confirmation.ask(channel)
+        return Response(ChannelSerializer(channel).data)
 
     @extend_schema(request=None, responses=ChannelSecretSerializer)
     @action(detail=True, methods=["post"], url_path="rotate-secret")

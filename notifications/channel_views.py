@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -13,7 +14,7 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
 from lumos.errors import AppError
-from notifications import channels, resending
+from notifications import channels, confirmation, outbox, resending
 from notifications.forms import ChannelForm, ChannelSettingsForm
 from notifications.kinds import OFFERED, TRAITS
 from notifications.models import Channel, Delivery
@@ -34,7 +35,7 @@ def _shown(request: HttpRequest, form: ChannelForm) -> HttpResponse:
 @page()
 def channel_list(request: PageRequest) -> HttpResponse:
     """Channels, what each is told of, and a new one; a webhook's secret is shown once."""
-    channels.ensure_default()
+    outbox.ensure_default()
     form = ChannelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -75,6 +76,7 @@ def _detail(request: HttpRequest, channel: Channel, **given: Any) -> HttpRespons
     context = {
         "channel": channel,
         "form": _settings_form(channel),
+        "is_unconfirmed": confirmation.needs(channel),
         "log": Paginator(log, PAGE_SIZE).get_page(request.GET.get("page")),
     }
     return render(request, "notifications/channel.html", context | given)
@@ -106,6 +108,33 @@ def channel_test(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         messages.error(request, error.detail)
         return redirect("channel", pk=pk)
     return redirect("notification", pk=delivery.notification_id)
+
+
+@require_POST
+@page(WRITE)
+def channel_ask(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Ask an address again whether it agrees."""
+    channel = get_object_or_404(Channel.objects.all(), pk=pk)
+    try:
+        with transaction.atomic():
+            confirmation.ask(channel)
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("channel", pk=pk)
+
+
+@never_cache
+def channel_confirm(request: HttpRequest, token: str) -> HttpResponse:
+    """Let somebody without an account agree to get notifications: by a POST alone, as mail scanners follow links."""
+    try:
+        agrees = request.method == "POST"
+        context: dict[str, Any] = {
+            "wish": (confirmation.agree if agrees else confirmation.wish)(token),
+            "agreed": agrees,
+        }
+    except AppError as error:
+        context = {"error": error.detail}
+    return render(request, "notifications/confirm.html", context, status=400 if "error" in context else 200)
 
 
 @never_cache

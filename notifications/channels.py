@@ -14,6 +14,7 @@ from accounts.models import User
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos.net import checked_url
 from lumos.secrets import Secret
+from notifications import confirmation
 from notifications.kinds import OFFERED
 from notifications.models import Channel, ChannelKind, Digest
 from notifications.signing import new_secret
@@ -23,16 +24,6 @@ from notifications.transports.webhook import PORTS
 CHANNELS_MAX = 20
 OVERLAP = timedelta(hours=24)
 AUDITED = ("name", "target", "choices", "digest", "enabled")
-
-
-def ensure_default() -> None:
-    """Give the account in scope its first channel: e-mail to owners and admins. People may switch it off."""
-    if not Channel.objects.filter(is_default=True).exists():
-        try:
-            with transaction.atomic():
-                Channel(name="Owners and admins", kind=ChannelKind.EMAIL, is_default=True).save()
-        except IntegrityError:
-            return  # another router was faster
 
 
 def _checked(channel: Channel) -> None:
@@ -91,6 +82,7 @@ def add_channel(
     _save_unique(channel)
     after = {field: getattr(channel, field) for field in AUDITED}
     audit.record(actor, audit.Action.CHANNEL_ADDED, channel, audit.changes({}, after))
+    confirmation.ask(channel)
     return channel, secret
 
 
@@ -111,8 +103,12 @@ def change_channel(*, channel: Channel, actor: User, **values: Any) -> Channel:
     if "enabled" in changed or "target" in changed:
         row.disabled_reason, row.failures, row.failing_since, row.rests_until = "", 0, None, None
     if changed:
+        if "target" in changed:
+            row.confirmed_at = row.asked_at = None
         _save_unique(row)
         audit.record(actor, audit.Action.CHANNEL_CHANGED, row, changed)
+    if "target" in changed:
+        confirmation.ask(row)
     return row
 
 

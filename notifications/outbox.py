@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import current_app
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 from accounts.models import User
 from accounts.tenancy import tenant_scope
 from domains.models import Domain
-from notifications import channels, maintenance
+from notifications import maintenance
 from notifications.digests import first_try
 from notifications.kinds import TRAITS, Kind
-from notifications.models import Channel, Delivery, Notification, RoutingState
+from notifications.models import Channel, ChannelKind, Delivery, Notification, RoutingState
 from servers import wake
 from servers.models import Server
 
@@ -94,11 +94,22 @@ def _route(row: Notification) -> None:
         row.state = RoutingState.SILENCED
     else:
         row.state = RoutingState.ROUTED
-        channels.ensure_default()
-        for channel in Channel.objects.filter(enabled=True):
+        ensure_default()
+        strangers = {"kind": ChannelKind.EMAIL, "is_default": False, "confirmed_at": None}
+        for channel in Channel.objects.filter(enabled=True).exclude(**strangers):
             if channel.wants(row.kind):
                 deliver_to(row, channel)
     row.save(update_fields=["state"])
+
+
+def ensure_default() -> None:
+    """Give the account in scope its first channel: e-mail to owners and admins. People may switch it off."""
+    if not Channel.objects.filter(is_default=True).exists():
+        try:
+            with transaction.atomic():
+                Channel(name="Owners and admins", kind=ChannelKind.EMAIL, is_default=True).save()
+        except IntegrityError:
+            return  # another router was faster
 
 
 def deliver_to(row: Notification, channel: Channel) -> Delivery:

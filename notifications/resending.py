@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from lumos.errors import Conflict
-from notifications import outbox
+from notifications import confirmation, outbox
 from notifications.kinds import TRAITS, Kind
 from notifications.models import Channel, Delivery, DeliveryState, Notification, RoutingState
 
@@ -51,3 +51,5 @@ def resend(*, delivery: Delivery) -> Delivery:
 def _require_enabled(channel: Channel) -> None:
     if not channel.enabled:
         raise Conflict("The channel is switched off; switch it on first.")
+    if confirmation.needs(channel):
+        raise Conflict(f"{channel.target} has not agreed yet; the mail with the question has a link.")

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
 from lumos.tasks import TenantTask
-from notifications import delivery, expiry, outbox, watching
+from notifications import confirmation, delivery, expiry, outbox, watching
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,12 @@ def drain_channel(account_id: str, channel_id: str) -> None:
     """Tell one channel what is due; the next turn goes to the end of the queue."""
     if delivery.drain(channel_id=uuid.UUID(channel_id)):
         drain_channel.apply_async((account_id, channel_id), retry=False)
+
+
+@shared_task(base=TenantTask, autoretry_for=(OSError,), retry_backoff=30, retry_jitter=True, max_retries=8)
+def ask_to_confirm(account_id: str, channel_id: str) -> None:
+    """Send the mail that asks an address whether it agrees."""
+    confirmation.send_question(uuid.UUID(channel_id))
 
 
 @shared_task

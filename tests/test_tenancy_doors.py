@@ -34,13 +34,14 @@ PAGES: dict[str, str | None] = {
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
     "subscription-remove": "subscription",
     "notifications": None, "notification": "notification", "delivery-resend": "delivery", "channels": None,
-    "channels-matrix": None, "channel": "channel", "channel-test": "channel", "channel-rotate": "channel",
+    "channels-matrix": None, "channel": "channel", "channel-test": "channel", "channel-ask": "channel", "channel-rotate": "channel",
     "channel-remove": "channel", "maintenance": None, "maintenance-remove": "window",
     "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
     "delivery-resend",
     "channels-matrix",
+    "channel-ask",
     "channel-test",
     "channel-rotate",
     "channel-remove",
@@ -97,21 +98,22 @@ API: dict[str, str | None] = {
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
     "api-notification-list": None, "api-notification-detail": "notification", "api-channel-list": None,
-    "api-channel-detail": "channel", "api-channel-test": "channel", "api-channel-rotate-secret": "channel",
+    "api-channel-detail": "channel", "api-channel-test": "channel", "api-channel-ask": "channel", "api-channel-rotate-secret": "channel",
     "api-delivery-list": None, "api-delivery-detail": "delivery", "api-delivery-resend": "delivery",
     "api-maintenance-list": None, "api-maintenance-detail": "window",
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
 }  # fmt: skip
 API_POST_ONLY = {
-    "api-channel-test", "api-channel-rotate-secret", "api-delivery-resend",
+    "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
-OPEN = {"healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
+OPEN = {"channel-confirm", "healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
     "notifications.tasks.route_due": "all tenants, each row in its own scope",
     "notifications.tasks.drain_channel": "a TenantTask",
+    "notifications.tasks.ask_to_confirm": "a TenantTask",
     "notifications.tasks.sweep": "enqueues one job per channel, with its account",
     "notifications.tasks.hourly": "each certificate in its own account's scope; old rows of all tenants, set-based",
     "notifications.tasks.watch_servers": "each account in its own scope",

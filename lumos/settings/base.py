@@ -125,7 +125,10 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
 # Receivers of notifications may be slow: they have a worker of their own, with threads.
-CELERY_TASK_ROUTES = {"notifications.tasks.drain_channel": {"queue": "deliveries"}}
+CELERY_TASK_ROUTES = {
+    "notifications.tasks.drain_channel": {"queue": "deliveries"},
+    "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
+}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
