@@ -294,7 +294,8 @@ def _checked_addresses(hostname: str, port: int, reach: Reach, deadline: float) 
     addresses = _resolved(hostname, port, reach, deadline)
     for address in addresses:
         if "%" in address or not reach.admits(ipaddress.ip_address(address)):
-            raise FetchError(f"{hostname} is {address}, which is no address of the public Internet.")
+            named = "" if hostname == address else f"{hostname} is {address}, which"
+            raise FetchError(f"{named or address} is no address of the public Internet.")
     return addresses
 
 

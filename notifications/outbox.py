@@ -4,10 +4,10 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from celery import current_app
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
@@ -66,7 +66,7 @@ def enqueue_on_commit(task: str, *args: str) -> None:
 
     def start() -> None:
         try:
-            current_app.tasks[task].apply_async(args, retry=False)
+            import_string(task).apply_async(args, retry=False)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("job_not_started", extra={"job": task, "error": str(error)})
 
