@@ -14,7 +14,7 @@ import pytest
 
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
-from lumos_agent.errors import ApplyError
+from lumos_agent.errors import ApplyError, HaproxyError
 from lumos_agent.protocol import BatchAck, Config
 from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
@@ -92,6 +92,25 @@ async def test_lists_change_at_run_time_and_disk_says_the_same(shield: Shield) -
         assert await worker_pid(shield) == pid
         await shield.haproxy.reload(shield.applier.running()[0])  # type: ignore[index]
         assert (await get(shield.port, "d1.example"))[0] == 200
+
+
+async def test_each_reload_starts_a_worker(shield: Shield) -> None:
+    await shield.applier.apply(config(1, domain(1, port=9)))
+    generation = shield.applier.running()[0]  # type: ignore[index]
+    pids = {await worker_pid(shield)}
+    for _ in range(8):
+        await shield.haproxy.reload(generation)
+        pids.add(await worker_pid(shield))
+    assert len(pids) == 9
+
+
+async def test_reload_that_fails_says_why_at_once(shield: Shield) -> None:
+    await shield.applier.apply(config(1, domain(1, port=9)))
+    generation = shield.applier.running()[0]  # type: ignore[index]
+    with (shield.state.current / "haproxy.cfg").open("a") as file:
+        file.write("no such directive\n")
+    with pytest.raises(HaproxyError, match=r"did not load it(.|\n)*unknown keyword .such."):
+        await shield.haproxy.reload(generation)
 
 
 @pytest.mark.parametrize("mode", ["off", "detect", "block"])

@@ -4,8 +4,10 @@ import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lumos_agent.render.precheck import SUSPICIOUS
+from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
 
 _BYTES = 64 * 1024
 _SECONDS = 2.0
@@ -13,7 +15,7 @@ _PIECES = (
     "a", "A1", " ", "+", "%20", "=", "%2", "%7b", ".", "/", "-", ":", ",", "\r\n", "x-a:", "range:,", "cookie:a\r\n", "user-agent:",
     "user-agent:s\r\n", "selec", "unio ", "java", "o:", "\x22", "=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ", "com.su", "x-file", "_",
 )  # fmt: skip
-_EXPRESSIONS = sorted({expression for place in SUSPICIOUS.values() for expression in place})
+_EXPRESSIONS = sorted({ORDINARY.removesuffix(r"\z"), *(one for place in SUSPICIOUS.values() for one in place)})
 
 
 @pytest.mark.parametrize("expression", _EXPRESSIONS)
@@ -42,3 +44,60 @@ def test_headers_of_a_browser_are_clean_in_any_order(first: str) -> None:
     names = [first, *(name for name in _BROWSER if name != first)]
     text = "".join(f"{name}: {_BROWSER[name]}\r\n" for name in names) + "\r\n"
     assert not [one for one in SUSPICIOUS["headers"] if re.search(one, text, re.IGNORECASE)]
+
+
+def is_ordinary(text: str) -> bool:
+    return re.search(ORDINARY.removesuffix(r"\z") + r"\Z", text, re.IGNORECASE) is not None
+
+
+def lines(headers: dict[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Safari/605.1.15",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 "
+        "Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Mobile Safari/537.36",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36 "
+        "Edg/138.0.0.0",
+    ],
+)
+def test_browsers_are_ordinary(agent: str) -> None:
+    assert is_ordinary(lines(_BROWSER | {"user-agent": agent}))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("user-agent", "sqlmap/1.8"), ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Gecko/1.0 Firefox/1.0 sqlmap"),
+        ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", "a"), ("forwarded", "for=1.2.3.4"), ("x-real-ip", "1.2.3.4"),
+        ("transfer-encoding", "chunked"), ("cookie", "a=\"1\""), ("cookie", "a=%27"), ("referer", "http://a/../etc"),
+        ("referer", "http://a/?q=1+union+select"), ("accept", "text/html'"), ("x-upload-file", "a"), ("range", "bytes=0-1"),
+        ("cookie", "a=rO0ABXNy"), ("accept-language", "\x01"), ("accept-language", "\xff"), ("cookie", "a\r\nforwarded: b"),
+    ],
+)  # fmt: skip
+def test_others_are_not_ordinary(header: tuple[str, str]) -> None:
+    assert not is_ordinary(lines(_BROWSER | dict([header])))
+
+
+_VALUES = st.lists(st.sampled_from(
+    ["a", "or", "union", "select", "and", "java", "lang", "etc", "proc", "passwd", "sqlmap", "nikto", "ro0ab", "0", "12", "%", "%20", "%2",
+     "%27", "%3a", "%7b", "%22", "%2f", "+", ".", "..", "/", ":", ";", "*", "(", ")", "\x22", "'", " ", "=", "&", "-", "{", ",", "?1", "\r\n",
+     "range:", "x-file:", "\\", "Chrome/1.0", "Safari", "\xe9", "\t"]
+), max_size=8).map("".join)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(changed=st.dictionaries(st.sampled_from([*_BROWSER, "content-type", "origin", "connection", "te"]), _VALUES))
+def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> None:
+    headers = {name: _BROWSER.get(name, "") + value for name, value in changed.items()}
+    text = lines(_BROWSER | headers)
+    if is_ordinary(text):
+        assert not [one for one in SUSPICIOUS["headers"] if re.search(one, text, re.IGNORECASE)], text
+        agent = headers.get("user-agent", "")
+        assert not [one for one in SUSPICIOUS["agent"] if re.search(one, agent, re.IGNORECASE)], agent

@@ -16,6 +16,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -40,6 +41,15 @@ _BACKEND, _SERVER, _ADDRESS, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL
 _NAME, _PORT, _TLS = 17, 18, 20
 _RUNNING = "2"
 _CHECKED = re.compile(r"(?m)^backend (\S+)[^\n]*\n(?:    [^\n]*\n)*?    option httpchk$")
+
+_MASTER = re.compile(r"(?m)^\d+\s+master\s+(\d+) \[failed: (\d+)\]")  # the row of `show proc`
+
+
+class _Reloads(NamedTuple):
+    """How often a master was told to reload, and how often that failed."""
+
+    total: int
+    failed: int
 
 
 class Master(Struct, frozen=True):
@@ -196,13 +206,29 @@ class Haproxy:
             HaproxyError: the new worker did not come up; the old one goes on.
         """
         await self._save_server_state()
+        before = await self._reloads()
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
         await self._ask_master("reload")
+        while (now := await self._reloads()).total == before.total:
+            if asyncio.get_running_loop().time() > deadline:
+                raise HaproxyError(f"the master does not reload: {self.last_words()}")
+            await asyncio.sleep(_POLL_SECONDS)
+            await self._ask_master("reload")
+        if now.failed > before.failed:
+            raise HaproxyError(f"HAProxy did not load it: {self.last_words()}")
         await self.await_generation(generation)
+
+    async def _reloads(self) -> "_Reloads":
+        """Return the master's counts: a command that reached it while it executed itself anew did nothing."""
+        table = await self._ask_master("show proc")
+        if (found := _MASTER.search(table)) is None:
+            raise HaproxyError(f"the master's list of processes is not understood: {table[:200]!r}")
+        return _Reloads(*map(int, found.groups()))
 
     async def _ask_master(self, command: str) -> str:
         """Ask the master. While it executes itself anew, right after a reload, nobody listens for a moment.
 
-        That also resets the connection that asked for the reload; whether it comes about, the probe tells.
+        That also resets the connection that asked for the reload; whether it comes about, the count tells.
         """
         deadline = asyncio.get_running_loop().time() + MASTER_SECONDS
         while True:

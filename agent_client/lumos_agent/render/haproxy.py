@@ -17,7 +17,7 @@ from lumos_agent.render.networks import PROXY, Change, NetworkTable
 from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
-from lumos_agent.render.precheck import SUSPICIOUS
+from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
@@ -109,7 +109,7 @@ def _fixed_files() -> dict[str, bytes]:
         files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
-    for place, expressions in SUSPICIOUS.items():
+    for place, expressions in (SUSPICIOUS | {"ordinary": (ORDINARY,)}).items():
         files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
@@ -174,6 +174,7 @@ class Renderer:
             "countries": self._options.countries if places.lists_countries else "",
             "systems": self._options.systems if places.lists_systems else "",
             "has_agents": bool(places.agents),
+            "shield": snapshot.server_id[:8],
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
         used = {name for domain in domains for name in domain.traffic.trusted_cdns}

@@ -100,19 +100,18 @@ _LINE = (
     r"(?:cookie:[^\r\n\x22*()]*+[\x22*()]|user-agent:[^\r\n\x22*]*+[\x22*]|range:(?:[^,\r\n]*+,){5}|x-[a-z-]*file"
     rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])"
 )
+# Characters that are suspicious in a header only before this.
+_BEFORE = {
+    "%": r"0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25)|3a[0-9]+%3a"
+    r"|22(?:\+|-|%(?:20|29|3b|7c|26))"
+    rf"|20(?:{_WORDS})(?:%20|\+)",
+    r"\+": rf"(?:{_WORDS})(?:%20|\+)",
+    r"\.": rf"\.[/\\%;]|(?:{_PACKAGES})\b",
+    ":": r"[0-9]+:[\x22{]",
+    "/": "(?:etc|proc|bin)/",
+}
 _HEADERS = (
-    "|".join(
-        (
-            r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]",
-            r"%(?:0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25)|3a[0-9]+%3a"
-            r"|22(?:\+|-|%(?:20|29|3b|7c|26))"
-            rf"|20(?:{_WORDS})(?:%20|\+))",
-            rf"\+(?:{_WORDS})(?:%20|\+)",
-            rf"\.(?:\.[/\\%;]|(?:{_PACKAGES})\b)",
-            r":[0-9]+:[\x22{]",
-            "/(?:etc|proc|bin)/",
-        )
-    ),
+    "|".join((r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]", *(f"{character}(?:{bad})" for character, bad in _BEFORE.items()))),
     rf"\n{_LINE}",
     rf"\A{_LINE}",
     "ro0ab",
@@ -157,5 +156,46 @@ _JSON = (
     ),
     *_BODY_WORDS,
 )
+
+
+def _value(special: str = "") -> str:
+    """Return an expression for a value in which nothing is suspicious; it may have the `special` characters."""
+    harmless = "|".join(f"{character}(?!{bad})" for character, bad in _BEFORE.items())
+    return rf"(?:[ac-z0-9 _=@~!#,&?{special}\-]++|b(?<!ro0ab)|{harmless})*+"
+
+
+_QUOTING = r"\x22()*;"
+_SYSTEMS = (
+    r"(?:Windows NT 10\.0; Win64; x64|Macintosh; Intel Mac OS X [0-9_.]+|X11; (?:Ubuntu; )?Linux x86_64"
+    r"|Linux; Android [0-9]+; K|Android [0-9]+; Mobile|iPhone; CPU iPhone OS [0-9_]+ like Mac OS X)(?:; rv:[0-9.]+)?"
+)
+_BROWSERS = (
+    r"(?:AppleWebKit/[0-9.]+ \(KHTML, like Gecko\)"
+    r"(?: (?:Version|Chrome|CriOS|FxiOS|Mobile|Safari|Edg|EdgA|OPR|SamsungBrowser)(?:/[0-9a-f.]+)?)+"
+    r"|Gecko/[0-9.]+ Firefox/[0-9.]+)"
+)
+# Lines as browsers send them, whole, because that is compared quickest; then by what their values may have.
+_LINES = "|".join(
+    (
+        r"sec-ch-ua-mobile: \?[01]",
+        r"sec-ch-ua-platform: \x22(?:Windows|macOS|Linux|Android|iOS|Chrome OS)\x22",
+        "sec-fetch-site: (?:same-origin|none|same-site|cross-site)",
+        "sec-fetch-mode: (?:navigate|cors|no-cors)",
+        r"sec-fetch-user: \?1",
+        "sec-fetch-dest: (?:document|empty|image|script|style|font)",
+        "upgrade-insecure-requests: 1",
+        r"accept: text/html,application/xhtml\+xml,application/xml;q=0\.9,(?:\*/\*;q=0\.8|image/avif,image/webp,"
+        r"(?:image/png,image/svg\+xml,|image/apng,)?\*/\*;q=0\.8(?:,application/signed-exchange;v=b3;q=0\.7)?)",
+        "accept-encoding: gzip, deflate(?:, br(?:, zstd)?)?",
+        rf"cookie: {_value(';')}",
+        rf"user-agent: Mozilla/5\.0 \({_SYSTEMS}\) {_BROWSERS}",
+        rf"(?:host|accept(?:-[a-z]+)?|sec-[a-z-]+|content-type|if-none-match|connection|te): {_value(_QUOTING)}",
+        "(?:referer|origin|content-length|cache-control|pragma|if-modified-since|dnt|priority|x-requested-with):"
+        f" {_value()}",
+    )
+)
+# The headers of an ordinary browser: what matches has nothing that `SUSPICIOUS` looks for in headers and agents, and
+# says nothing about who forwarded it. This is a third of the work of looking for all that.
+ORDINARY = rf"\A(?:(?:{_LINES})\r\n)*+\r\n\z"
 # Expressions for each place, any of which is enough.
 SUSPICIOUS = {"target": _TARGET, "headers": _HEADERS, "agent": _AGENT, "form": _FORM, "json": _JSON}
