@@ -13,8 +13,8 @@ app.conf.beat_schedule = {
     "advance-rollouts": {"task": "domains.tasks.advance_rollouts", "schedule": 5.0},
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
-    "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0},
-    "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0},
+    "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0, "options": {"expires": 15}},
+    "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0, "options": {"expires": 30}},
     "notifications-hourly": {"task": "notifications.tasks.hourly", "schedule": 3600.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

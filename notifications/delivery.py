@@ -44,6 +44,13 @@ def due(now: datetime) -> Any:
     return ready.order_by()
 
 
+def give_up_expired(now: datetime) -> None:
+    """End deliveries of all tenants whose day is over, such as those of a channel that people switched off."""
+    over = Delivery.unscoped.filter(state=DeliveryState.DUE, expires_at__lt=now)
+    over.filter(reason="").update(reason="It could not be sent within a day.")
+    over.update(state=DeliveryState.FAILED)
+
+
 def drain(*, channel_id: uuid.UUID) -> bool:
     """Tell a channel what is due, oldest first, for one turn; returns whether more is due at once."""
     claim = uuid.uuid4()

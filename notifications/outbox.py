@@ -81,12 +81,21 @@ def route_due() -> int:
             skips = connection.features.has_select_for_update_skip_locked
             due = Notification.unscoped.select_for_update(skip_locked=skips, of=("self",) if skips else ())
             rows = list(due.filter(state=RoutingState.DUE).order_by("created_at")[:BATCH])
-            for row in rows:
-                with tenant_scope(row.account_id):
-                    _route(row)
-        routed += len(rows)
-        if len(rows) < BATCH:
+            done = sum(_routed(row) for row in rows)
+        routed += done
+        if len(rows) < BATCH or not done:
             return routed
+
+
+def _routed(row: Notification) -> bool:
+    """Route one row; a tenant's failure does not stop the others, and the row is tried again."""
+    try:
+        with transaction.atomic(), tenant_scope(row.account_id):
+            _route(row)
+    except Exception:
+        log.exception("notification_not_routed", extra={"notification": str(row.pk)})
+        return False
+    return True
 
 
 def _route(row: Notification) -> None:

@@ -39,6 +39,7 @@ def ask_to_confirm(account_id: str, channel_id: str) -> None:
 def sweep() -> None:
     """Find what lost messages would have said: notifications to route, and channels with something due."""
     outbox.route_due()
+    delivery.give_up_expired(timezone.now())
     ready = delivery.due(timezone.now()).values_list("account_id", "channel_id").distinct()
     for account_id, channel_id in ready:
         drain_channel.apply_async((str(account_id), str(channel_id)), expires=SWEEP_EXPIRES_SECONDS)

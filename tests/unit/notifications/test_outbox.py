@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.models import Role
 from lumos_agent import protocol
+from notifications import outbox
 from notifications.kinds import Kind
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from notifications.outbox import record, route_due
@@ -145,3 +146,35 @@ def test_router_makes_each_delivery_once(alice: Tenant) -> None:
     Notification.unscoped.update(state="due")
     route_due()
     assert (Delivery.unscoped.count(), Channel.unscoped.count()) == (1, 1)
+
+
+def test_one_tenants_failure_does_not_stop_the_others(
+    alice: Tenant, mallory: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(mallory)
+    fail(alice)
+    make = outbox.deliver_to
+
+    def broken(row: Notification, channel: Channel) -> Delivery:
+        if row.account_id == mallory.account.pk:
+            raise RuntimeError
+        return make(row, channel)
+
+    monkeypatch.setattr(outbox, "deliver_to", broken)
+    assert route_due() == 1
+    assert Delivery.unscoped.get().account_id == alice.account.pk
+    monkeypatch.setattr(outbox, "deliver_to", make)
+    assert route_due() == 1
+
+
+def test_what_waited_longer_than_a_day_is_not_sent_any_more(alice: Tenant, deliver: Any, api: Api) -> None:
+    fail(alice)
+    route_due()
+    channel = Channel.unscoped.get()
+    api.patch(f"/notification-channels/{channel.pk}", {"enabled": False})
+    Delivery.unscoped.update(expires_at=timezone.now() - timedelta(hours=1))
+    deliver()
+    api.patch(f"/notification-channels/{channel.pk}", {"enabled": True})
+    deliver()
+    assert mail.outbox == []
+    assert Delivery.unscoped.get().state == "failed"
