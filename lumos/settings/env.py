@@ -37,6 +37,14 @@ def flag(name: str, default: bool) -> bool:
     return value in _TRUE
 
 
+def number(name: str, default: int) -> int:
+    """Return a whole number that is not negative."""
+    value = text(name, str(default))
+    if not value.isascii() or not value.isdigit():
+        raise ImproperlyConfigured(f"{name}={value!r}: use a whole number")
+    return int(value)
+
+
 def words(name: str, default: str = "") -> list[str]:
     """Return a comma-separated list without empty items."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
