@@ -63,6 +63,7 @@ def apply_failed(server: Server, report: protocol.Failed) -> None:
 
 
 def _server_error(server: Server, reason: str, title: str, words: str) -> None:
+    words = words.replace("\0", "")
     data = {**_about(server), "reason": reason, "message": words[:2000]}
     key = f"server_error:{reason}:{server.pk}"
     record(Kind.SERVER_ERROR, key=key, title=title, text=words, data=data, server=server)

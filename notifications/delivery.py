@@ -21,7 +21,7 @@ from notifications.transports import SendError, Sent, chat, email, kept, webhook
 log = logging.getLogger(__name__)
 
 # Longer than any attempt may take.
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=120)
 TURN_DELIVERIES = 20
 TURN_SECONDS = 20.0
 CHANNELS_AT_ONCE = 4
@@ -119,6 +119,8 @@ def _tell(channel: Channel, batch: list[Delivery]) -> bool:
         sent, error = Sent(request=""), SendError(f"Lumos could not send this: {type(failed).__name__}.")
     duration_ms = int((time.monotonic() - started) * 1000)
     with transaction.atomic():
+        if Channel.objects.select_for_update(no_key=True).filter(pk=channel.pk).first() is None:
+            return False  # it was removed meanwhile, with its log
         for delivery in batch:
             _log_attempt(delivery, sent, error, duration_ms)
             _advance(delivery, error)

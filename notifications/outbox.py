@@ -17,7 +17,7 @@ from domains.models import Domain
 from notifications import maintenance
 from notifications.digests import first_try
 from notifications.kinds import TRAITS, Kind
-from notifications.models import Channel, ChannelKind, Delivery, Notification, RoutingState
+from notifications.models import Channel, ChannelKind, Delivery, Digest, Notification, RoutingState
 from servers import wake
 from servers.models import Server
 
@@ -116,7 +116,8 @@ def ensure_default() -> None:
     if not Channel.objects.filter(is_default=True).exists():
         try:
             with transaction.atomic():
-                Channel(name="Owners and admins", kind=ChannelKind.EMAIL, is_default=True).save()
+                name, kind = "Owners and admins", ChannelKind.EMAIL
+                Channel(name=name, kind=kind, digest=Digest.HOURLY, is_default=True).save()
         except IntegrityError:
             return  # another router was faster
 

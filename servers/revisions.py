@@ -120,7 +120,7 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,
-        "message": report.message,
+        "message": report.message.replace("\0", ""),  # PostgreSQL's JSON cannot hold NUL
         "rolled_back": report.rolled_back,
         "revision": report.revision,
         "digest": report.digest,

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lumos.addresses import is_public
 from lumos.errors import InvalidInput
-from lumos.net import FetchError, Reach, checked_url, fetch, is_public
+from lumos.net import FetchError, Reach, checked_url, fetch
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from lumos.addresses import is_public
 from lumos.errors import AppError
-from lumos.net import FetchError, Reach, fetch, is_public, post
+from lumos.net import FetchError, Reach, fetch, post
 from tests.unit.notifications.receiver import receiver
 from tests.unit.test_net import says, server
 

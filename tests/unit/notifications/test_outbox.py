@@ -65,6 +65,11 @@ def test_cause_that_is_rolled_back_tells_nobody(alice: Tenant) -> None:
     assert not Notification.unscoped.exists()
 
 
+def test_words_of_a_daemon_may_have_any_character(alice: Tenant) -> None:
+    fail(alice, message="line\0 3 \x1b[31m \ud83d".encode("utf-8", "replace").decode())
+    assert Notification.unscoped.get().data["message"] == "line 3 \x1b[31m ?"
+
+
 def test_same_cause_is_told_once_in_its_quiet_time(alice: Tenant) -> None:
     for _ in range(3):
         fail(alice)

@@ -257,6 +257,24 @@ def test_receiver_that_is_gone_is_left_alone_at_once(api: Api, alice: Tenant, de
     assert len(hook.requests) == 1
 
 
+def test_channel_that_is_removed_while_it_is_told(api: Api, alice: Tenant, deliver: Any) -> None:
+    with receiver() as hook:
+        channel, _ = add_hook(api, hook.url)
+        happen(alice)
+        route_due()
+        told = webhook.send
+
+        def slow(*args: Any) -> Any:
+            sent = told(*args)
+            api.delete(f"/notification-channels/{channel.pk}")
+            return sent
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(delivery.TRANSPORTS, "webhook", slow)
+            assert drain(channel) is False
+    assert not Attempt.unscoped.filter(delivery__channel=channel.pk).exists()
+
+
 def test_of_an_endless_answer_only_the_beginning_is_read(api: Api, alice: Tenant, deliver: Any) -> None:
     with receiver() as hook:
         add_hook(api, hook.url)
