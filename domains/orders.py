@@ -10,6 +10,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from publicsuffixlist import PublicSuffixList
 
 from accounts.models import Account
 from accounts.tenancy import active_account_id
@@ -19,26 +20,7 @@ from lumos_agent import protocol
 
 KEPT = timedelta(days=8)
 WEEK = timedelta(days=7)
-# Second-level names under which countries register; a finer list would only allow more.
-_SHARED = {
-    "ac",
-    "co",
-    "com",
-    "edu",
-    "gob",
-    "gov",
-    "gv",
-    "ltd",
-    "me",
-    "mil",
-    "net",
-    "ne",
-    "nom",
-    "or",
-    "org",
-    "plc",
-    "sch",
-}
+_SUFFIXES = PublicSuffixList()
 
 
 class Limit(NamedTuple):
@@ -61,10 +43,9 @@ LIMITS: dict[str, tuple[Limit, ...]] = {
 
 
 def registered_domain(hostname: str) -> str:
-    """Return the name that was registered, as far as its form tells: co.uk and its like take one label more."""
-    labels = hostname.removeprefix("*.").split(".")
-    takes_three = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SHARED
-    return ".".join(labels[-3:] if takes_three else labels[-2:])
+    """Return the name that was registered, by the list of public suffixes (https://publicsuffix.org)."""
+    name = hostname.removeprefix("*.")
+    return _SUFFIXES.privatesuffix(name) or name
 
 
 @transaction.atomic

@@ -176,7 +176,7 @@ class Applier:
             return todo
         number = self._generations.next_number()
         new.maps["meta"]["generation"] = str(number)
-        todo = plan(running[1] if running else None, new)
+        todo = todo.with_meta(running[1] if running else None, new)
         journal = Journal(running[0] if running else 0, number, identity.digest)
         if todo.how == "runtime" and await self._changed_worker(todo, journal):
             await self._follow_worker(new, journal)

@@ -13,6 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 
 from lumos_agent.config import State
@@ -27,6 +28,7 @@ FIELDS = (
 )  # fmt: skip
 _COLUMNS = ("bin", "bout", "dreq", "hrsp_1xx", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "hrsp_other")
 _BACKEND = "d-"
+_NOTHING = {"", "0"}
 _ID_CHARACTERS = 36
 _PIPE_BYTES = 1024 * 1024
 ZERO: Counts = (0,) * len(FIELDS)
@@ -40,13 +42,15 @@ _ANSWER = re.compile(
 
 def parse_stat(text: str) -> dict[str, Counts]:
     """Return {domain id: counts} from `show stat` (management guide, 9.1), for domains that saw anything."""
+    rows = csv.reader(io.StringIO(text.removeprefix("# ")))
+    if (header := next(rows, None)) is None:
+        return {}
+    name, columns = header.index("pxname"), itemgetter(*map(header.index, _COLUMNS))
     result: dict[str, Counts] = {}
-    for row in csv.DictReader(io.StringIO(text.removeprefix("# "))):
-        if row["pxname"].startswith(_BACKEND):
-            counts = tuple(int(row[column] or 0) for column in _COLUMNS)
-            if any(counts):
-                domain_id = row["pxname"].removeprefix(_BACKEND)[:_ID_CHARACTERS]
-                result[domain_id] = _sum(result.get(domain_id, ZERO), counts)
+    for row in rows:
+        if row and row[name].startswith(_BACKEND) and not _NOTHING.issuperset(texts := columns(row)):
+            domain_id = row[name].removeprefix(_BACKEND)[:_ID_CHARACTERS]
+            result[domain_id] = _sum(result.get(domain_id, ZERO), tuple(int(text or 0) for text in texts))
     return result
 
 

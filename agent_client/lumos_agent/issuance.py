@@ -10,38 +10,31 @@ import datetime
 import hashlib
 import logging
 import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography import x509
 
 from lumos_agent import preflight
-from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
+from lumos_agent.budget import Ask
 from lumos_agent.certificate_records import Record, load_records
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
+from lumos_agent.ordering import Orders, Publish, Withdraw
 from lumos_agent.protocol import CertificateStatus
 from lumos_agent.schema import Acme, Snapshot, Upload
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 
-if TYPE_CHECKING:
-    from lumos_agent.drivers.acme import Account
-
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
 PREFLIGHT_RETRY_SECONDS, RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 10.0, 60.0, 6 * 3600.0
-CLOCK_SKEW_SECONDS_MAX = 3600.0
 RENEW_AT_LIFETIME_LEFT = 1 / 3
 ASK_CA_SECONDS = 6 * 3600.0
 
-Publish = Callable[[str, str, str], Awaitable[None]]
-Withdraw = Callable[[tuple[str, ...]], Awaitable[None]]
 Report = Callable[[CertificateStatus], Awaitable[None]]
 
 
@@ -62,27 +55,24 @@ class Issuer:
     ) -> None:
         self._state = state
         self._served = served
-        self._challenges = challenges
-        self._publish = publish
-        self._withdraw = withdraw
         self._report = report
-        self._ask = ask
-        self._resolver = resolver
         self._wanted: dict[str, str] = {}
         self._clients: dict[str, str] = {}
         self._uploads: dict[str, Upload | None] = {}
         self._acme: Acme | None = None
-        self._server_id = ""
         self._changed = asyncio.Event()
         self._records = load_records(state.certificates_file)
-        self.clock_skew_seconds = 0.0
+        self._saved = b""
+        self.orders = Orders(
+            state, challenges, self._records, publish=publish, withdraw=withdraw, ask=ask, resolver=resolver
+        )
 
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
         if self._acme is not None and snapshot.acme != self._acme:
             for record in self._records.values():
                 record.next_at = 0.0  # what one CA refuses another may grant
-        self._acme, self._server_id = snapshot.acme, snapshot.server_id
+        self._acme, self.orders.server_id = snapshot.acme, snapshot.server_id
         own = [d for d in snapshot.domains if d.certificate != "off" and d.traffic.passthrough is None]
         self._wanted = {domain.id: domain.hostname for domain in own}
         wanted = {domain.id: domain.traffic.client_certificates for domain in snapshot.domains}
@@ -157,28 +147,11 @@ class Issuer:
             record.asked_ca_at = now
             pem = self._served.path(domain_id).read_bytes()
             with contextlib.suppress(CertificateRefused):
-                if (suggested := await asyncio.to_thread(self._account(self._acme).renewal_time, pem)) is not None:
+                if (
+                    suggested := await asyncio.to_thread(self.orders.account(self._acme).renewal_time, pem)
+                ) is not None:
                     record.renew_at = min(record.renew_at, suggested.timestamp())
         return self._acme is not None and now >= max(record.renew_at, record.next_at)
-
-    def _account(self, acme: Acme) -> "Account":
-        from lumos_agent.drivers.acme import Account
-
-        self._state.acme.mkdir(mode=0o700, exist_ok=True)
-        external = None
-        if acme.external_account is not None:
-            external = acme.external_account.key_id, self._external_key(acme.external_account.sealed_key)
-        ca_file = self._state.settings().acme_ca_file
-        return Account(self._state.acme, acme.directory_url, acme.email, ca_file, external)
-
-    def _external_key(self, sealed: str) -> str:
-        try:
-            return SealingKey(self._state.sealing_key).open(self._server_id, sealed).decode().strip()
-        except ValueError as error:
-            raise CertificateRefused(
-                "The key of the account at the CA was not entered for this shield. Enter it again on the page "
-                "“Certificate authority”."
-            ) from error
 
     async def _obtain(self, domain_id: str, hostname: str) -> None:
         """Order one certificate and put it into service; a refusal becomes the domain's status."""
@@ -186,7 +159,8 @@ class Issuer:
         has_one = self._served.read(domain_id, hostname) is not None
         await self._note(domain_id, state="renewing" if has_one else "provisioning", reason="")
         try:
-            pem = await self._ordered(domain_id, hostname)
+            assert self._acme is not None  # noqa: S101 - is_due
+            pem = await self.orders.certificate(self._acme, domain_id, hostname)
             await self._served.install(domain_id, hostname, pem)
             await self._served.sync(self._wanted, self._clients)
         except (CertificateRefused, AgentError, OSError, ValueError) as error:
@@ -202,55 +176,6 @@ class Issuer:
             record.failures, record.next_at = 0, 0.0
             await self._active(domain_id, certificate)
             self._save()
-
-    async def _ordered(self, domain_id: str, hostname: str) -> bytes:
-        if hostname.startswith("*"):
-            raise CertificateRefused(
-                "A wildcard needs a DNS-01 challenge, which this domain has no zone for. "
-                "Protect each hostname as a domain of its own, or upload a certificate."
-            )
-        if abs(self.clock_skew_seconds) > CLOCK_SKEW_SECONDS_MAX:
-            hours = abs(self.clock_skew_seconds) / 3600
-            behind = "behind" if self.clock_skew_seconds < 0 else "ahead"
-            raise CertificateRefused(
-                f"This shield's clock is {hours:.1f} hours {behind}. Switch time synchronisation on: "
-                "timedatectl set-ntp true."
-            )
-        tokens: list[str] = []
-        loop = asyncio.get_running_loop()
-
-        async def answer(token: str, key_authorization: str) -> None:
-            tokens.append(token)
-            await self._challenges.add(token, key_authorization)
-            await self._publish(domain_id, token, key_authorization)
-
-        def answer_from_thread(token: str, key_authorization: str) -> None:
-            asyncio.run_coroutine_threadsafe(answer(token, key_authorization), loop).result(30)
-
-        try:
-            probe, expected = secrets.token_urlsafe(24), f"{secrets.token_urlsafe(8)}.{secrets.token_urlsafe(8)}"
-            await answer(probe, expected)
-            port = self._state.settings().acme_http_port
-            await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
-            await self._spend(domain_id)
-            assert self._acme is not None  # noqa: S101 - is_due
-            return await asyncio.to_thread(self._account(self._acme).order, hostname, answer_from_thread)
-        finally:
-            for token in tokens:
-                await self._challenges.remove(token)
-            await self._withdraw(tuple(tokens))
-
-    async def _spend(self, domain_id: str) -> None:
-        """Count an order; raises CertificateRefused if there is to be none now."""
-        since, answer = time.time() - WEEK_SECONDS, await self._ask(domain_id)
-        for known in self._records.values():
-            known.ordered = [at for at in known.ordered if at > since]
-        record = self._records[domain_id]
-        if answer is None:
-            refuse_beyond_own(record.ordered, [at for known in self._records.values() for at in known.ordered])
-        elif not answer.is_granted:
-            raise CertificateRefused(answer.reason, retry_seconds=answer.retry_seconds)
-        record.ordered.append(time.time())
 
     async def _active(self, domain_id: str, certificate: x509.Certificate) -> None:
         record = self._records[domain_id]
@@ -271,8 +196,12 @@ class Issuer:
         await self._report(record.status(domain_id))
 
     def _save(self) -> None:
+        records = msgspec.json.encode(self._records)
+        if records == self._saved:
+            return
         try:
-            write_atomically(self._state.certificates_file, msgspec.json.encode(self._records), durable=False)
+            write_atomically(self._state.certificates_file, records, durable=False)
+            self._saved = records
         except OSError as error:
             log.error("certificate_status_not_saved", extra={"error": str(error)})
 

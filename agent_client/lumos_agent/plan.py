@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from lumos_agent.render.haproxy import Artefact
 
@@ -44,6 +44,13 @@ class Plan(Struct, frozen=True):
     reason: str
     changes: tuple[MapChange, ...] = ()
     servers: tuple[ServerChange, ...] = ()
+
+    def with_meta(self, old: Artefact | None, new: Artefact) -> "Plan":
+        """Return the same plan for a `new` whose identity was completed since."""
+        if self.how != "runtime" or old is None:
+            return self
+        others = tuple(change for change in self.changes if change.map != META)
+        return structs.replace(self, changes=(*others, *_map_changes(META, old.maps[META], new.maps[META])))
 
 
 def _servers(cfg: str) -> Iterator[ServerChange]:

@@ -209,7 +209,7 @@ class Agent:
             case protocol.OrderAnswer():
                 self._budget.received(message)
             case protocol.HeartbeatAck():
-                self._issuer.clock_skew_seconds = time.time() - message.clock
+                self._issuer.orders.clock_skew_seconds = time.time() - message.clock
             case protocol.BatchAck():
                 self._metrics.acknowledge(message)
                 self._new_batch.set()

@@ -7,6 +7,7 @@ certificates of its visitors, its entry names the file with its CAs; such a file
 
 import hashlib
 import logging
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,7 @@ class ServedCertificates:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._folder = str(state.certificates)
         self._known: dict[str, tuple[int, str, x509.Certificate | None]] = {}
 
     def path(self, domain_id: str) -> Path:
@@ -55,14 +57,13 @@ class ServedCertificates:
 
     def read(self, domain_id: str, hostname: str) -> x509.Certificate | None:
         """Return the certificate of a domain, or None if there is none that can be served; read once per file."""
-        path = self.path(domain_id)
         try:
-            written = path.stat().st_mtime_ns
+            written = os.stat(f"{self._folder}/{domain_id}.pem").st_mtime_ns  # noqa: PTH116 - of thousands, every 10 s
         except OSError:
             return None
         known = self._known.get(domain_id)
         if known is None or known[:2] != (written, hostname):
-            known = self._known[domain_id] = written, hostname, self._parsed(path, hostname)
+            known = self._known[domain_id] = written, hostname, self._parsed(self.path(domain_id), hostname)
         return known[2]
 
     def _parsed(self, path: Path, hostname: str) -> x509.Certificate | None:
@@ -130,7 +131,8 @@ class ServedCertificates:
         before = crt_list.read_text(encoding="utf-8").splitlines()
         files = self._client_files(clients)
         after = self._lines(hostnames, files)
-        write_atomically(crt_list, "".join(f"{line}\n" for line in after).encode())
+        if before != after:
+            write_atomically(crt_list, "".join(f"{line}\n" for line in after).encode())
         gone, new = set(before) - set(after), set(after) - set(before)
         for path, pem in {files[pk]: clients[pk] for pk in sorted(files)}.items():
             if any(f" {path}]" in line for line in new):

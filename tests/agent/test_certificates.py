@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lumos_agent import ordering
 from lumos_agent.budget import OWN_ORDERS_MAX, Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.drivers import cli
@@ -214,7 +215,7 @@ async def test_refusal_is_a_reason_and_sites_go_on(ca: Pebble, case: str, monkey
         elif case == "port closed":
             one.dns = "127.0.0.4"
         elif case == "clock":
-            one.issuer.clock_skew_seconds = -86_400
+            one.issuer.orders.clock_skew_seconds = -86_400
         elif case == "ca refuses":
             ca.point_to("127.0.0.5")
             stack.callback(ca.point_to, "127.0.0.1")
@@ -313,6 +314,25 @@ async def test_control_plane_that_does_not_answer_stops_no_renewal(ca: Pebble) -
         one.issuer._records[ident(1)].next_at = 0
         await one.issuer.look()
         assert one.states()[-1] == "active"
+
+
+async def test_after_failures_the_directory_for_tests_comes_first(ca: Pebble, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = f"https://127.0.0.1:{free_port()}/dir"
+    monkeypatch.setitem(ordering.REHEARSALS, ca.directory_url, tests)
+    async with origin() as port, issuing(ca) as one:
+        await one.serve(secured(port=port))
+        record = one.issuer._records[ident(1)]
+        record.renew_at, record.failures = 0, ordering.REHEARSED_FROM_FAILURES
+        asked = len(one.asked)
+        await one.issuer.look()
+        assert one.states()[-1] == "failed"
+        assert f"tried at {tests}" in one.reports[-1].reason
+        assert len(one.asked) == asked, "no order was counted"
+        monkeypatch.setitem(ordering.REHEARSALS, ca.directory_url, ca.directory_url)
+        record.next_at = 0
+        await one.issuer.look()
+        assert (one.states()[-1], len(one.asked), record.failures) == ("active", asked + 1, 0)
+        assert await one.get_securely("d1.site.example") == 200
 
 
 async def test_answers_reach_who_asked_and_silence_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

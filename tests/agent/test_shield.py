@@ -358,7 +358,8 @@ async def test_event_of_a_bare_request(shield: Shield) -> None:
             await shield.metrics.collect()
         (event,) = events
         assert (event.client, event.path, event.query, event.user_agent) == ("127.0.0.1", "/", "", "")
-        assert (event.rules, event.host, len(event.request_id)) == (("list-deny",), "d1.example", 36)
+        assert (event.rules, event.host) == (("list-deny",), "d1.example")
+        assert event.request_id.startswith("00000000-")
 
 
 async def drained(agent: Shield) -> int:

@@ -110,9 +110,10 @@ class Account:
 
     def _register(self, ca: client.ClientV2) -> None:
         """Use the account of this key, which registering twice does not double (RFC 8555, 7.3.1)."""
-        known = self._folder / "account.json"
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            uri = json.loads(known.read_bytes())[self._name()]
+        path, known = self._folder / "account.json", {}
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_bytes())
+        if (uri := known.get(self._name())) is not None:
             ca.net.account = messages.RegistrationResource(uri=uri, body=messages.Registration())
             return
         wanted = messages.NewRegistration.from_data(
@@ -123,7 +124,7 @@ class Account:
         except errors.ConflictError as error:
             account = messages.RegistrationResource(uri=error.location, body=messages.Registration())
             ca.net.account = account
-        write_atomically(known, json.dumps({self._name(): account.uri}).encode())
+        write_atomically(path, json.dumps(known | {self._name(): account.uri}).encode())
 
     def _name(self) -> str:
         """Return what tells this account from others that the shield had."""

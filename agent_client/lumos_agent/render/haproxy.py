@@ -21,7 +21,7 @@ from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
-ANSWERS_LOGGED_PER_SECOND = 5000
+ANSWERS_LOGGED_PER_SECOND = 2000
 # How much of a body is judged; the buffer also holds the request's head.
 BODY_BYTES = 128 * 1024
 BUFFER_BYTES = BODY_BYTES + 32 * 1024

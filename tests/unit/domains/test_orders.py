@@ -106,7 +106,7 @@ def test_old_orders_are_forgotten(alice: Tenant, scope: None) -> None:
     [
         ("example.com", "example.com"), ("a.b.example.com", "example.com"), ("*.example.com", "example.com"),
         ("a.example.co.uk", "example.co.uk"), ("co.uk", "co.uk"), ("shop.example.de", "example.de"),
-        ("a.com.example.de", "example.de"),
+        ("a.com.example.de", "example.de"), ("a.b.kobe.jp", "a.b.kobe.jp"), ("x.y.github.io", "y.github.io"),
     ],
 )  # fmt: skip
 def test_registered_domain(hostname: str, expected: str) -> None:
