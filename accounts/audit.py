@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     SERVER_CHANGED = "server.changed"
     SERVER_REMOVED = "server.removed"
     SERVER_RESTORED = "server.restored"
+    SERVER_REUNITED = "server.reunited"
     TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
     DOMAIN_ADDED = "domain.added"
     DOMAIN_CHANGED = "domain.changed"

@@ -28,6 +28,7 @@ urlpatterns = [
     path("servers/<uuid:pk>/remove", servers.server_remove, name="server-remove"),
     path("servers/<uuid:pk>/history", servers.server_history, name="server-history"),
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),
+    path("servers/<uuid:pk>/reunite", servers.server_reunite, name="server-reunite"),
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),

@@ -31,8 +31,9 @@ class ServerStatus(models.TextChoices):
 class Server(TenantModel):
     """A shield: desired state, apply report, presence lease and facts.
 
-    Desired and applied state are (epoch, revision, digest). `lease_until` is presence: renewed by the gateway while
-    the agent is heard, so that a crashed gateway leaves nobody online for ever.
+    Desired and applied state are (epoch, revision, digest). `epoch` is that of the database when the shield was last in
+    step with it, empty before; another one means that the database was restored since. `lease_until` is presence:
+    renewed by the gateway while the agent is heard, so that a crashed gateway leaves nobody online for ever.
     """
 
     name = models.CharField(max_length=100)
@@ -51,6 +52,7 @@ class Server(TenantModel):
     applied_digest = models.CharField(max_length=64, blank=True, editable=False)
     applied_domains = models.PositiveIntegerField(default=0, editable=False)
     applied_at = models.DateTimeField(null=True, editable=False)
+    epoch = models.CharField(max_length=32, blank=True, default="", editable=False)
     apply_report = models.JSONField(default=dict, editable=False)
 
     connected_at = models.DateTimeField(null=True, editable=False)

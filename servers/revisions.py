@@ -18,6 +18,10 @@ from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
+# Refusals that wait for a person.
+RESTORED = "restored database"
+HELD_STAGES = ("guard", RESTORED)
+
 
 class _Held(NamedTuple):
     """What the bumps inside an open `together()` add up to."""
@@ -96,7 +100,7 @@ def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | N
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.applied_revision:
         return
-    row.applied_revision, row.applied_digest = report.revision, report.digest
+    row.applied_revision, row.applied_digest, row.epoch = report.revision, report.digest, report.epoch
     row.applied_at = timezone.now()
     row.apply_report = {"how": report.how, "reason": report.reason, "duration_ms": report.duration_ms}
     if domains is not None:
@@ -116,7 +120,7 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.revision:
         return
-    is_held = report.stage == "guard"
+    is_held = report.stage in HELD_STAGES
     row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,

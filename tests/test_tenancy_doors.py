@@ -36,7 +36,7 @@ PAGES: dict[str, str | None] = {
     "notifications": None, "notification": "notification", "delivery-resend": "delivery", "channels": None,
     "channels-matrix": None, "channel": "channel", "channel-test": "channel", "channel-ask": "channel", "channel-rotate": "channel",
     "channel-remove": "channel", "maintenance": None, "maintenance-remove": "window",
-    "server-history": "server", "server-restore": "snapshot", "server-preview": "server",
+    "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
     "delivery-resend",
@@ -47,6 +47,7 @@ POST_ONLY = {
     "channel-remove",
     "maintenance-remove",
     "server-restore",
+    "server-reunite",
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
@@ -88,7 +89,7 @@ VIEWER_REFUSED = {
     "api-keys",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-domain-list": None,
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
@@ -106,7 +107,7 @@ API: dict[str, str | None] = {
 }  # fmt: skip
 API_POST_ONLY = {
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
-    "api-domain-release-rollout", "api-server-rotate-token", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 OPEN = {"channel-confirm", "healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0001_initial'),
         ('domains', '0009_certificate_authority'),
-        ('servers', '0005_gateway_presence'),
+        ('servers', '0006_gateway_presence'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
