@@ -12,6 +12,7 @@ from accounts import api_keys
 from accounts.authentication import actor
 from accounts.models import ApiKey
 from accounts.permissions import ADMIN
+from accounts.roles import Thing
 from accounts.serializers import ApiKeySerializer, NewApiKeySerializer
 
 
@@ -25,6 +26,7 @@ class ApiKeyViewSet(
     """Keys for programs. Only owners and admins see and make them."""
 
     serializer_class = ApiKeySerializer
+    thing = Thing.API_KEYS
     scopes = {"list": ADMIN, "retrieve": ADMIN, "create": ADMIN, "destroy": ADMIN}
 
     def get_queryset(self) -> QuerySet[ApiKey]:

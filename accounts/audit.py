@@ -59,6 +59,12 @@ class Action(enum.StrEnum):
     SETTINGS_CLONED = "domain.settings_cloned"
     API_KEY_CREATED = "api_key.created"
     API_KEY_REVOKED = "api_key.revoked"
+    ACCOUNT_CHANGED = "account.changed"
+    MEMBER_INVITED = "member.invited"
+    INVITATION_WITHDRAWN = "member.invitation_withdrawn"
+    MEMBER_JOINED = "member.joined"
+    MEMBER_CHANGED = "member.changed"
+    MEMBER_REMOVED = "member.removed"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ class Account(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=150)
+    requires_second_factor = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -60,7 +61,7 @@ class Account(models.Model):
 
 
 class Role(models.TextChoices):
-    """What a membership allows; `permissions.ALLOWED` has the table."""
+    """What a membership allows; `roles.TABLE` says what."""
 
     OWNER = "owner", "Owner"
     ADMIN = "admin", "Admin"
@@ -81,6 +82,23 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.account_id}"
+
+
+class Invitation(TenantModel):
+    """A place in the team that waits for the owner of an e-mail address. Only the token's SHA-256 is kept."""
+
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Role.choices)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    expires_at = models.DateTimeField()
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-created_at"]
+        constraints = [models.UniqueConstraint(fields=["account", "email"], name="one_invitation_per_address")]
+
+    def __str__(self) -> str:
+        return self.email
 
 
 class Scope(models.TextChoices):
@@ -127,3 +145,22 @@ class AuditEntry(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.object_label}"
+
+
+class IdempotentAnswer(TenantModel):
+    """What a request with an Idempotency-Key was answered, sealed with that key, for 24 hours.
+
+    `caller` is a person's session or an API key; two callers may choose the same key.
+    """
+
+    caller = models.CharField(max_length=60)
+    key_hash = models.CharField(max_length=64)
+    request_hash = models.CharField(max_length=64)
+    answer = models.BinaryField(default=b"")
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["account", "caller", "key_hash"], name="one_answer_per_key")]
+        indexes = [models.Index(fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return self.key_hash[:12]

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from accounts.models import Scope, User
-from accounts.permissions import READ, WRITE
+from accounts.models import User
+from accounts.roles import Action, Grants, Thing
 
-View = Callable[..., HttpResponse]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 class PageRequest(HttpRequest):
@@ -20,23 +21,24 @@ class PageRequest(HttpRequest):
 
     user: User
     account: Any
-    allowed: frozenset[Scope]
+    grants: Grants
 
 
-def page(needs: Scope = READ) -> Callable[[View], View]:
-    """Guard a view: reading asks for `needs`, every other method for at least WRITE."""
+def page(needs: Action = Action.READ, thing: Thing = Thing.CONFIGURATION) -> Callable[[View], View]:
+    """Guard a view: reading asks for `needs` of `thing`, every other method for at least WRITE as well."""
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.locked_account is not None:
+                return render(request, "accounts/second_factor.html", status=403)
             if request.account is None:
                 return render(request, "accounts/no_account.html", status=403)
-            required = {needs} | (set() if request.method in ("GET", "HEAD") else {WRITE})
-            if not required <= request.allowed:
+            required = {needs} | (set() if request.method in ("GET", "HEAD") else {Action.WRITE})
+            if not all(request.grants.may(action, thing) for action in required):
                 raise PermissionDenied("Your role in this account does not allow that. Ask an owner or admin.")
             return view(request, *args, **kwargs)
 
-        guarded.needs = needs  # type: ignore[attr-defined]
-        return login_required(guarded)
+        return cast(View, login_required(guarded))
 
     return decorate

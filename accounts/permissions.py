@@ -1,41 +1,34 @@
-"""Role x action: the only table that says who may do what."""
+"""The door of the API: what a view does, looked up in the table of roles."""
 
 from typing import Any
 
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from accounts.models import Role, Scope
+from accounts.roles import Action, Grants, Thing
 
-READ, WRITE, ADMIN = Scope.READ, Scope.WRITE, Scope.ADMIN
-
-ALLOWED: dict[str, frozenset[Scope]] = {
-    Role.OWNER: frozenset({READ, WRITE, ADMIN}),
-    Role.ADMIN: frozenset({READ, WRITE, ADMIN}),
-    Role.MEMBER: frozenset({READ, WRITE}),
-    Role.VIEWER: frozenset({READ}),
-}
-KEY_ALLOWS: dict[str, frozenset[Scope]] = {
-    Scope.READ: frozenset({READ}),
-    Scope.WRITE: frozenset({READ, WRITE}),
-    Scope.ADMIN: frozenset({READ, WRITE, ADMIN}),
-}
-
-
-def allowed(role: str, key_scope: str | None = None) -> frozenset[Scope]:
-    """Return what a role may do, narrowed by the scope of an API key if one is used."""
-    by_role = ALLOWED[role]
-    return by_role if key_scope is None else by_role & KEY_ALLOWS[key_scope]
+READ, WRITE, ADMIN = Action.READ, Action.WRITE, Action.ADMIN
 
 
 class RolePermission(BasePermission):
-    """A view's `scopes` maps DRF actions to what they need; reads need READ, everything else WRITE."""
+    """A view's `thing` says what it shows or changes; `scopes` maps DRF actions (or methods) to what they need.
+
+    Without an entry reads need READ, everything else WRITE.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Compare with what the authentication found (`request.allowed`)."""
-        granted: frozenset[Scope] | None = getattr(request._request, "allowed", None)
-        if granted is None:
+        """Compare with what the authentication found (`request.grants`)."""
+        grants: Grants | None = getattr(request._request, "grants", None)
+        if grants is None:
             return False
         default = READ if request.method in SAFE_METHODS else WRITE
-        needed = getattr(view, "scopes", {}).get(getattr(view, "action", None), default)
-        return needed in granted
+        step = getattr(view, "action", None) or (request.method or "").lower()
+        needed = getattr(view, "scopes", {}).get(step, default)
+        return grants.may(needed, getattr(view, "thing", Thing.CONFIGURATION))
+
+
+def grants_of(request: Request) -> Grants:
+    """Return what a request that passed `RolePermission` may do."""
+    http: Any = request._request
+    grants: Grants = http.grants
+    return grants

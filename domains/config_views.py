@@ -34,7 +34,7 @@ def domain_import(request: PageRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, form=form)
     prune = form.cleaned_data["prune"]
-    if prune and ADMIN not in request.allowed:
+    if prune and not request.grants.may(ADMIN):
         raise PermissionDenied("Only owners and admins may delete what a document lacks.")
     try:
         document = form.document()

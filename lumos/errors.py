@@ -24,6 +24,14 @@ class InvalidInput(AppError):
     title = "Some fields are not valid"
 
 
+class Forbidden(AppError):
+    """The person may act here, but not like this."""
+
+    status = 403
+    code = "permission_denied"
+    title = "Not allowed"
+
+
 class Conflict(AppError):
     """The request contradicts what exists."""
 

@@ -1,8 +1,10 @@
-"""Turns the loss of the database or of Redis into an honest 503."""
+"""Who the client is behind proxies, and an honest 503 when the database or Redis is lost."""
 
+import ipaddress
 import logging
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -13,6 +15,27 @@ from lumos.problems import problem_json
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
+
+
+class ClientAddressMiddleware:
+    """Sets REMOTE_ADDR to the address that the outermost trusted proxy saw (TRUSTED_PROXIES of them append theirs)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        seen = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if 0 < settings.TRUSTED_PROXIES <= len(seen) and _is_address(seen[-settings.TRUSTED_PROXIES]):
+            request.META["REMOTE_ADDR"] = seen[-settings.TRUSTED_PROXIES]
+        return self.get_response(request)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class UnavailableMiddleware:

@@ -2,6 +2,10 @@
 
 from django.urls import path
 
+from accounts import account_views as account
+from accounts import audit_views as audit
+from accounts import personal_views as personal
+from accounts import team_views as team
 from accounts import views as accounts
 from domains import authority_views, config_views
 from domains import views as domains
@@ -85,5 +89,21 @@ urlpatterns = [
     path("notifications/maintenance", notifications.maintenance_list, name="maintenance"),
     path("notifications/maintenance/<uuid:pk>/remove", notifications.maintenance_remove, name="maintenance-remove"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
+    path("account", account.account_page, name="account"),
+    path("account/name", account.account_rename, name="account-rename"),
+    path("account/second-factor", account.account_second_factor, name="account-second-factor"),
+    path("account/export", account.account_export, name="account-export"),
+    path("account/delete", account.account_delete, name="account-delete"),
+    path("audit", audit.audit_log, name="audit"),
+    path("audit/csv", audit.audit_csv, name="audit-csv"),
+    path("team", team.team, name="team"),
+    path("team/invite", team.invite, name="invite"),
+    path("team/invitations/<uuid:pk>/withdraw", team.invitation_withdraw, name="invitation-withdraw"),
+    path("team/<uuid:pk>/role", team.member_role, name="member-role"),
+    path("team/<uuid:pk>/remove", team.member_remove, name="member-remove"),
+    path("team/leave", personal.leave, name="leave"),
+    path("account/switch", personal.account_switch, name="account-switch"),
+    path("sessions/<int:pk>/end", personal.session_end, name="session-end"),
+    path("invitations/<str:token>", personal.invitation, name="invitation"),
     path("api-keys/<uuid:pk>/revoke", accounts.api_key_revoke, name="api-key-revoke"),
 ]

@@ -1,5 +1,6 @@
 """Every expected error as an RFC 9457 problem."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,14 @@ def problem(
 def problem_json(status: int, code: str, title: str, detail: str) -> JsonResponse:
     """Return problem details from places that DRF does not wrap (404 of the router, 500, 503)."""
     return JsonResponse(problem(status, code, title, detail), status=status, content_type=CONTENT_TYPE)
+
+
+def throttled_problem(wait: int) -> JsonResponse:
+    """Return the 429 that asks to wait so many seconds."""
+    detail = f"Too many requests. Try again in {wait} second{'' if wait == 1 else 's'}."
+    response = problem_json(429, "throttled", "Too many requests", detail)
+    response["Retry-After"] = str(wait)
+    return response
 
 
 def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
@@ -75,7 +84,7 @@ def problem_response(error: Exception, context: dict[str, Any]) -> Response | No
         if challenge := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = challenge
         if wait := getattr(error, "wait", None):
-            headers["Retry-After"] = str(int(wait) + 1)
+            headers["Retry-After"] = str(math.ceil(wait))
     else:
         return None
     set_rollback()

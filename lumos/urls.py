@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
+from accounts.team_api import AccountView, AuditEntryViewSet, InvitationViewSet, MemberViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
@@ -49,6 +50,9 @@ router.register("notification-channels", ChannelViewSet, "api-channel")
 router.register("notification-deliveries", DeliveryViewSet, "api-delivery")
 router.register("maintenance-windows", MaintenanceViewSet, "api-maintenance")
 router.register("api-keys", ApiKeyViewSet, "api-key")
+router.register("members", MemberViewSet, "api-member")
+router.register("invitations", InvitationViewSet, "api-invitation")
+router.register("audit-entries", AuditEntryViewSet, "api-audit-entry")
 
 health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
@@ -57,6 +61,7 @@ health: list[URLPattern | URLResolver] = [
 gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="agent-poll")]
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
+    path("api/v1/account", AccountView.as_view(), name="api-account"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),

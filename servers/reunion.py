@@ -5,6 +5,7 @@ dashboard takes over what the shield runs, which the agent is asked for.
 """
 
 import binascii
+import logging
 import uuid
 import zlib
 from base64 import b64decode
@@ -18,38 +19,39 @@ from accounts.tenancy import active_account_id
 from lumos.errors import Conflict
 from lumos_agent import protocol
 from lumos_agent.schema import EMPTY_DIGEST, SchemaError, Snapshot, digest_of
-from servers import revisions, wake
+from servers import history, revisions, wake
 from servers.models import ApplyState, Server, SnapshotRecord, SnapshotState, epoch
 from servers.restore import Restored, restore_snapshot
 from servers.snapshots import Compiled
 
+log = logging.getLogger(__name__)
+
 CAUSE = "found on the shield after the database was restored"
+STAGE = "restored database"
+MESSAGE = (
+    "The database was restored from an older backup, and this shield runs a configuration that is not in it. The "
+    "shield goes on with it, and nothing is sent, until you decide which of the two counts."
+)
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 
 
+@transaction.atomic
 def is_parted(server_id: uuid.UUID, compiled: Compiled, agent_digest: str) -> bool:
     """Whether the shield runs something else than the restored database wants; notes that it is held back."""
     server = Server.objects.get(pk=server_id)
     if server.epoch in ("", compiled.epoch) or agent_digest in ("", EMPTY_DIGEST, compiled.digest):
         return False
-    if not _is_held(server) or server.apply_report.get("digest") != agent_digest:
-        revisions.record_failed(
-            server_id=server_id,
-            report=protocol.Failed(
-                epoch=compiled.epoch,
-                revision=compiled.revision,
-                digest=agent_digest,
-                stage=revisions.RESTORED,
-                message="The database was restored from an older backup, and this shield runs a configuration that is "
-                "not in it. The shield goes on with it, and nothing is sent, until you decide which of the two counts.",
-                rolled_back=False,
-            ),
-        )
+    if not _is_held(server) or server.apply_report["digest"] != agent_digest:
+        report = {"stage": STAGE, "message": MESSAGE, "revision": compiled.revision, "digest": agent_digest}
+        Server.objects.filter(pk=server_id).update(apply_state=ApplyState.HELD, apply_report=report)
+        history.mark(server_id, compiled.revision, SnapshotState.HELD)
+        wake.pages_on_commit(server.account_id, "servers")
+        log.warning("shield_parted", extra={"server_id": str(server_id), "revision": compiled.revision})
     return True
 
 
 def _is_held(server: Server) -> bool:
-    return server.apply_state == ApplyState.HELD and server.apply_report.get("stage") == revisions.RESTORED
+    return server.apply_state == ApplyState.HELD and server.apply_report.get("stage") == STAGE
 
 
 def found_on(server: Server) -> SnapshotRecord | None:

@@ -18,10 +18,6 @@ from servers.models import ApplyState, Server, SnapshotState, epoch
 
 log = logging.getLogger(__name__)
 
-# Refusals that wait for a person.
-RESTORED = "restored database"
-HELD_STAGES = ("guard", RESTORED)
-
 
 class _Held(NamedTuple):
     """What the bumps inside an open `together()` add up to."""
@@ -120,7 +116,7 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row = Server.objects.select_for_update().filter(pk=server_id).first()
     if row is None or report.epoch != epoch() or report.revision < row.revision:
         return
-    is_held = report.stage in HELD_STAGES
+    is_held = report.stage == "guard"
     row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,

@@ -1,6 +1,7 @@
 """Fixtures that several parts of the suite share."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,12 @@ from django.test import Client
 
 from accounts.models import Role, User
 from tests import factories
+
+
+@pytest.fixture(autouse=True)
+def own_limits(settings: Any) -> None:
+    """Let each test count attempts of its own."""
+    settings.LIMITS_PREFIX = f"limit:{uuid.uuid4()}"
 
 
 @pytest.fixture

@@ -1,19 +1,22 @@
 """The tenant wall, by enumeration: a route, serializer, consumer or task without an entry here fails the suite."""
 
+import io
+import zipfile
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from celery import current_app
+from django.apps import apps
 from django.db import models
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from accounts.models import Membership, User
+from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from tests.conftest import Api
-from tests.factories import Tenant
+from tests.factories import Tenant, member
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
 
 pytestmark = pytest.mark.django_db
@@ -36,9 +39,19 @@ PAGES: dict[str, str | None] = {
     "notifications": None, "notification": "notification", "delivery-resend": "delivery", "channels": None,
     "channels-matrix": None, "channel": "channel", "channel-test": "channel", "channel-ask": "channel", "channel-rotate": "channel",
     "channel-remove": "channel", "maintenance": None, "maintenance-remove": "window",
+    "account": None, "account-rename": None, "account-second-factor": None, "account-export": None,
+    "account-delete": None, "audit": None, "audit-csv": None,
+    "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
     "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
 }  # fmt: skip
 POST_ONLY = {
+    "account-rename",
+    "account-second-factor",
+    "account-delete",
+    "invite",
+    "invitation-withdraw",
+    "member-role",
+    "member-remove",
     "delivery-resend",
     "channels-matrix",
     "channel-ask",
@@ -87,6 +100,9 @@ VIEWER_REFUSED = {
     "certificate-authority",
     "rate-edit",
     "api-keys",
+    "account-export",
+    "audit",
+    "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
@@ -94,6 +110,8 @@ API: dict[str, str | None] = {
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
+    "api-account": None, "api-member-list": None, "api-member-detail": "member", "api-invitation-list": None,
+    "api-invitation-detail": "invitation", "api-audit-entry-list": None, "api-audit-entry-detail": "audit-entry",
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
@@ -110,8 +128,11 @@ API_POST_ONLY = {
     "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
-OPEN = {"channel-confirm", "healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
+# What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
+PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
+OPEN = PERSONAL | {"channel-confirm", "healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
 TASKS = {
+    "accounts.tasks.expire_old_rows": "all tenants, set-based",
     "notifications.tasks.route_due": "all tenants, each row in its own scope",
     "notifications.tasks.drain_channel": "a TenantTask",
     "notifications.tasks.ask_to_confirm": "a TenantTask",
@@ -156,6 +177,9 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         )
         attack.save()
         Guard(domain=tenant.domain, settings={"rates": [{"id": "any", "requests": 9}]}).save()
+        invitation = Invitation(email="new@example.com", role="viewer", token_hash=str(tenant.account.pk))
+        invitation.expires_at = event.time
+        invitation.save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
         channel = Channel(kind="webhook", name=f"{tenant.owner.name} hook", target="https://hooks.example/")
@@ -170,9 +194,12 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         return {
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
+            "invitation": invitation.pk,
+            "audit-entry": AuditEntry.objects.all()[0].pk,
+            "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,
             "attack": attack.pk,
             "server": tenant.server.pk, "domain": tenant.domain.pk, "policy": tenant.domain.policy.pk,
-            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get().pk,
+            "entry": tenant.entry.pk, "event": event.pk, "exclusion": exclusion.pk, "rule": rule.pk, "key": ApiKey.objects.get(name="ci").pk,
             "rate": (tenant.domain.pk, "any"),
             "snapshot": (tenant.server.pk, tenant.server.revision),
         }  # fmt: skip
@@ -182,6 +209,15 @@ def address(name: str, what: str | None, objects: dict[str, Any]) -> str:
     """Return the path of a route that names one of a tenant's objects."""
     found = objects[what] if what else ()
     return reverse(name, args=found if isinstance(found, tuple) else [found])
+
+
+def readable(answer: Any) -> str:
+    """Return the text of an answer, of an archive the text of all its files."""
+    data = answer.getvalue()
+    if answer.headers.get("content-type") != "application/zip":
+        return str(data.decode())
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return "".join(archive.read(name).decode() for name in archive.namelist())
 
 
 def test_every_route_has_an_entry() -> None:
@@ -205,6 +241,16 @@ def test_every_tenant_model_is_scoped_and_fails_closed() -> None:
         assert isinstance(model._default_manager, TenantManager)
         with pytest.raises(TenantScopeError):
             list(model._default_manager.all())
+
+
+def test_every_model_with_an_account_is_a_tenant_model() -> None:
+    """Memberships decide which scope a person may open, and so have none themselves."""
+    with_account = {
+        model
+        for model in apps.get_models()
+        if any(isinstance(field, models.ForeignKey) and field.related_model is Account for field in model._meta.fields)
+    }
+    assert {model for model in with_account if not issubclass(model, TenantModel)} == {Membership}
 
 
 @pytest.mark.parametrize("name", [name for name, what in PAGES.items() if what])
@@ -239,7 +285,7 @@ def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory:
     ids(alice)
     if name in POST_ONLY:
         return
-    text = signed_in(mallory.owner).get(address(name, what, own)).getvalue().decode()
+    text = readable(signed_in(mallory.owner).get(address(name, what, own)))
     assert "alice" not in text
 
 

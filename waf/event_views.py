@@ -10,6 +10,7 @@ from django.utils.dateparse import parse_datetime
 
 from accounts.pages import PageRequest, page
 from domains.models import Domain
+from lumos.listing import slice_after
 from servers.models import Server
 from waf import impact, selectors
 from waf.events import EVENTS_PER_DAY
@@ -26,10 +27,10 @@ ACTIONS = (("block", "Blocked"), ("detect", "Detected"), ("limit", "Limited"), (
 def event_list(request: PageRequest) -> HttpResponse:
     """What policies stopped, newest first, with the most frequent values of the period."""
     found = EventFilter(request.GET, Event.objects.all())
-    rows = selectors.event_page(found.qs.select_related("domain", "server"), request.GET.get("cursor", ""), PAGE_SIZE)
+    rows = slice_after(found.qs.select_related("domain", "server"), request.GET.get("cursor", ""), PAGE_SIZE)
     since = parse_datetime(request.GET.get("since", "")) or timezone.now() - timedelta(hours=TOP_HOURS)
     context = {
-        "events": rows.events,
+        "events": rows.rows,
         "older": rows.older,
         "filter": found,
         "query": request.GET,
@@ -44,13 +45,13 @@ def event_list(request: PageRequest) -> HttpResponse:
     return render(request, "waf/events.html", context)
 
 
-@page()  # type: ignore[arg-type] # a stream is no HttpResponse, but the guard only hands it on
+@page()
 def event_csv(request: PageRequest) -> HttpResponseBase:
     """The events that the filters leave, as a download."""
     found = EventFilter(request.GET, Event.objects.all())
     if not found.is_valid():
         return event_list(request)
-    lines = selectors.csv_lines(found.qs.all(), request.account.pk)
+    lines = selectors.event_lines(found.qs.all(), request.account.pk)
     headers = {"Content-Disposition": 'attachment; filename="lumos-events.csv"'}
     return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 

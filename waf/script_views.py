@@ -24,7 +24,7 @@ def script(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     if request.method != "POST":
         present = ScriptForm.of(scripts.script_of(domain.pk), _EXAMPLE.format(host=domain.hostname))
         return _shown(request, domain, present)
-    if WRITE not in request.allowed:
+    if not request.grants.may(WRITE):
         raise PermissionDenied("Only members who may write can change or try a script.")
     form = ScriptForm(request.POST)
     if not form.is_valid():

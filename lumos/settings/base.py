@@ -14,6 +14,8 @@ VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 SECRET_KEY = env.text("SECRET_KEY")
 SECRETS_KEYS = env.fernet_keys("SECRETS_KEYS")
+# Former keys, which still open what they sealed and signed.
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 DEBUG = env.flag("DEBUG", default=False)
 PUBLIC_URL = env.text("PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
@@ -21,6 +23,8 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# How many proxies in front of Lumos append the client's address to X-Forwarded-For.
+TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 WHEEL_DIR = env.text("WHEEL_DIR", str(BASE_DIR / "dist"))
@@ -29,7 +33,7 @@ _HTTPS = PUBLIC_URL.startswith("https://")
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "lumos.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -43,6 +47,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -56,6 +62,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "lumos.middleware.ClientAddressMiddleware",
     "lumos.middleware.UnavailableMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -69,6 +76,9 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "accounts.limits.SignInLimits",
+    "lumos.idempotency.IdempotencyMiddleware",
+    "lumos.conditional.ConditionalMiddleware",
 ]
 
 ROOT_URLCONF = "lumos.urls"
@@ -111,6 +121,9 @@ CACHES = {
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 2},
     }
 }
+LIMITS_PREFIX = "lumos:limit"
+API_REQUESTS_PER_MINUTE = env.number("API_REQUESTS_PER_MINUTE", 3_000)
+API_ACCOUNT_REQUESTS_PER_MINUTE = env.number("API_ACCOUNT_REQUESTS_PER_MINUTE", 12_000)
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -149,10 +162,41 @@ ACCOUNT_SIGNUP_FORM_CLASS = "accounts.forms.SignupDetails"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+PASSWORD_RESET_TIMEOUT = 3600
+# accounts/limits.py counts at these doors, atomically; what is left to the library is how often it sends a link.
+ACCOUNT_RATE_LIMITS = dict.fromkeys(
+    ("login", "login_failed", "signup", "reset_password", "reset_password_from_key", "reauthenticate",
+     "change_password", "manage_email")
+)  # fmt: skip
+MFA_RATE_LIMITS = False
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = None
 USERSESSIONS_TRACK_ACTIVITY = True
+# Sign-in with the operator's OpenID provider: the button is there once its issuer's URL is named.
+OIDC_ISSUER = env.text("OIDC_ISSUER", "")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+_OIDC = {
+    "provider_id": "oidc",
+    "name": OIDC_NAME,
+    "client_id": env.text("OIDC_CLIENT_ID", None if OIDC_ISSUER else ""),
+    "secret": env.text("OIDC_CLIENT_SECRET", None if OIDC_ISSUER else ""),
+    "settings": {"server_url": OIDC_ISSUER, "oauth_pkce_enabled": True},
+}
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [_OIDC] if OIDC_ISSUER else []}}
+# The provider vouches for addresses that it calls verified; a new person still gives a name for the account.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_AUTO_SIGNUP = False
+# The policy for content allows forms to lead nowhere but here, so a link leads to the provider.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+MFA_ADAPTER = "accounts.adapters.MfaAdapter"
 MFA_TOTP_ISSUER = "Lumos"
+MFA_TOTP_TOLERANCE = 1
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _HTTPS
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(VAR_DIR / "mail")
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
@@ -206,6 +250,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ActiveSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.ApiThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "lumos.api.CursorPagination",
@@ -237,7 +282,11 @@ SPECTACULAR_SETTINGS = {
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "lumos.openapi.add_components"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "lumos.openapi.add_components",
+        "lumos.openapi.add_doors",
+    ],
 }
 
 LOGGING = logging_config(env.text("LUMOS_LOG_LEVEL", "INFO"))

@@ -1,10 +1,10 @@
 """The encrypted snapshot: only its own token opens it, unchanged."""
 
+import random
 import zlib
 from base64 import b64decode
-from pathlib import random
+from pathlib import Path
 
-import Path
 import pytest
 
 from lumos_agent import protocol

@@ -45,8 +45,8 @@ async def in_step(agent: Agent, tenant: Tenant) -> protocol.Config:
 
 def running(config: protocol.Config, **changes: Any) -> protocol.RunningSnapshot:
     content = b64encode(zlib.compress(bytes(config.snapshot))).decode()
-    values = {"epoch": config.epoch, "revision": config.revision, "digest": config.digest, "content": content}
-    return protocol.RunningSnapshot(**(values | changes))
+    told = protocol.RunningSnapshot(epoch=config.epoch, revision=config.revision, digest=config.digest, content=content)
+    return msgspec.structs.replace(told, **changes)
 
 
 async def parted(agent: Agent, tenant: Tenant) -> tuple[Agent, protocol.Config]:

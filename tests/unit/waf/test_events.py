@@ -177,7 +177,7 @@ def test_places_are_filtered_counted_and_exported(alice: Tenant, api: Api, signe
 
 
 def test_csv_has_all_rows_and_no_formulas(alice: Tenant, signed_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("waf.selectors.BATCH", 2)
+    monkeypatch.setattr("lumos.listing.BATCH", 2)
     for number in range(5):
         event(alice, path=f"/{number}", user_agent="=cmd()" if number == 3 else 'a "b", c')
     answer = signed_in(alice.owner).get("/events/csv?path=/")

@@ -1,0 +1,24 @@
+"""Filters of audit entries, for API and page alike."""
+
+import django_filters
+from django import forms
+
+from accounts.audit import Action
+
+
+class AddressFilter(django_filters.Filter):
+    """An exact IP address; anything else is a message, not a database error."""
+
+    field_class: type[forms.Field] = forms.GenericIPAddressField
+
+
+class AuditFilter(django_filters.FilterSet):
+    """By action, person, client address, kind and id of the object, and time."""
+
+    action = django_filters.ChoiceFilter(choices=[(action.value, action.value) for action in Action])
+    actor = django_filters.CharFilter(field_name="actor__email", lookup_expr="iexact", label="E-mail of the person")
+    address = AddressFilter()
+    object_type = django_filters.CharFilter(label="Kind of object, such as domains.domain")
+    object_id = django_filters.CharFilter()
+    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
