@@ -1,45 +1,22 @@
 """The operator's view of notifications: read-only, with a preview of every mail."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from csp.decorators import csp_replace
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from lumos.operator import ReadOnlyAdmin
 from notifications.kinds import Kind
 from notifications.models import Channel, Delivery, Notification
 from notifications.samples import sample
 from notifications.transports.email import mail_parts
 
-if TYPE_CHECKING:
-    Base = admin.ModelAdmin[Any]
-else:
-    Base = admin.ModelAdmin
 # A mail brings its style inline and loads nothing.
 _MAIL_ONLY = {"default-src": ["'none'"], "style-src-attr": ["'unsafe-inline'"], "frame-ancestors": ["'self'"]}
-
-
-class ReadOnlyAdmin(Base):
-    """Rows of all tenants that nobody changes here."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows of all tenants."""
-        rows: QuerySet[Any] = self.model.unscoped.select_related("account")
-        return rows
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Notification)

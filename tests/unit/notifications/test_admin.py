@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 
 from accounts.models import User
 from notifications.kinds import Kind
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def operator(db: None, signed_in: Any) -> Any:
     """Return the operator's browser."""
-    return signed_in(User.objects.create_superuser("operator@example.com", PASSWORD))
+    user = User.objects.create_superuser("operator@example.com", PASSWORD)
+    Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    return signed_in(user)
 
 
 @pytest.mark.parametrize("kind", Kind.values)
