@@ -7,6 +7,7 @@ from accounts import audit_views as audit
 from accounts import personal_views as personal
 from accounts import team_views as team
 from accounts import views as accounts
+from billing import views as billing
 from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
@@ -88,6 +89,12 @@ urlpatterns = [
     path("notifications/channels/<uuid:pk>/remove", channels.channel_remove, name="channel-remove"),
     path("notifications/maintenance", notifications.maintenance_list, name="maintenance"),
     path("notifications/maintenance/<uuid:pk>/remove", notifications.maintenance_remove, name="maintenance-remove"),
+    path("billing", billing.billing, name="billing"),
+    path("billing/plan", billing.plan_save, name="billing-plan"),
+    path("billing/top-up", billing.top_up, name="top-up"),
+    path("billing/ledger.csv", billing.ledger_csv, name="ledger-csv"),
+    path("billing/receipts/<uuid:pk>", billing.receipt, name="receipt"),
+    path("billing/events/<slug:name>", billing.provider_event, name="payment-event"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("account", account.account_page, name="account"),
     path("account/name", account.account_rename, name="account-rename"),

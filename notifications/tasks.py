@@ -7,6 +7,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
+from lumos.jobs import Job
 from lumos.tasks import TenantTask
 from notifications import confirmation, delivery, expiry, outbox, watching
 
@@ -35,7 +36,7 @@ def ask_to_confirm(account_id: str, channel_id: str) -> None:
     confirmation.send_question(uuid.UUID(channel_id))
 
 
-@shared_task
+@shared_task(base=Job)
 def sweep() -> None:
     """Find what lost messages would have said: notifications to route, and channels with something due."""
     outbox.route_due()
@@ -45,7 +46,7 @@ def sweep() -> None:
         drain_channel.apply_async((str(account_id), str(channel_id)), expires=SWEEP_EXPIRES_SECONDS)
 
 
-@shared_task
+@shared_task(base=Job)
 def hourly() -> None:
     """Tell of certificates that end soon, and delete old rows."""
     now = timezone.now()
@@ -53,7 +54,7 @@ def hourly() -> None:
     log.info("old_notifications_expired", extra={"notifications": expiry.expire_rows(now)})
 
 
-@shared_task
+@shared_task(base=Job)
 def watch_servers() -> None:
     """Look for servers that went or came; one tenant's failure does not stop the others."""
     for account_id in watching.accounts_to_look_at():

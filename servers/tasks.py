@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from domains import orders
 from domains.models import Challenge
+from lumos.jobs import Job
 from servers import history
 from servers.metrics import KEPT_HOURLY
 from servers.models import HourlyMetric
@@ -18,8 +19,8 @@ from waf.rule_hits import expire_hits
 log = logging.getLogger(__name__)
 
 
-@shared_task
-def expire_old_rows() -> None:
+@shared_task(base=Job)
+def expire_old_rows() -> dict[str, int]:
     """Delete metrics, events, challenges and orders that are past their time, and snapshots beyond the number kept."""
     now = timezone.now()
     hours, _ = HourlyMetric.unscoped.filter(hour__lt=now - KEPT_HOURLY).delete()
@@ -30,4 +31,6 @@ def expire_old_rows() -> None:
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()
-    log.info("old_rows_expired", extra={"hours": hours, "events": events, "snapshots": snapshots})
+    expired = {"hours": hours, "events": events, "snapshots": snapshots}
+    log.info("old_rows_expired", extra=expired)
+    return expired

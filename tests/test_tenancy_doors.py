@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
+from billing.models import TopUp, TopUpState
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from tests.conftest import Api
 from tests.factories import Tenant, member
@@ -43,6 +44,7 @@ PAGES: dict[str, str | None] = {
     "account-delete": None, "audit": None, "audit-csv": None,
     "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
     "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
+    "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
     "account-rename",
@@ -86,6 +88,8 @@ POST_ONLY = {
     "exclusion-remove",
     "waf-rule-remove",
     "api-key-revoke",
+    "billing-plan",
+    "top-up",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
@@ -122,6 +126,8 @@ API: dict[str, str | None] = {
     "api-maintenance-list": None, "api-maintenance-detail": "window",
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
+    "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
+    "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
@@ -130,7 +136,9 @@ API_POST_ONLY = {
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
 PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
-OPEN = PERSONAL | {"channel-confirm", "healthz", "readyz", "api-schema", "api-docs", "install", "install-wheel", None}
+OPEN = PERSONAL | {
+    "channel-confirm", "healthz", "readyz", "metrics", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None,
+}  # fmt: skip
 TASKS = {
     "accounts.tasks.expire_old_rows": "all tenants, set-based",
     "notifications.tasks.route_due": "all tenants, each row in its own scope",
@@ -144,6 +152,9 @@ TASKS = {
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
+    "lumos.tasks.watch_jobs": "no tenant's rows",
+    "billing.tasks.charge_cycle": "all tenants, set-based",
+    "billing.tasks.check_ledger": "all tenants, set-based",
 }
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
 
@@ -191,9 +202,12 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         delivery.save()
         window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
         window.save()
+        payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
+        payment.save()
         return {
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
+            "payment": payment.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

@@ -23,6 +23,21 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# What monitoring sends to /metrics as a bearer token; without one there are no metrics.
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+# Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
+# Only currencies with a hundred cents: payments are made in whole ones.
+BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
+_STRIPE_KEY = env.text("STRIPE_SECRET_KEY", "")
+STRIPE = (
+    {
+        "secret_key": _STRIPE_KEY,
+        "webhook_secret": env.text("STRIPE_WEBHOOK_SECRET"),
+        "api_url": env.text("STRIPE_API_URL", "https://api.stripe.com"),
+    }
+    if _STRIPE_KEY
+    else None
+)
 # How many proxies in front of Lumos append the client's address to X-Forwarded-For.
 TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
@@ -59,6 +74,7 @@ INSTALLED_APPS = [
     "domains",
     "waf",
     "notifications",
+    "billing",
 ]
 
 MIDDLEWARE = [
@@ -76,6 +92,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "billing.frozen.FrozenMiddleware",
     "accounts.limits.SignInLimits",
     "lumos.idempotency.IdempotencyMiddleware",
     "lumos.conditional.ConditionalMiddleware",
@@ -249,7 +266,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ApiKeyAuthentication",
         "accounts.authentication.ActiveSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission", "billing.frozen.NotFrozen"],
     "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.ApiThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -279,6 +296,9 @@ SPECTACULAR_SETTINGS = {
         "DeliveryStateEnum": "notifications.models.DeliveryState",
         "KindEnum": "waf.models.ListKind",
         "ScriptModeEnum": "waf.script_api.MODES",
+        "ListKindEnum": "waf.models.ListKind",
+        "TopUpStateEnum": "billing.models.TopUpState",
+        "BookingKindEnum": "billing.models.BOOKINGS",
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
