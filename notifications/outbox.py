@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from accounts.models import User
 from accounts.tenancy import tenant_scope
+from billing.entitlements import is_frozen, limits_of
 from domains.models import Domain
 from notifications import maintenance
 from notifications.digests import first_try
@@ -105,10 +106,21 @@ def _route(row: Notification) -> None:
         row.state = RoutingState.ROUTED
         ensure_default()
         strangers = {"kind": ChannelKind.EMAIL, "is_default": False, "confirmed_at": None}
-        for channel in Channel.objects.filter(enabled=True).exclude(**strangers):
+        kinds = _allowed(row)
+        for channel in Channel.objects.filter(enabled=True, kind__in=kinds).exclude(**strangers):
             if channel.wants(row.kind):
                 deliver_to(row, channel)
     row.save(update_fields=["state"])
+
+
+def _allowed(row: Notification) -> set[str]:
+    """Return the kinds of channels that the account's plan has, and that a freeze leaves."""
+    limits = limits_of(row.account_id)
+    others = set(ChannelKind.values) - {ChannelKind.EMAIL}
+    allowed = ({ChannelKind.EMAIL} if limits.email_alerts else set()) | (others if limits.webhooks else set())
+    if is_frozen(row.account_id):
+        allowed = set()
+    return allowed | ({ChannelKind.EMAIL} if TRAITS[Kind(row.kind)].is_about_account else set())
 
 
 def ensure_default() -> None:

@@ -62,7 +62,9 @@ def test_plain_text_cannot_be_stored(alice: Tenant) -> None:
         Channel(kind="webhook", name="hook", secret="plain").save()
 
 
-@pytest.mark.parametrize("value", ["short", f"{OLD},short", OLD[:-4], "ä" * 44])
+@pytest.mark.parametrize(
+    "value", ["short", f"{OLD},short", OLD[:-4], "ä" * 44], ids=["short", "one of two", "cut", "umlauts"]
+)
 def test_malformed_keys_stop_the_start(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("SECRETS_KEYS", value)
     with pytest.raises(ImproperlyConfigured, match="SECRETS_KEYS: key"):
