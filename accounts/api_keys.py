@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import ApiKey, User
+from billing import entitlements
 from lumos.errors import InvalidInput
 
 PREFIX = "lmsk_"
@@ -25,6 +26,7 @@ def create_api_key(*, name: str, scope: str, actor: User, expires_at: datetime |
     """Create a key; the second item is the key itself, which is shown once and never kept."""
     if expires_at is not None and expires_at <= timezone.now():
         raise InvalidInput("The expiry lies in the past; choose a later time or none.", field="expires_at")
+    entitlements.require_api_keys()
     key = PREFIX + secrets.token_hex(32)
     row: ApiKey = ApiKey.objects.create(
         name=name, prefix=key[:12], key_hash=key_hash(key), scope=scope, created_by=actor, expires_at=expires_at

@@ -5,9 +5,10 @@ from django.utils import timezone
 
 from accounts.models import IdempotentAnswer, Invitation
 from lumos.idempotency import KEPT
+from lumos.jobs import Job
 
 
-@shared_task
+@shared_task(base=Job)
 def expire_old_rows() -> None:
     """Drop answers to old Idempotency-Keys and invitations that have expired, of all accounts at once."""
     IdempotentAnswer.unscoped.filter(created_at__lt=timezone.now() - KEPT).delete()

@@ -7,11 +7,12 @@ from celery import shared_task
 from accounts.tenancy import tenant_scope
 from domains import rollouts
 from domains.models import Rollout, RolloutState
+from lumos.jobs import Job
 
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@shared_task(base=Job)
 def advance_rollouts() -> None:
     """Look at every staged change that is being observed; one tenant's failure does not stop the others."""
     observed = Rollout.unscoped.filter(state=RolloutState.OBSERVING).values_list("pk", "account_id")

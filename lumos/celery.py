@@ -15,5 +15,11 @@ app.conf.beat_schedule = {
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
     "expire-minutes": {"task": "servers.tasks.expire_minutes", "schedule": 60.0},
+    "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0, "options": {"expires": 15}},
+    "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0, "options": {"expires": 30}},
+    "notifications-hourly": {"task": "notifications.tasks.hourly", "schedule": 3600.0},
+    "charge-cycle": {"task": "billing.tasks.charge_cycle", "schedule": 60.0},
+    "watch-jobs": {"task": "lumos.tasks.watch_jobs", "schedule": 60.0},
+    "check-ledger": {"task": "billing.tasks.check_ledger", "schedule": 86_400.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

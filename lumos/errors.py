@@ -55,3 +55,11 @@ class LimitReached(AppError):
     status = 409
     code = "limit"
     title = "Limit reached"
+
+
+class PaymentRequired(AppError):
+    """The account's balance is too small for that, or it is frozen."""
+
+    status = 402
+    code = "payment_required"
+    title = "Credits are needed first"

@@ -7,9 +7,12 @@ from accounts import audit_views as audit
 from accounts import personal_views as personal
 from accounts import team_views as team
 from accounts import views as accounts
+from billing import views as billing
 from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
+from notifications import channel_views as channels
+from notifications import views as notifications
 from servers import analytics_views as analytics
 from servers import install
 from servers import views as servers
@@ -33,6 +36,7 @@ urlpatterns = [
     path("servers/<uuid:pk>/remove", servers.server_remove, name="server-remove"),
     path("servers/<uuid:pk>/history", servers.server_history, name="server-history"),
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),
+    path("servers/<uuid:pk>/reunite", servers.server_reunite, name="server-reunite"),
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),
@@ -75,6 +79,25 @@ urlpatterns = [
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
     path("certificate-authority", authority_views.certificate_authority, name="certificate-authority"),
+    path("notifications", notifications.notification_list, name="notifications"),
+    path("notifications/<uuid:pk>", notifications.notification_detail, name="notification"),
+    path("notifications/deliveries/<uuid:pk>/resend", notifications.delivery_resend, name="delivery-resend"),
+    path("notifications/channels", channels.channel_list, name="channels"),
+    path("notifications/channels/matrix", channels.matrix_save, name="channels-matrix"),
+    path("notifications/channels/<uuid:pk>", channels.channel_detail, name="channel"),
+    path("notifications/channels/<uuid:pk>/ask", channels.channel_ask, name="channel-ask"),
+    path("notifications/confirm/<str:token>", channels.channel_confirm, name="channel-confirm"),
+    path("notifications/channels/<uuid:pk>/test", channels.channel_test, name="channel-test"),
+    path("notifications/channels/<uuid:pk>/rotate-secret", channels.channel_rotate, name="channel-rotate"),
+    path("notifications/channels/<uuid:pk>/remove", channels.channel_remove, name="channel-remove"),
+    path("notifications/maintenance", notifications.maintenance_list, name="maintenance"),
+    path("notifications/maintenance/<uuid:pk>/remove", notifications.maintenance_remove, name="maintenance-remove"),
+    path("billing", billing.billing, name="billing"),
+    path("billing/plan", billing.plan_save, name="billing-plan"),
+    path("billing/top-up", billing.top_up, name="top-up"),
+    path("billing/ledger.csv", billing.ledger_csv, name="ledger-csv"),
+    path("billing/receipts/<uuid:pk>", billing.receipt, name="receipt"),
+    path("billing/events/<slug:name>", billing.provider_event, name="payment-event"),
     path("api-keys", accounts.api_key_list, name="api-keys"),
     path("account", account.account_page, name="account"),
     path("account/name", account.account_rename, name="account-rename"),

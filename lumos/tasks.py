@@ -1,12 +1,13 @@
-"""Base of every tenant job."""
+"""Base of every tenant job, and the job that looks at the others."""
 
 import uuid
 from typing import Any
 
-from celery import Task
+from celery import Task, shared_task
 from structlog.contextvars import bound_contextvars
 
 from accounts.tenancy import tenant_scope
+from lumos import jobs
 
 
 class TenantTask(Task):  # type: ignore[type-arg]
@@ -16,3 +17,9 @@ class TenantTask(Task):  # type: ignore[type-arg]
         """Run inside the scope."""
         with bound_contextvars(task=self.name), tenant_scope(uuid.UUID(account_id)):
             return super().__call__(account_id, *args, **kwargs)
+
+
+@shared_task(base=jobs.Job)
+def watch_jobs() -> dict[str, str]:
+    """Report jobs in trouble. A beat that is gone cannot ask for this: readiness and metrics look as well."""
+    return dict(jobs.reported_troubles())

@@ -9,11 +9,14 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet
 from accounts.team_api import AccountView, AuditEntryViewSet, InvitationViewSet, MemberViewSet
+from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanViewSet, TopUpViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
+from lumos.metrics import metrics
+from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.polls import poll
@@ -45,7 +48,14 @@ router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscriptio
 router.register("events", EventViewSet, "api-event")
 router.register("attacks", AttackViewSet, "api-attack")
 router.register("metrics", MetricViewSet, "api-metric")
+router.register("notifications", NotificationViewSet, "api-notification")
+router.register("notification-channels", ChannelViewSet, "api-channel")
+router.register("notification-deliveries", DeliveryViewSet, "api-delivery")
+router.register("maintenance-windows", MaintenanceViewSet, "api-maintenance")
 router.register("api-keys", ApiKeyViewSet, "api-key")
+router.register("ledger", LedgerViewSet, "api-ledger")
+router.register("charges", ChargeViewSet, "api-charge")
+router.register("top-ups", TopUpViewSet, "api-top-up")
 router.register("members", MemberViewSet, "api-member")
 router.register("invitations", InvitationViewSet, "api-invitation")
 router.register("audit-entries", AuditEntryViewSet, "api-audit-entry")
@@ -53,6 +63,7 @@ router.register("audit-entries", AuditEntryViewSet, "api-audit-entry")
 health: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]
 gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="agent-poll")]
 web: list[URLPattern | URLResolver] = [
@@ -63,6 +74,9 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),
+    path("api/v1/billing", BillingView.as_view(), name="api-billing"),
+    path("api/v1/billing/plan", PlanViewSet.as_view({"put": "update"}), name="api-billing-plan"),
+    path("api/v1/plans", PlanListView.as_view(), name="api-plans"),
     path("api/v1/export", ExportView.as_view(), name="api-export"),
     path("api/v1/import", ImportView.as_view(), name="api-import"),
     path("api/v1/analytics", AnalyticsView.as_view(), name="api-analytics"),

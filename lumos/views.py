@@ -1,9 +1,10 @@
 """The overview: what an account sees first."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
-from accounts.pages import page
+from accounts.pages import PageRequest, page
+from billing.entitlements import wallet_of
 from domains.models import Domain
 from servers import selectors
 from servers.models import Server, ServerStatus
@@ -12,7 +13,7 @@ from waf.models import Event
 
 
 @page()
-def overview(request: HttpRequest) -> HttpResponse:
+def overview(request: PageRequest) -> HttpResponse:
     """Numbers of the last 24 hours, and what to do next until the first request was protected."""
     servers = list(Server.objects.all())
     domains = Domain.objects.count()
@@ -24,6 +25,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         ("Serve the first request", "Point the domain's DNS at the shield.", "domains", chart["total"] > 0),
     ]
     context = {
+        "wallet": wallet_of(request.account.pk),
         "steps": steps,
         "is_set_up": all(done for *_, done in steps),
         "servers": servers,

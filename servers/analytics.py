@@ -11,13 +11,13 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from accounts.tenancy import active_account_id
+from billing import entitlements
 from lumos.errors import InvalidInput
 from servers import rollup
 from servers.metric_models import Counters
 from servers.metrics import KEPT_MINUTES
 from servers.models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 
-WINDOW = timedelta(days=30)
 HOURS_SHOWN_MAX = timedelta(days=7)
 
 
@@ -69,7 +69,7 @@ class Series:
 
 def window_of(account_id: uuid.UUID) -> timedelta:
     """Return how far an account may look back: what is kept for longer is not shown."""
-    return WINDOW
+    return entitlements.limits_of(account_id).analytics
 
 
 def earliest(now: datetime) -> datetime:

@@ -18,7 +18,7 @@ from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
-from servers import analytics, enrolment, history, preview, services
+from servers import analytics, enrolment, history, preview, reunion, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 from servers.serializers import (
@@ -26,6 +26,7 @@ from servers.serializers import (
     MetricSerializer,
     PreviewSerializer,
     RestoredSerializer,
+    ReunionSerializer,
     ServerSerializer,
     ServerWithTokenSerializer,
     SnapshotContentSerializer,
@@ -82,6 +83,18 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
         token = enrolment.rotate_token(server=server, actor=actor(request))
         server.refresh_from_db()
         return self._with_token(server, token, status.HTTP_200_OK)
+
+    @extend_schema(request=ReunionSerializer, responses=ServerSerializer)
+    @action(detail=True, methods=["post"])
+    def reunite(self, request: Request, pk: str | None = None) -> Response:
+        """Decide what counts for a shield that is held back after the control plane's database was restored."""
+        server = self.get_object()
+        form = ReunionSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        decide = reunion.take_shields if form.validated_data["counts"] == "shield" else reunion.send_dashboards
+        decide(server=server, actor=actor(request))
+        server.refresh_from_db()
+        return Response(ServerSerializer(server).data)
 
     @extend_schema(responses=PreviewSerializer)
     @action(detail=True)

@@ -32,8 +32,9 @@ class ServerStatus(models.TextChoices):
 class Server(TenantModel):
     """A shield: desired state, apply report, presence lease and facts.
 
-    Desired and applied state are (epoch, revision, digest). `lease_until` is presence: renewed by the gateway while
-    the agent is heard, so that a crashed gateway leaves nobody online for ever.
+    Desired and applied state are (epoch, revision, digest). `epoch` is that of the database when the shield was last in
+    step with it, empty before; another one means that the database was restored since. `lease_until` is presence:
+    renewed by the gateway while the agent is heard, so that a crashed gateway leaves nobody online for ever.
     """
 
     name = models.CharField(max_length=100)
@@ -52,6 +53,7 @@ class Server(TenantModel):
     applied_digest = models.CharField(max_length=64, blank=True, editable=False)
     applied_domains = models.PositiveIntegerField(default=0, editable=False)
     applied_at = models.DateTimeField(null=True, editable=False)
+    epoch = models.CharField(max_length=32, blank=True, default="", editable=False)
     apply_report = models.JSONField(default=dict, editable=False)
 
     connected_at = models.DateTimeField(null=True, editable=False)
@@ -88,6 +90,18 @@ class Epoch(models.Model):
 
     def __str__(self) -> str:
         return self.value
+
+
+class GatewayPresence(models.Model):
+    """One row: when a gateway last listened to agents, and since when without a gap. Nobody else's failure is judged
+    by the silence of agents while Lumos itself was away.
+    """
+
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"since {self.since}"
 
 
 class SnapshotState(models.TextChoices):
@@ -153,6 +167,6 @@ def epoch() -> str:
 
 
 __all__ = [
-    "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "HourlyMetric", "MinuteMetric", "Server", "ServerDay",
-    "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "epoch",
+    "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "GatewayPresence", "HourlyMetric", "MinuteMetric", "Server",
+    "ServerDay", "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "epoch",
 ]  # fmt: skip

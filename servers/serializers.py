@@ -95,6 +95,12 @@ class PreviewSerializer(serializers.Serializer[Any]):
     haproxy_cfg = serializers.CharField()
 
 
+class ReunionSerializer(serializers.Serializer[Any]):
+    """What counts: what the dashboard shows, which is then sent, or what the shield runs, which is then shown."""
+
+    counts = serializers.ChoiceField(choices=["dashboard", "shield"])
+
+
 class RestoredSerializer(serializers.Serializer[Any]):
     """What a roll-back led to."""
 

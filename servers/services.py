@@ -4,6 +4,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import User
+from billing import entitlements
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
@@ -24,7 +25,13 @@ def _save_unique(server: Server) -> None:
 def add_server(
     *, name: str, actor: User, region: str = "", public_ipv4: str | None = None, public_ipv6: str | None = None
 ) -> tuple[Server, str]:
-    """Add a shield; the second item is its token, which is shown once and never kept."""
+    """Add a shield; the second item is its token, which is shown once and never kept.
+
+    Raises:
+        LimitReached: the plan has no more servers.
+        Conflict: the name is taken.
+    """
+    entitlements.require_room_for_server()
     token, columns = new_token()
     server = Server(name=name, region=region, public_ipv4=public_ipv4, public_ipv6=public_ipv6, **columns)
     _save_unique(server)

@@ -13,7 +13,8 @@ from django.utils import timezone
 from accounts.tenancy import tenant_scope
 from domains import certificates, health, orders
 from lumos_agent import protocol
-from servers import history, increments, metrics, revisions, wake
+from notifications import causes
+from servers import history, increments, metrics, reunion, revisions, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -53,7 +54,7 @@ def record_hello(
 class Step(NamedTuple):
     """What the agent must be told to reach the desired revision, and what a later patch may refer to."""
 
-    message: protocol.InSync | protocol.Config | protocol.Patch
+    message: protocol.InSync | protocol.Config | protocol.Patch | protocol.SnapshotWanted
     compiled: Compiled
     base: increments.Base | None
 
@@ -76,6 +77,8 @@ def next_step(
         step = (_patched(server_id, base) if base else None) or _whole(server_id, agent_digest)
         if step is None:
             return None
+        if reunion.is_parted(server_id, step.compiled, agent_digest):
+            return step._replace(message=protocol.SnapshotWanted(), base=None)
         if _hold_back(server_id, step.compiled):
             history.keep(server_id, step.compiled)
             return None
@@ -168,6 +171,9 @@ def answers(
                 return [protocol.ChallengeReady(token=message.token, waiting=0)]
         case protocol.CertificateStatus() | protocol.ChallengesWithdrawn() | protocol.ChallengesHeld():
             certificate_message(account_id, server_id, message)
+        case protocol.RunningSnapshot():
+            with tenant_scope(account_id):
+                reunion.record_running(server_id=server_id, running=message)
         case protocol.Origins() | protocol.Incident():
             record_news(account_id, server_id, message)
     return []
@@ -198,6 +204,7 @@ def certificate_message(
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
 
 
+@transaction.atomic
 def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Incident) -> None:
     """Take what a shield noticed: how its origins do, what an operator should know."""
     with tenant_scope(account_id):
@@ -206,6 +213,8 @@ def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.O
                 health.record_states(server_id=server_id, states=message.states)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
+                if message.kind == "haproxy_crash" and (server := Server.objects.filter(pk=server_id).first()):
+                    causes.haproxy_crashed(server, message.message)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from domains import orders
 from domains.models import Challenge
+from lumos.jobs import Job
 from servers import history, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
@@ -16,8 +17,8 @@ from waf.rule_hits import expire_hits
 log = logging.getLogger(__name__)
 
 
-@shared_task
-def expire_old_rows() -> None:
+@shared_task(base=Job)
+def expire_old_rows() -> dict[str, int]:
     """Roll hours up into days, and delete what is past its time.
 
     That is days, events, challenges and orders, and snapshots beyond the number kept.
@@ -32,10 +33,12 @@ def expire_old_rows() -> None:
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
     snapshots = history.expire()
-    log.info("old_rows_expired", extra={"hours_moved": hours, "days": days, "events": events, "snapshots": snapshots})
+    expired = {"hours_moved": hours, "days": days, "events": events, "snapshots": snapshots}
+    log.info("old_rows_expired", extra=expired)
+    return expired
 
 
-@shared_task
-def expire_minutes() -> None:
+@shared_task(base=Job)
+def expire_minutes() -> dict[str, int]:
     """Delete what the live view no longer shows."""
-    rollup.expire_minutes(timezone.now())
+    return {"minutes": rollup.expire_minutes(timezone.now())}

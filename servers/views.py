@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
-from servers import enrolment, history, preview, selectors, services
+from servers import enrolment, history, preview, reunion, selectors, services
 from servers.diff import as_rows
 from servers.forms import ServerForm
 from servers.models import Server, SnapshotRecord
@@ -63,6 +63,7 @@ def server_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "domains": server.domains.order_by("hostname")[:200],
         "chart": selectors.requests_per_hour(server=server.pk),
         "history": history.records(server)[:HISTORY_SHOWN],
+        "found": reunion.found_on(server),
     }
     return render(request, "servers/detail.html", context)
 
@@ -112,6 +113,23 @@ def server_restore(request: PageRequest, pk: uuid.UUID, revision: int) -> HttpRe
     else:
         messages.success(request, f"Nothing to do: the present configuration equals revision {revision}.")
     return redirect("server-history", pk=pk)
+
+
+@require_POST
+@page(WRITE)
+def server_reunite(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Decide what counts for a shield that is held back after the database was restored."""
+    server = get_object_or_404(Server.objects.all(), pk=pk)
+    try:
+        if request.POST.get("counts") == "shield":
+            reunion.take_shields(server=server, actor=request.user)
+            messages.success(request, f"The dashboard now shows what {server.name} runs.")
+        else:
+            reunion.send_dashboards(server=server, actor=request.user)
+            messages.success(request, f"What the dashboard shows is sent to {server.name}.")
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("server", pk=pk)
 
 
 @page()

@@ -49,7 +49,7 @@ def _start(argv: list[str], port: int, log: Path, user: str | None = None) -> su
 
 
 def _start_postgres(root: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a cluster without durability; as root it runs as `postgres`, because it refuses root."""
+    """Start a cluster, durable only with LUMOS_TEST_DURABLE; as root it runs as `postgres`, because it refuses root."""
     user = "postgres" if os.geteuid() == 0 else None
     name = user or pwd.getpwuid(os.geteuid()).pw_name
     home = root / "postgres"
@@ -63,6 +63,8 @@ def _start_postgres(root: Path) -> tuple[subprocess.Popen[bytes], str]:
         check=True, capture_output=True, user=user, env={"USER": name, "PATH": os.environ["PATH"], "LC_ALL": "C"},
     )  # fmt: skip
     options = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+    if os.environ.get("LUMOS_TEST_DURABLE"):
+        options = []
     argv = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(home), "-h", "127.0.0.1", *options]
     process = _start(argv, port, root / "postgres.log", user)
     return process, f"postgresql://lumos@127.0.0.1:{port}/postgres"

@@ -7,6 +7,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
+from lumos.jobs import Job
 from lumos.tasks import TenantTask
 from waf import lists, subscriptions
 from waf.models import ListEntry, ListSubscription
@@ -14,7 +15,7 @@ from waf.models import ListEntry, ListSubscription
 log = logging.getLogger(__name__)
 
 
-@shared_task
+@shared_task(base=Job)
 def expire_list_entries() -> None:
     """Take entries whose time is over off their lists; one tenant's failure does not stop the others."""
     over = ListEntry.unscoped.filter(expires_at__lte=timezone.now())
@@ -27,7 +28,7 @@ def expire_list_entries() -> None:
             log.exception("entries_not_expired", extra={"account": str(account_id)})
 
 
-@shared_task
+@shared_task(base=Job)
 def fetch_due_subscriptions() -> None:
     """Enqueue every subscription that is due."""
     due = ListSubscription.unscoped.filter(next_fetch_at__lte=timezone.now())

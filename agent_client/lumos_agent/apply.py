@@ -26,13 +26,12 @@ from lumos_agent.generations import Generations
 from lumos_agent.parts import Decoder
 from lumos_agent.plan import Plan, plan
 from lumos_agent.render.haproxy import Artefact, Identity, Options, Renderer, identity_of
-from lumos_agent.schema import SchemaError, Snapshot, digest_of
+from lumos_agent.schema import EMPTY_DIGEST, SchemaError, Snapshot, digest_of
 from lumos_agent.store import Store, Stored
 
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[str], None]
-EMPTY_DIGEST = "empty"
 
 
 async def _nothing() -> None:

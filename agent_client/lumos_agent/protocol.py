@@ -19,6 +19,7 @@ MESSAGE_BYTES_MAX = 65 * 1024 * 1024
 AGENT_MESSAGE_BYTES_MAX = 1024 * 1024
 PIECE_BYTES_MAX = 512 * 1024
 POLL_BYTES_MAX = 8 * 1024 * 1024
+SNAPSHOT_CHARACTERS_MAX = 900_000  # with the rest below the megabyte that servers of WebSockets take at once
 HEARTBEAT_SECONDS = 10
 PEER_DEADLINE_SECONDS = 25
 BATCH_EVENTS_MAX = 500
@@ -108,6 +109,15 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
 class Resend(Message, frozen=True, kw_only=True, tag="resend"):
     """A patch does not fit what this agent holds: send the whole snapshot."""
+
+
+class RunningSnapshot(Message, frozen=True, kw_only=True, tag="running_snapshot"):
+    """Answer to `SnapshotWanted`: what this shield serves. `content`: zlib, then Base64; empty if it is too long."""
+
+    epoch: Text
+    revision: Count
+    digest: Digest
+    content: Annotated[str, Meta(max_length=SNAPSHOT_CHARACTERS_MAX)]
 
 
 class Applied(Message, frozen=True, kw_only=True, tag="applied"):
@@ -292,6 +302,10 @@ class InSync(Message, frozen=True, kw_only=True, tag="in_sync"):
     digest: Digest
 
 
+class SnapshotWanted(Message, frozen=True, kw_only=True, tag="snapshot_wanted"):
+    """The control plane does not know what this shield serves (its database was restored) and asks for it."""
+
+
 class Config(Message, frozen=True, kw_only=True, tag="config"):
     """A whole snapshot. `allow_shrink` says that people removed what this drops."""
 
@@ -366,6 +380,7 @@ AgentMessage = (
     | Hello
     | Heartbeat
     | Resend
+    | RunningSnapshot
     | Applied
     | Failed
     | Incident
@@ -378,7 +393,17 @@ AgentMessage = (
     | ChallengesHeld
 )
 GatewayMessage = (
-    Welcome | InSync | Config | Patch | BatchAck | HeartbeatAck | Retry | Challenges | ChallengeReady | OrderAnswer
+    Welcome
+    | InSync
+    | SnapshotWanted
+    | Config
+    | Patch
+    | BatchAck
+    | HeartbeatAck
+    | Retry
+    | Challenges
+    | ChallengeReady
+    | OrderAnswer
 )
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)

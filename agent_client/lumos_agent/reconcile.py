@@ -37,7 +37,7 @@ from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.response import AttackResponse
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
-from lumos_agent.store import Store
+from lumos_agent.store import Store, running_snapshot
 from lumos_agent.surge import Surge
 
 log = logging.getLogger(__name__)
@@ -185,6 +185,22 @@ class Agent:
     async def received(self, message: protocol.GatewayMessage) -> None:
         """Take a configuration (the newest one wins) or an acknowledgement."""
         match message:
+            case protocol.Config() | protocol.Patch() | protocol.InSync() | protocol.SnapshotWanted():
+                await self._received_wanted(message)
+            case protocol.Challenges() | protocol.ChallengeReady():
+                await self._relay.received(message)
+            case protocol.OrderAnswer():
+                self._budget.received(message)
+            case protocol.HeartbeatAck():
+                self._issuer.orders.clock_skew_seconds = time.time() - message.clock
+            case protocol.BatchAck():
+                self._metrics.acknowledge(message)
+                self._new_batch.set()
+
+    async def _received_wanted(
+        self, message: protocol.Config | protocol.Patch | protocol.InSync | protocol.SnapshotWanted
+    ) -> None:
+        match message:
             case protocol.Config():
                 self._desired.take(message)
                 self._want(message)
@@ -204,15 +220,9 @@ class Agent:
                         reason="this configuration runs already",
                     )
                 )
-            case protocol.Challenges() | protocol.ChallengeReady():
-                await self._relay.received(message)
-            case protocol.OrderAnswer():
-                self._budget.received(message)
-            case protocol.HeartbeatAck():
-                self._issuer.orders.clock_skew_seconds = time.time() - message.clock
-            case protocol.BatchAck():
-                self._metrics.acknowledge(message)
-                self._new_batch.set()
+            case protocol.SnapshotWanted():
+                if (stored := self._applier.stored()) is not None:
+                    await self._report(running_snapshot(stored))
 
     def _want(self, config: protocol.Config) -> None:
         epoch, revision = self._newest

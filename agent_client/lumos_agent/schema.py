@@ -224,6 +224,9 @@ class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise SchemaError(str(error)) from error
 
 
+EMPTY_DIGEST = "empty"  # of what a shield runs before its first configuration
+
+
 def digest_of(encoded: bytes) -> str:
     """Return the digest of `Snapshot.encode()`: SHA-256, 64 lower-case hex digits."""
     return hashlib.sha256(encoded).hexdigest()

@@ -1,6 +1,8 @@
 """The last good snapshot, encrypted: AES-256-GCM with a key derived from the server token (HKDF, RFC 5869)."""
 
 import os
+import zlib
+from base64 import b64encode
 from pathlib import Path
 
 import msgspec
@@ -10,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
+from lumos_agent import protocol
 from lumos_agent.config import write_atomically
 from lumos_agent.errors import AgentError
 
@@ -26,6 +29,17 @@ class Stored(Struct, frozen=True, kw_only=True):
     revision: int
     digest: str
     snapshot: bytes
+
+
+def running_snapshot(stored: Stored) -> protocol.RunningSnapshot:
+    """Return it as the control plane is told of it."""
+    content = b64encode(zlib.compress(stored.snapshot)).decode()
+    return protocol.RunningSnapshot(
+        epoch=stored.epoch,
+        revision=stored.revision,
+        digest=stored.digest,
+        content=content if len(content) <= protocol.SNAPSHOT_CHARACTERS_MAX else "",
+    )
 
 
 class Store:

@@ -13,6 +13,7 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 SECRET_KEY = env.text("SECRET_KEY")
+SECRETS_KEYS = env.fernet_keys("SECRETS_KEYS")
 # Former keys, which still open what they sealed and signed.
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 DEBUG = env.flag("DEBUG", default=False)
@@ -22,6 +23,21 @@ GATEWAY_URL = env.text("GATEWAY_URL", "ws://127.0.0.1:8001/agent/v1")
 ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsencrypt.org/directory")
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
+# What monitoring sends to /metrics as a bearer token; without one there are no metrics.
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+# Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
+# Only currencies with a hundred cents: payments are made in whole ones.
+BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
+_STRIPE_KEY = env.text("STRIPE_SECRET_KEY", "")
+STRIPE = (
+    {
+        "secret_key": _STRIPE_KEY,
+        "webhook_secret": env.text("STRIPE_WEBHOOK_SECRET"),
+        "api_url": env.text("STRIPE_API_URL", "https://api.stripe.com"),
+    }
+    if _STRIPE_KEY
+    else None
+)
 # How many proxies in front of Lumos append the client's address to X-Forwarded-For.
 TRUSTED_PROXIES = env.number("TRUSTED_PROXIES", 0)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", f"{urlsplit(PUBLIC_URL).hostname},127.0.0.1,localhost")
@@ -57,6 +73,8 @@ INSTALLED_APPS = [
     "servers",
     "domains",
     "waf",
+    "notifications",
+    "billing",
 ]
 
 MIDDLEWARE = [
@@ -74,6 +92,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "accounts.middleware.TenantMiddleware",
+    "billing.frozen.FrozenMiddleware",
     "accounts.limits.SignInLimits",
     "lumos.idempotency.IdempotencyMiddleware",
     "lumos.conditional.ConditionalMiddleware",
@@ -135,6 +154,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
+# Receivers of notifications may be slow: they have a worker of their own, with threads.
+CELERY_TASK_ROUTES = {
+    "notifications.tasks.drain_channel": {"queue": "deliveries"},
+    "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
+}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -193,6 +217,11 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _HTTPS
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(VAR_DIR / "mail")
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.number("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Lumos <lumos@localhost>")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
@@ -237,7 +266,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.ApiKeyAuthentication",
         "accounts.authentication.ActiveSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.RolePermission", "billing.frozen.NotFrozen"],
     "DEFAULT_THROTTLE_CLASSES": ["accounts.throttles.ApiThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
@@ -261,7 +290,15 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "SnapshotStateEnum": "servers.models.SnapshotState",
+        "NotificationKindEnum": "notifications.kinds.Kind",
+        "RoutingStateEnum": "notifications.models.RoutingState",
+        "ChannelKindEnum": "notifications.models.ChannelKind",
+        "DeliveryStateEnum": "notifications.models.DeliveryState",
+        "KindEnum": "waf.models.ListKind",
         "ScriptModeEnum": "waf.script_api.MODES",
+        "ListKindEnum": "waf.models.ListKind",
+        "TopUpStateEnum": "billing.models.TopUpState",
+        "BookingKindEnum": "billing.models.BOOKINGS",
     },
     "DEFAULT_GENERATOR_CLASS": "lumos.openapi.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",

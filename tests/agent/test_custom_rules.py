@@ -145,7 +145,7 @@ _SAMPLES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_EXPRESSIONS, min_size=1, max_size=4), st.lists(_SAMPLES, min_size=1, max_size=8))
 def test_shield_decides_as_the_reference(expressions: list[str], samples: list[Sample]) -> None:
     rules = tuple(CustomRule(id=ident(n), action="log", expression=text) for n, text in enumerate(expressions))

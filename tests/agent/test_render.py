@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumos_agent import grammar
@@ -256,7 +256,7 @@ def check(artefact: Artefact, folder: Path) -> str:
 
 
 @pytest.mark.integration
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(snapshots())
 def test_haproxy_accepts_every_snapshot(options: Options, tmp_path: Path, given_snapshot: Snapshot) -> None:
     assert check(render(given_snapshot, options, Identity()), tmp_path) == ""

@@ -1,11 +1,15 @@
 """The encrypted snapshot: only its own token opens it, unchanged."""
 
+import random
+import zlib
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
+from lumos_agent import protocol
 from lumos_agent.errors import AgentError
-from lumos_agent.store import Store, Stored
+from lumos_agent.store import Store, Stored, running_snapshot
 
 STORED = Stored(epoch="e", revision=3, digest="d", snapshot=b"secret-origin")
 
@@ -45,3 +49,16 @@ def test_two_writes_share_no_nonce(tmp_path: Path) -> None:
     first = (tmp_path / "s").read_bytes()
     store.save(STORED)
     assert first[8:36] != (tmp_path / "s").read_bytes()[8:36]
+
+
+def test_control_plane_is_told_what_runs() -> None:
+    stored = Stored(epoch="e", revision=3, digest="d" * 64, snapshot=b'{"a":1}' * 1000)
+    told = running_snapshot(stored)
+    assert (told.epoch, told.revision, told.digest) == ("e", 3, "d" * 64)
+    assert zlib.decompress(b64decode(told.content)) == stored.snapshot
+    assert len(protocol.encode(told)) < 1024
+
+
+def test_what_is_too_long_to_be_told_is_left_out() -> None:
+    huge = Stored(epoch="e", revision=3, digest="d" * 64, snapshot=random.Random(1).randbytes(1_000_000))
+    assert running_snapshot(huge).content == ""

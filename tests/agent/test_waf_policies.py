@@ -43,7 +43,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return ["lua5.3", str(folder / "read.lua"), str(folder / "waf.lua")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_engine_reads_what_was_rendered(reader: list[str], data: st.DataObject) -> None:
     groups: dict[str, Any] = data.draw(_GROUPS)

@@ -92,7 +92,7 @@ _VALUES = st.lists(st.sampled_from(
 ), max_size=8).map("".join)  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(changed=st.dictionaries(st.sampled_from([*_BROWSER, "content-type", "origin", "connection", "te"]), _VALUES))
 def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> None:
     headers = {name: _BROWSER.get(name, "") + value for name, value in changed.items()}

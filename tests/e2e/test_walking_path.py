@@ -341,8 +341,10 @@ from accounts.api_keys import create_api_key
 from accounts.models import User
 from accounts.services import create_account
 from accounts.tenancy import tenant_scope
+from billing.models import Plan, Wallet
 user = User.objects.filter(email="mallory@example.com").first() or User.objects.create_user("mallory@example.com", "x" * 20)
 account = create_account(owner=user, name="Mallory")
+Wallet.unscoped.bulk_create([Wallet(account=account, plan=Plan.objects.filter(has_api_keys=True)[0])])
 with tenant_scope(account.pk):
     print(json.dumps(create_api_key(name="m", scope="admin", actor=user)[1]))
 """

@@ -9,6 +9,7 @@ from accounts.api_keys import create_api_key
 from accounts.models import Account, Membership, Role, Scope, User
 from accounts.services import create_account
 from accounts.tenancy import tenant_scope
+from billing.models import Plan, Wallet
 from domains.models import Domain
 from domains.services import OriginData, add_domain
 from servers.models import Epoch, Server
@@ -31,6 +32,13 @@ def member(account: Account, name: str, role: Role) -> User:
     user = person(name)
     Membership.objects.create(account=account, user=user, role=role)
     return user
+
+
+def plan(name: str = "Test", **limits: Any) -> Plan:
+    """Return a plan that allows everything, but for `limits`."""
+    everything = {"has_api_keys": True, "has_email_alerts": True, "has_failover": True, "has_webhooks": True}
+    values = {"price_microcredits": 0, "max_servers": 100_000, "analytics_hours": 720, "is_offered": False}
+    return Plan.objects.get_or_create(name=name, defaults={**values, **everything, **limits})[0]
 
 
 @dataclass
@@ -57,6 +65,7 @@ def tenant(owner_name: str, hostname: str) -> Tenant:
     Epoch.objects.get_or_create(pk=1, defaults={"value": "test"})
     owner = person(owner_name)
     account = create_account(owner=owner, name=f"{owner_name}'s")
+    Wallet.unscoped.bulk_create([Wallet(account=account, plan=plan())])
     with tenant_scope(account.pk):
         server, token = add_server(name=f"{owner_name}-shield", actor=owner)
         domain = add_domain(

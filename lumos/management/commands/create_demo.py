@@ -12,6 +12,9 @@ from accounts.api_keys import create_api_key
 from accounts.models import Membership, Scope, User
 from accounts.services import create_account
 from accounts.tenancy import tenant_scope
+from billing.entitlements import locked_wallet
+from billing.ledger import book
+from billing.models import Kind, Plan, Wallet
 from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain
 from servers.enrolment import rotate_token
@@ -38,6 +41,7 @@ class Command(BaseCommand):
         membership = Membership.objects.filter(user=user).order_by("pk").first()
         account = membership.account if membership else create_account(owner=user, name="Demo")
         with tenant_scope(account.pk):
+            _credits()
             result = {"account": str(account.pk), "email": user.email, **_shield(user, options)}
         self.stdout.write(json.dumps(result))
 
@@ -49,6 +53,14 @@ def _person(email: str, password: str) -> User:
         user.save()
     EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
     return user
+
+
+def _credits() -> None:
+    """Put the demo account on the largest plan, with credits for a year."""
+    wallet, largest = locked_wallet(), Plan.objects.order_by("-max_servers", "pk")[0]
+    if wallet.plan.max_servers < largest.max_servers:
+        Wallet.objects.filter(pk=wallet.pk).update(plan=largest)
+    book(kind=Kind.GRANT, amount=12 * largest.price_microcredits, cause=f"demo:{wallet.pk}", memo="Welcome")
 
 
 def _shield(user: User, options: dict[str, Any]) -> dict[str, str]:

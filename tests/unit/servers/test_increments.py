@@ -83,7 +83,7 @@ def act(tenant: Tenant, what: str, which: int, number: int) -> None:
 class TestPatches(TestCase):
     """Every example rolls back."""
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(_STEPS, st.integers(1, 4))
     def test_patched_is_what_is_compiled(self, steps: list[tuple[str, int, int]], every: int) -> None:
         tenant = factories.tenant("alice", "alice.example")

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0002_access'),
         ('domains', '0009_certificate_authority'),
-        ('servers', '0004_touched'),
+        ('servers', '0006_gateway_presence'),
     ]
 
     operations = [

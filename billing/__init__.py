@@ -1,0 +1,1 @@
+"""Plans, prepaid credits, the ledger, the five-minute charge."""

@@ -1,0 +1,21 @@
+"""Periodic jobs on money, of all accounts at once."""
+
+from dataclasses import asdict
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing import cycle, ledger
+from lumos.jobs import Job
+
+
+@shared_task(base=Job)
+def charge_cycle() -> dict[str, int]:
+    """Charge the present cycle. It comes every minute, so that a run that broke is finished within the cycle."""
+    return asdict(cycle.run(timezone.now()))
+
+
+@shared_task(base=Job)
+def check_ledger() -> dict[str, int]:
+    """Compare every balance with the sum of its entries."""
+    return {"differences": len(ledger.differences())}
