@@ -107,7 +107,7 @@ def _fill(cursor: Any, table: str, step: str, times: tuple[Any, Any]) -> None:
     )
     sums = ", ".join(f"SUM({name})" for name in _NAMES.split(", "))
     cursor.execute(
-        f"INSERT INTO {per_server} (account_id, created_at, server_id, {table}, {_NAMES}) "
+        f"INSERT INTO {per_server} (account_id, created_at, server_id, {table}, {_NAMES}) "  # noqa: S608
         f"SELECT account_id, now(), server_id, {table}, {sums} FROM {per_domain} "
         f"GROUP BY account_id, server_id, {table}"
     )
