@@ -170,9 +170,9 @@ async def test_shield_answers_an_attack_and_returns_by_itself(shield: Shield) ->
         for _ in range(400):
             await look(1)
         assert await status(shield) == 200
-        ended: set[str] = set()
+        told: list[Attack] = []
         async with asyncio.timeout(10):
-            while ended < {ident(1), ident(2)}:
-                ended |= {attack.domain_id for attack in await news(shield) if attack.ended}
+            while {attack.domain_id for attack in told if attack.ended} < {ident(1), ident(2)}:
+                told += await news(shield)
         assert {attack.began for attack in told} == {first.began, second.began}
         assert (await shield.workers.attach()).key == worker
