@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-CODE := accounts agent_client bench billing deploy domains lumos servers tests waf manage.py
+CODE := accounts agent_client bench billing deploy domains lumos notifications servers tests waf manage.py
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14

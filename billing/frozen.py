@@ -22,7 +22,7 @@ OPEN_ROUTES = {
     "billing", "billing-plan", "top-up", "api-billing", "api-billing-plan", "api-top-up-list",
     "server-remove", "server-rotate", "api-server-detail", "api-server-rotate-token", "api-key-revoke",
     "api-key-detail", "account-switch", "leave", "invitation", "session-end", "account-delete", "member-remove",
-    "invitation-withdraw", "api-member-detail", "api-invitation-detail", "api-account",
+    "invitation-withdraw", "channel-confirm", "api-member-detail", "api-invitation-detail", "api-account",
 }  # fmt: skip
 OPEN_PATHS = ("/auth/", "/operator/", "/api/")
 

@@ -1,5 +1,6 @@
 """All processes of Lumos on this machine under one supervisor, with free ports and generated secrets."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -79,6 +80,7 @@ class Stack:
             "DATABASE_URL": self.database_url,
             "REDIS_URL": self.redis_url,
             "SECRET_KEY_FILE": str(self.folder / "secret_key"),
+            "SECRETS_KEYS_FILE": str(self.folder / "secrets_keys"),
             "PUBLIC_URL": self.web,
             "ACME_DIRECTORY_URL": os.environ.get("ACME_DIRECTORY_URL", "off"),
             "GATEWAY_URL": self.gateway,
@@ -142,6 +144,8 @@ class Stack:
         write_private(self._ports_file, json.dumps(self.ports))
         if not (self.folder / "secret_key").exists():
             write_private(self.folder / "secret_key", secrets.token_urlsafe(48))
+        if not (self.folder / "secrets_keys").exists():
+            write_private(self.folder / "secrets_keys", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
         self.secrets.setdefault("password", secrets.token_urlsafe(12))
         write_private(self._secrets_file, json.dumps(self.secrets))
         if self.profile == "postgres":
@@ -150,13 +154,14 @@ class Stack:
 
     def _programs(self) -> dict[str, tuple[str, dict[str, str]]]:
         daphne = f"{BIN}/daphne -b 127.0.0.1 --verbosity 0 -p"
-        celery = f"{BIN}/celery -A lumos"
+        celery, quiet = f"{BIN}/celery -A lumos", "--loglevel WARNING"
         beat = self.folder / "beat"
         programs: dict[str, tuple[str, dict[str, str]]] = {
             "redis": (f"redis-server --port {self.ports['redis']} --bind 127.0.0.1 --save '' --dir {self.folder}", {}),
             "web": (f"{daphne} {self.ports['web']} lumos.asgi:application", {"LUMOS_ROLE": "web"}),
             "gateway": (f"{daphne} {self.ports['gateway']} lumos.asgi:application", {"LUMOS_ROLE": "gateway"}),
-            "worker": (f"{celery} worker --concurrency 1 --loglevel WARNING", {}),
+            "worker": (f"{celery} worker --concurrency 1 {quiet}", {}),
+            "courier": (f"{celery} worker -n courier@%h -Q deliveries --pool threads --concurrency 32 {quiet}", {}),
             "beat": (f"{celery} beat --schedule {beat} --pidfile= --loglevel WARNING", {}),
             "origin": (f"{BIN}/python {ROOT}/deploy/demo_origin.py --port {self.ports['origin']}", {}),
             "agent": (f"{BIN}/lumos-agent --state-dir {self.agent_state} run", {}),
@@ -175,7 +180,7 @@ class Stack:
             "[supervisorctl]", f"serverurl=unix://{self.short}/supervisor.sock",
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-            "[group:app]", "programs=web,gateway,worker,beat,origin",
+            "[group:app]", "programs=web,gateway,worker,courier,beat,origin",
         ]  # fmt: skip
         for name, (command, extra) in self._programs().items():
             lines += [
@@ -216,7 +221,7 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """Return the process id of a program, 0 if it does not run."""
-        full = f"app:{name}" if name in ("web", "gateway", "worker", "beat", "origin") else name
+        full = f"app:{name}" if name in ("web", "gateway", "worker", "courier", "beat", "origin") else name
         text = self.control("pid", full, check=False).stdout.strip()
         return int(text) if text.isdigit() else 0
 

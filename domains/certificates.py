@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from domains.models import Certificate, Challenge, DomainServer
 from lumos_agent import protocol
+from notifications import causes
 from servers import wake
 from servers.models import Server
 
@@ -29,7 +30,8 @@ def record_status(*, server_id: uuid.UUID, status: protocol.CertificateStatus) -
     if assignment is None:
         return
     until = datetime.datetime.fromtimestamp(status.not_after, datetime.UTC) if status.not_after else None
-    Certificate.objects.update_or_create(
+    before = Certificate.objects.filter(domain_id=assignment.domain_id, server_id=server_id).first()
+    row, _ = Certificate.objects.update_or_create(
         domain_id=assignment.domain_id,
         server_id=server_id,
         defaults={
@@ -39,6 +41,7 @@ def record_status(*, server_id: uuid.UUID, status: protocol.CertificateStatus) -
             "changed_at": timezone.now(),
         },
     )
+    causes.certificate_changed(before, row)
     wake.pages_on_commit(assignment.account_id, "servers")
 
 

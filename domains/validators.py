@@ -5,8 +5,8 @@ import re
 
 import idna
 
+from lumos.addresses import unusable_as_origin
 from lumos.errors import InvalidInput
-from lumos.net import unusable_as_origin
 from lumos_agent.grammar import HOSTNAME_PATTERN
 
 _HOSTNAME = re.compile(HOSTNAME_PATTERN)

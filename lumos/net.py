@@ -1,67 +1,30 @@
-"""Classes of addresses, and the one HTTP client for URLs that people enter.
+"""The one HTTP client for URLs that people enter.
 
 A URL must not make the control plane talk to its own network: every address that a name has must be public in each
-spelling, the connection goes to the address that was checked, and redirects are checked like the first URL.
+spelling, the connection goes to the address that was checked, and redirects are checked like the first URL, or not
+followed at all. One clock bounds a whole exchange, whatever the other side does with it.
 """
 
 import contextlib
 import http.client
 import ipaddress
+import queue
+import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from django.conf import settings
 
+from lumos.addresses import Ip, is_public
 from lumos.errors import AppError, InvalidInput
 
-Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
-_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
-_RESERVED_V4 = ipaddress.ip_network("240.0.0.0/4")
-
-
-def embedded_ipv4(ip: Ip) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address inside an IPv6 one: mapped (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056)."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return None
-    if ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    if ip in _NAT64 or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.sixtofour
-
-
-def unusable_as_origin(ip: Ip) -> str | None:
-    """Return why nobody can serve on `ip`, or None. Private, loopback and unique local addresses are usable."""
-    inner = embedded_ipv4(ip)
-    if inner is not None and (reason := unusable_as_origin(inner)):
-        return reason
-    if ip.is_unspecified or ip in _THIS_NETWORK:
-        return "it means “any address”, not a host"
-    if ip.is_link_local:
-        return "link-local addresses (169.254.0.0/16, fe80::/10) are not routed"
-    if ip.is_multicast:
-        return "it is a multicast address"
-    if ip in _RESERVED_V4:
-        return "it is a broadcast or reserved address"
-    return None
-
-
-def is_public(ip: Ip) -> bool:
-    """Whether an address is one of the Internet's, whatever it embeds."""
-    if (inner := embedded_ipv4(ip)) is not None:
-        return is_public(inner)
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
-
-
+_HOSTNAME = re.compile(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 FETCH_SECONDS = 20.0
 FETCH_BYTES_MAX = 10 * 1024 * 1024
 REDIRECTS_MAX = 5
@@ -120,6 +83,8 @@ def checked_url(url: str, ports: Collection[int] | None = PORTS) -> SplitResult:
         raise InvalidInput(f"This is no URL: {error}.", field="url") from error
     if parts.scheme not in ("http", "https") or not hostname or not url.isprintable() or " " in url:
         raise InvalidInput("Enter a whole URL such as https://lists.example.com/deny.txt.", field="url")
+    if not _HOSTNAME.fullmatch(hostname):
+        raise InvalidInput(f"“{hostname[:60]}” is no hostname; zone ids and escapes are not allowed.", field="url")
     if parts.username is not None or parts.password is not None:
         raise InvalidInput("Take user name and password out of the URL.", field="url")
     if ports is not None and (port or _default_port(parts)) not in ports:
@@ -131,6 +96,15 @@ def _default_port(parts: SplitResult) -> int:
     return 443 if parts.scheme == "https" else 80
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is sent; `Host`, `User-Agent` and `Connection` are added."""
+
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
 def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
     """Return what a GET of `url` answers, unless it is what `etag` stands for.
 
@@ -140,11 +114,12 @@ def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
     """
     reach = reach or Reach()
     deadline = time.monotonic() + reach.seconds
+    headers = {"Accept": "text/plain, */*"} | ({"If-None-Match": etag} if etag else {})
     for _ in range(REDIRECTS_MAX + 1):
         parts = checked_url(url, reach.ports)
-        with _answer(parts, etag, reach, deadline) as answer:
+        with _answer(parts, Request(headers=headers), reach, deadline) as answer:
             if answer.status in _REDIRECTS and (target := answer.getheader("Location")):
-                url = urljoin(url, target)
+                url = _redirected(url, target)
                 continue
             if answer.status == http.client.NOT_MODIFIED and etag:
                 return Fetched(body=None, etag=etag)
@@ -154,35 +129,84 @@ def fetch(url: str, *, etag: str = "", reach: Reach | None = None) -> Fetched:
     raise FetchError(f"More than {REDIRECTS_MAX} redirects.")
 
 
-@contextlib.contextmanager
-def _answer(parts: SplitResult, etag: str, reach: Reach, deadline: float) -> Iterator[http.client.HTTPResponse]:
-    hostname, port = (parts.hostname or "").encode("idna").decode(), parts.port or _default_port(parts)
-    address = _checked_address(hostname, port, reach)
-    left = deadline - time.monotonic()
-    connection = http.client.HTTPConnection(hostname, port)
+def _redirected(url: str, target: str) -> str:
     try:
-        raw = socket.create_connection((address, port), timeout=max(left, 0.1))
-        # One clock for the whole exchange: an answer that trickles ends too.
-        clock = threading.Timer(max(left, 0.1), _hang_up, [raw])
-        clock.daemon = True
-        clock.start()
+        return urljoin(url, target)
+    except ValueError as error:
+        raise FetchError(f"A redirect leads to no URL: {error}.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posted:
+    """How a POST was answered: the status, and the beginning of the body."""
+
+    status: int
+    retry_after: str
+    body: bytes
+
+
+def post(url: str, *, body: bytes, headers: Mapping[str, str], reach: Reach | None = None) -> Posted:
+    """Send `body` and return the answer, of whatever status; redirects are not followed.
+
+    Of the answer's body up to `reach.bytes_max` bytes are read, as far as it arrives in time; the rest does not matter.
+
+    Raises:
+        FetchError: not reachable, not allowed, or no answer in time.
+        InvalidInput: no URL that may be fetched.
+    """
+    reach = reach or Reach()
+    deadline = time.monotonic() + reach.seconds
+    parts = checked_url(url, reach.ports)
+    with _answer(parts, Request(method="POST", headers=headers, body=body), reach, deadline) as answer:
+        found = bytearray()
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            while len(found) < reach.bytes_max and (chunk := answer.read1(reach.bytes_max - len(found))):
+                found += chunk
+        retry_after = (answer.getheader("Retry-After") or "")[:40]
+        return Posted(status=answer.status, retry_after=retry_after, body=bytes(found))
+
+
+@contextlib.contextmanager
+def _answer(parts: SplitResult, request: Request, reach: Reach, deadline: float) -> Iterator[http.client.HTTPResponse]:
+    hostname, port = (parts.hostname or "").encode("idna").decode(), parts.port or _default_port(parts)
+    with contextlib.ExitStack() as stack:
         try:
+            raw = _connected(_checked_addresses(hostname, port, reach, deadline), port, deadline)
+            # TLS takes the socket over, so the clock holds a second handle of the connection.
+            handle = stack.enter_context(raw.dup())
+            clock = threading.Timer(max(deadline - time.monotonic(), 0.1), _hang_up, [handle])
+            clock.daemon = True
+            clock.start()
+            stack.callback(clock.cancel)
+            stack.callback(raw.close)
+            connection = http.client.HTTPConnection(hostname, port)
+            connection.default_port = _default_port(parts)  # what the Host header need not say
+            stack.callback(connection.close)
             is_tls = parts.scheme == "https"
-            tls = ssl.create_default_context().wrap_socket(raw, server_hostname=hostname) if is_tls else raw
-            connection.sock = tls
-            headers = {"User-Agent": "Lumos", "Accept": "text/plain, */*", "Connection": "close"}
+            connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=hostname) if is_tls else raw
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-            connection.request("GET", target, headers=headers | ({"If-None-Match": etag} if etag else {}))
-            yield connection.getresponse()
-        finally:
-            clock.cancel()
-            raw.close()
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
-        if time.monotonic() >= deadline:
-            raise FetchError(f"{hostname} did not answer within {reach.seconds:.0f} s.") from error
-        raise FetchError(f"{hostname}: {error or type(error).__name__}.") from error
-    finally:
-        connection.close()
+            headers = {"User-Agent": "Lumos", "Connection": "close", **request.headers}
+            connection.request(request.method, target, body=request.body, headers=headers)
+            answer = connection.getresponse()
+            if time.monotonic() >= deadline:
+                raise TimeoutError  # the library takes headers that end early for complete
+            yield answer
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            if time.monotonic() >= deadline:
+                raise FetchError(f"{hostname} did not answer within {reach.seconds:.0f} s.") from error
+            raise FetchError(f"{hostname}: {error or type(error).__name__}.") from error
+
+
+def _connected(addresses: list[str], port: int, deadline: float) -> socket.socket:
+    """Return a connection to the first of checked addresses that takes one."""
+    for number, address in enumerate(addresses, 1):
+        left = max(deadline - time.monotonic(), 0.1)
+        try:
+            return socket.create_connection((address, port), timeout=left)
+        except OSError:
+            if number == len(addresses) or time.monotonic() >= deadline:
+                raise
+    raise OSError("no address")
 
 
 def _hang_up(connection: socket.socket) -> None:
@@ -190,18 +214,36 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _checked_address(hostname: str, port: int, reach: Reach) -> str:
-    """Return the address to connect to; all addresses of the name must be allowed."""
+def _resolved(hostname: str, port: int, reach: Reach, deadline: float) -> list[str]:
+    """Ask the resolver in a thread of its own: a name server that is slow on purpose costs no more than the time."""
+    answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put((reach.resolve or system_resolver)(hostname, port))
+        except Exception as error:
+            answer.put(error)
+
+    threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
-        addresses = (reach.resolve or system_resolver)(hostname, port)
-    except OSError as error:
-        raise FetchError(f"{hostname} has no address.") from error
-    if not addresses:
+        found = answer.get(timeout=max(deadline - time.monotonic(), 0.1))
+    except queue.Empty as error:
+        raise FetchError(f"The name servers of {hostname} did not answer within {reach.seconds:.0f} s.") from error
+    if isinstance(found, OSError | UnicodeError) or not found:
         raise FetchError(f"{hostname} has no address.")
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _checked_addresses(hostname: str, port: int, reach: Reach, deadline: float) -> list[str]:
+    """Return the addresses to connect to; all addresses of the name must be allowed."""
+    addresses = _resolved(hostname, port, reach, deadline)
     for address in addresses:
         if "%" in address or not reach.admits(ipaddress.ip_address(address)):
-            raise FetchError(f"{hostname} is {address}, which is no address of the public Internet.")
-    return addresses[0]
+            named = "" if hostname == address else f"{hostname} is {address}, which"
+            raise FetchError(f"{named or address} is no address of the public Internet.")
+    return addresses
 
 
 def _body(answer: http.client.HTTPResponse, reach: Reach, deadline: float) -> bytes:

@@ -11,6 +11,8 @@ from billing import views as billing
 from domains import authority_views, config_views
 from domains import views as domains
 from lumos import views as lumos
+from notifications import channel_views as channels
+from notifications import views as notifications
 from servers import install
 from servers import views as servers
 from waf import event_views as events
@@ -74,6 +76,19 @@ urlpatterns = [
     path("lists/entries/<uuid:pk>/remove", list_views.entry_remove, name="entry-remove"),
     path("lists/subscriptions/<uuid:pk>/remove", list_views.subscription_remove, name="subscription-remove"),
     path("certificate-authority", authority_views.certificate_authority, name="certificate-authority"),
+    path("notifications", notifications.notification_list, name="notifications"),
+    path("notifications/<uuid:pk>", notifications.notification_detail, name="notification"),
+    path("notifications/deliveries/<uuid:pk>/resend", notifications.delivery_resend, name="delivery-resend"),
+    path("notifications/channels", channels.channel_list, name="channels"),
+    path("notifications/channels/matrix", channels.matrix_save, name="channels-matrix"),
+    path("notifications/channels/<uuid:pk>", channels.channel_detail, name="channel"),
+    path("notifications/channels/<uuid:pk>/ask", channels.channel_ask, name="channel-ask"),
+    path("notifications/confirm/<str:token>", channels.channel_confirm, name="channel-confirm"),
+    path("notifications/channels/<uuid:pk>/test", channels.channel_test, name="channel-test"),
+    path("notifications/channels/<uuid:pk>/rotate-secret", channels.channel_rotate, name="channel-rotate"),
+    path("notifications/channels/<uuid:pk>/remove", channels.channel_remove, name="channel-remove"),
+    path("notifications/maintenance", notifications.maintenance_list, name="maintenance"),
+    path("notifications/maintenance/<uuid:pk>/remove", notifications.maintenance_remove, name="maintenance-remove"),
     path("billing", billing.billing, name="billing"),
     path("billing/plan", billing.plan_save, name="billing-plan"),
     path("billing/top-up", billing.top_up, name="top-up"),

@@ -16,6 +16,7 @@ from domains.config_api import ExportView, ImportView
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from lumos.metrics import metrics
+from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.polls import poll
 from waf.api import (
@@ -46,6 +47,10 @@ router.register("list-subscriptions", SubscriptionViewSet, "api-list-subscriptio
 router.register("events", EventViewSet, "api-event")
 router.register("attacks", AttackViewSet, "api-attack")
 router.register("metrics", MetricViewSet, "api-metric")
+router.register("notifications", NotificationViewSet, "api-notification")
+router.register("notification-channels", ChannelViewSet, "api-channel")
+router.register("notification-deliveries", DeliveryViewSet, "api-delivery")
+router.register("maintenance-windows", MaintenanceViewSet, "api-maintenance")
 router.register("api-keys", ApiKeyViewSet, "api-key")
 router.register("ledger", LedgerViewSet, "api-ledger")
 router.register("charges", ChargeViewSet, "api-charge")

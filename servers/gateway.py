@@ -19,7 +19,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from servers import wake
-from servers.models import Server
+from servers.models import GatewayPresence, Server
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LEASE = timedelta(seconds=45)
+PRESENCE_GAP = timedelta(seconds=40)
 RENEW_SECONDS = 10.0
 SWEEP_SECONDS = 30.0
 RESUBSCRIBE_SECONDS = 2.0
@@ -134,6 +135,9 @@ def renew_leases(server_ids: list[uuid.UUID]) -> None:
     """Say that these servers are connected, of all tenants at once."""
     now = timezone.now()
     Server.unscoped.filter(pk__in=server_ids).update(last_seen_at=now, lease_until=now + LEASE)
+    presence = GatewayPresence.objects.filter(pk=1)
+    if presence.filter(seen_at__gt=now - PRESENCE_GAP).update(seen_at=now) == 0:
+        GatewayPresence.objects.update_or_create(pk=1, defaults={"since": now, "seen_at": now})
 
 
 def desired_revisions(server_ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:

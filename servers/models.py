@@ -91,6 +91,18 @@ class Epoch(models.Model):
         return self.value
 
 
+class GatewayPresence(models.Model):
+    """One row: when a gateway last listened to agents, and since when without a gap. Nobody else's failure is judged
+    by the silence of agents while Lumos itself was away.
+    """
+
+    since = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"since {self.since}"
+
+
 class SnapshotState(models.TextChoices):
     """What became of a recorded snapshot."""
 

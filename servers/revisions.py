@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry
 from lumos_agent import protocol
+from notifications import causes
 from servers import history, wake
 from servers.models import ApplyState, Server, SnapshotState, epoch
 
@@ -119,7 +120,7 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
     row.apply_report = {
         "stage": report.stage,
-        "message": report.message,
+        "message": report.message.replace("\0", ""),  # PostgreSQL's JSON cannot hold NUL
         "rolled_back": report.rolled_back,
         "revision": report.revision,
         "digest": report.digest,
@@ -127,4 +128,5 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     row.save()
     history.mark(server_id, report.revision, SnapshotState.HELD if is_held else SnapshotState.FAILED)
     wake.pages_on_commit(row.account_id, "servers")
+    causes.apply_failed(row, report)
     log.warning("revision_failed", extra={"revision": report.revision, "stage": report.stage})

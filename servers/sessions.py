@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.tenancy import tenant_scope
 from domains import certificates, health, orders
 from lumos_agent import protocol
+from notifications import causes
 from servers import history, increments, metrics, reunion, revisions, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
@@ -203,6 +204,7 @@ def certificate_message(
                 certificates.record_held(server_id=server_id, tokens=message.tokens)
 
 
+@transaction.atomic
 def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Incident) -> None:
     """Take what a shield noticed: how its origins do, what an operator should know."""
     with tenant_scope(account_id):
@@ -211,6 +213,8 @@ def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.O
                 health.record_states(server_id=server_id, states=message.states)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
+                if message.kind == "haproxy_crash" and (server := Server.objects.filter(pk=server_id).first()):
+                    causes.haproxy_crashed(server, message.message)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

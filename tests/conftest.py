@@ -17,6 +17,7 @@ from tests import factories
 settings.register_profile(
     "suite",
     deadline=None,
+    derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("suite")

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from billing.models import TopUp, TopUpState
+from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from tests.conftest import Api
 from tests.factories import Tenant, member
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
@@ -35,6 +37,9 @@ PAGES: dict[str, str | None] = {
     "lists": None, "domain-lists": "domain", "list-import": "domain", "account-entry-add": None,
     "account-list-import": None, "account-subscription-add": None, "subscription-add": "domain",
     "subscription-remove": "subscription",
+    "notifications": None, "notification": "notification", "delivery-resend": "delivery", "channels": None,
+    "channels-matrix": None, "channel": "channel", "channel-test": "channel", "channel-ask": "channel", "channel-rotate": "channel",
+    "channel-remove": "channel", "maintenance": None, "maintenance-remove": "window",
     "account": None, "account-rename": None, "account-second-factor": None, "account-export": None,
     "account-delete": None, "audit": None, "audit-csv": None,
     "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
@@ -49,6 +54,13 @@ POST_ONLY = {
     "invitation-withdraw",
     "member-role",
     "member-remove",
+    "delivery-resend",
+    "channels-matrix",
+    "channel-ask",
+    "channel-test",
+    "channel-rotate",
+    "channel-remove",
+    "maintenance-remove",
     "server-restore",
     "server-reunite",
     "server-rotate",
@@ -108,22 +120,33 @@ API: dict[str, str | None] = {
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
     "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
+    "api-notification-list": None, "api-notification-detail": "notification", "api-channel-list": None,
+    "api-channel-detail": "channel", "api-channel-test": "channel", "api-channel-ask": "channel", "api-channel-rotate-secret": "channel",
+    "api-delivery-list": None, "api-delivery-detail": "delivery", "api-delivery-resend": "delivery",
+    "api-maintenance-list": None, "api-maintenance-detail": "window",
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
     "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
+    "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
 PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
 OPEN = PERSONAL | {
-    "healthz", "readyz", "metrics", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None,
+    "channel-confirm", "healthz", "readyz", "metrics", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None,
 }  # fmt: skip
 TASKS = {
     "accounts.tasks.expire_old_rows": "all tenants, set-based",
+    "notifications.tasks.route_due": "all tenants, each row in its own scope",
+    "notifications.tasks.drain_channel": "a TenantTask",
+    "notifications.tasks.ask_to_confirm": "a TenantTask",
+    "notifications.tasks.sweep": "enqueues one job per channel, with its account",
+    "notifications.tasks.hourly": "each certificate in its own account's scope; old rows of all tenants, set-based",
+    "notifications.tasks.watch_servers": "each account in its own scope",
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
@@ -170,9 +193,19 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         invitation.save()
         subscription = ListSubscription(kind="deny", url="https://lists.example/", next_fetch_at=event.time)
         subscription.save()
+        channel = Channel(kind="webhook", name=f"{tenant.owner.name} hook", target="https://hooks.example/")
+        channel.save()
+        note = Notification(kind="test", key="k", title=f"{tenant.owner.name} test", state="routed")
+        note.save()
+        later = event.time + timedelta(hours=1)
+        delivery = Delivery(notification=note, channel=channel, next_at=later, expires_at=later)
+        delivery.save()
+        window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
+        window.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         return {
+            "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
             "payment": payment.pk,
             "invitation": invitation.pk,
@@ -329,6 +362,7 @@ def test_every_foreign_key_of_the_api_is_scoped() -> None:
     from rest_framework import serializers
 
     from domains.serializers import CloneSerializer, DomainSerializer
+    from notifications.serializers import MaintenanceSerializer
     from waf.serializers import CustomRuleSerializer, DryRunRequestSerializer, ExclusionSerializer, ListEntrySerializer
 
     for serializer in (
@@ -338,6 +372,7 @@ def test_every_foreign_key_of_the_api_is_scoped() -> None:
         CustomRuleSerializer,
         DryRunRequestSerializer,
         CloneSerializer,
+        MaintenanceSerializer,
     ):
         for field in serializer().fields.values():
             related = getattr(field, "child_relation", field)

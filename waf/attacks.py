@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from domains.models import Domain
 from lumos_agent import protocol
+from notifications import causes
 from servers.models import Server
 from waf.models import Attack
 
@@ -38,7 +39,11 @@ def store_attacks(server: Server, attacks: Sequence[protocol.Attack]) -> int:
             "challenges": attack.challenges_per_second,
         }
         began_at = datetime.fromtimestamp(attack.began, UTC)
-        Attack.objects.update_or_create(server=server, domain_id=attack.domain_id, began_at=began_at, defaults=values)
+        row, is_new = Attack.objects.update_or_create(
+            server=server, domain_id=attack.domain_id, began_at=began_at, defaults=values
+        )
+        if is_new and row.ended_at is None:
+            causes.attack_began(row)
     return len(told)
 
 

@@ -13,6 +13,7 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
 
 SECRET_KEY = env.text("SECRET_KEY")
+SECRETS_KEYS = env.fernet_keys("SECRETS_KEYS")
 # Former keys, which still open what they sealed and signed.
 SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
 DEBUG = env.flag("DEBUG", default=False)
@@ -72,6 +73,7 @@ INSTALLED_APPS = [
     "servers",
     "domains",
     "waf",
+    "notifications",
     "billing",
 ]
 
@@ -152,6 +154,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
+# Receivers of notifications may be slow: they have a worker of their own, with threads.
+CELERY_TASK_ROUTES = {
+    "notifications.tasks.drain_channel": {"queue": "deliveries"},
+    "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
+}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
@@ -210,6 +217,11 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _HTTPS
 EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
 EMAIL_FILE_PATH = str(VAR_DIR / "mail")
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
+EMAIL_PORT = env.number("EMAIL_PORT", 25)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "Lumos <lumos@localhost>")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
@@ -278,6 +290,11 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "SnapshotStateEnum": "servers.models.SnapshotState",
+        "NotificationKindEnum": "notifications.kinds.Kind",
+        "RoutingStateEnum": "notifications.models.RoutingState",
+        "ChannelKindEnum": "notifications.models.ChannelKind",
+        "DeliveryStateEnum": "notifications.models.DeliveryState",
+        "KindEnum": "waf.models.ListKind",
         "ScriptModeEnum": "waf.script_api.MODES",
         "ListKindEnum": "waf.models.ListKind",
         "TopUpStateEnum": "billing.models.TopUpState",

@@ -1,5 +1,7 @@
 """The only reader of the environment. A malformed value stops start-up with a message that names it."""
 
+import base64
+import binascii
 import os
 from pathlib import Path
 
@@ -54,3 +56,16 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ImproperlyConfigured(f"{name}={value!r}: use one of {', '.join(allowed)}")
     return value
+
+
+def fernet_keys(name: str) -> list[str]:
+    """Return a comma-separated list of keys for `cryptography.fernet.Fernet`; none when it is not set."""
+    found = words(name)
+    for number, key in enumerate(found, 1):
+        try:
+            is_key = len(base64.urlsafe_b64decode(key)) == 32
+        except (ValueError, binascii.Error):
+            is_key = False
+        if not is_key:
+            raise ImproperlyConfigured(f"{name}: key {number} is not 32 bytes in URL-safe base64 (44 characters)")
+    return found

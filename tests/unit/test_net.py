@@ -9,15 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lumos.addresses import is_public
 from lumos.errors import InvalidInput
-from lumos.net import FetchError, Reach, checked_url, fetch, is_public
+from lumos.net import FetchError, Reach, checked_url, fetch
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[int]:
-    """Serve on loopback; yields the port."""
+def server(answer: Answer, address: str = "127.0.0.1") -> Iterator[int]:
+    """Serve on a loopback address; yields the port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -26,7 +27,7 @@ def server(answer: Answer) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
 
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made = ThreadingHTTPServer((address, 0), Handler)
     made.daemon_threads = True
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

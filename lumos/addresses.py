@@ -1,0 +1,56 @@
+"""Classes of addresses, in every spelling that IPv6 has for IPv4."""
+
+import ipaddress
+
+Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+_RESERVED_V4 = ipaddress.ip_network("240.0.0.0/4")
+# What the IANA's registries of special addresses, as Python knows them, leave out: site-local addresses (RFC 3879),
+# documentation (RFC 9637), relays of 6to4 (RFC 7526), IETF protocol assignments with Oracle's metadata service, and
+# Azure's metadata service.
+_NOT_PUBLIC = tuple(
+    map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32"))
+)
+# Interface identifiers of ISATAP (RFC 5214, section 6.1): the IPv4 address follows.
+_ISATAP = {0x00005EFE, 0x02005EFE}
+
+
+def embedded_ipv4(ip: Ip) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address inside an IPv6 one: mapped (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    if ip in _NAT64 or (ip in _IPV4_COMPATIBLE and int(ip) > 1):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.sixtofour
+
+
+def unusable_as_origin(ip: Ip) -> str | None:
+    """Return why nobody can serve on `ip`, or None. Private, loopback and unique local addresses are usable."""
+    inner = embedded_ipv4(ip)
+    if inner is not None and (reason := unusable_as_origin(inner)):
+        return reason
+    if ip.is_unspecified or ip in _THIS_NETWORK:
+        return "it means “any address”, not a host"
+    if ip.is_link_local:
+        return "link-local addresses (169.254.0.0/16, fe80::/10) are not routed"
+    if ip.is_multicast:
+        return "it is a multicast address"
+    if ip in _RESERVED_V4:
+        return "it is a broadcast or reserved address"
+    return None
+
+
+def is_public(ip: Ip) -> bool:
+    """Whether an address is one of the Internet's, whatever it embeds."""
+    if (inner := embedded_ipv4(ip)) is not None:
+        return is_public(inner)
+    if ip.version == 6 and int(ip) >> 32 & 0xFFFFFFFF in _ISATAP:
+        return False
+    if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
+        return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved

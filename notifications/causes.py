@@ -1,0 +1,137 @@
+"""What other apps tell of: one function per cause, called in the transaction of the change."""
+
+from typing import Any
+
+from accounts.models import User
+from domains.models import Certificate, CertificateStatus, Domain
+from lumos_agent import protocol
+from notifications.kinds import Kind
+from notifications.models import Channel
+from notifications.outbox import record
+from servers.models import Server
+from waf.records import Attack, AttackReason
+
+_RELOAD_STAGES = {"switch", "reload", "probe"}
+
+
+def _about(server: Server | None = None, domain: Domain | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if server is not None:
+        found["server"] = {"id": str(server.pk), "name": server.name}
+    if domain is not None:
+        found["domain"] = {"id": str(domain.pk), "hostname": domain.hostname}
+    return found
+
+
+def _time(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+def server_down(server: Server, *, is_flapping: bool) -> None:
+    """A shield was not heard from for two minutes, or keeps going and coming."""
+    seen = server.last_seen_at
+    if is_flapping:
+        title = f"{server.name} keeps going down and coming back"
+        text = "You are told again when it has stayed the same for half an hour."
+    else:
+        title = f"{server.name} is down"
+        text = f"It was last heard from at {seen:%Y-%m-%d %H:%M:%S} UTC." if seen else ""
+    data = {**_about(server), "last_seen_at": _time(seen), "is_flapping": is_flapping}
+    record(Kind.SERVER_DOWN, key=f"server_down:{server.pk}", title=title, text=text, data=data, server=server)
+
+
+def server_recovered(server: Server) -> None:
+    """A shield that was down is back."""
+    text = "Its agent is connected and applies changes."
+    key = f"server_recovered:{server.pk}"
+    record(
+        Kind.SERVER_RECOVERED, key=key, title=f"{server.name} is back", text=text, data=_about(server), server=server
+    )
+
+
+def haproxy_crashed(server: Server, words: str) -> None:
+    """HAProxy ended on a shield and was started again."""
+    _server_error(server, "haproxy_crash", f"HAProxy crashed on {server.name}", words)
+
+
+def apply_failed(server: Server, report: protocol.Failed) -> None:
+    """A shield did not take a configuration, or one was held back."""
+    if report.stage in _RELOAD_STAGES:
+        _server_error(server, "haproxy_reload_failed", f"HAProxy on {server.name} could not reload", report.message)
+    else:
+        _server_error(server, "config_update_failed", f"{server.name} refused its configuration", report.message)
+
+
+def _server_error(server: Server, reason: str, title: str, words: str) -> None:
+    words = words.replace("\0", "")
+    data = {**_about(server), "reason": reason, "message": words[:2000]}
+    key = f"server_error:{reason}:{server.pk}"
+    record(Kind.SERVER_ERROR, key=key, title=title, text=words, data=data, server=server)
+
+
+def channel_disabled(channel: Channel) -> None:
+    """A channel was switched off because it did not work."""
+    text = f"{channel.disabled_reason}\nWhat waited for it was given up. Switch it on again when it works."
+    data = {"channel": {"id": str(channel.pk), "name": channel.name}, "reason": channel.disabled_reason}
+    title = f"The channel {channel.name} was switched off"
+    record(Kind.CHANNEL_DISABLED, key=f"channel_disabled:{channel.pk}", title=title, text=text, data=data)
+
+
+def certificate_changed(before: Certificate | None, now: Certificate) -> None:
+    """A shield reported where a certificate stands; `before` is what it had reported."""
+    domain, server = now.domain, now.server
+    data = {**_about(server, domain), "expires_at": _time(now.expires_at), "reason": now.reason}
+    if now.status == CertificateStatus.FAILED and (before is None or before.status != CertificateStatus.FAILED):
+        title = f"No certificate for {domain.hostname} on {server.name}"
+        key = f"ssl_failed:{domain.pk}:{server.pk}"
+        record(Kind.SSL_FAILED, key=key, title=title, text=now.reason, data=data, server=server, domain=domain)
+    if now.status != CertificateStatus.ACTIVE or before is None or before.expires_at is None or now.expires_at is None:
+        return
+    if now.expires_at > before.expires_at:
+        title = f"The certificate of {domain.hostname} on {server.name} was renewed"
+        text = f"It is valid until {now.expires_at:%Y-%m-%d %H:%M} UTC."
+        key = f"ssl_renewed:{domain.pk}:{server.pk}"
+        record(Kind.SSL_RENEWED, key=key, title=title, text=text, data=data, server=server, domain=domain)
+
+
+def certificate_expires(certificate: Certificate, days: int) -> None:
+    """A certificate ends within `days` days; told once per certificate and number of days."""
+    domain, server, until = certificate.domain, certificate.server, certificate.expires_at
+    title = f"The certificate of {domain.hostname} on {server.name} ends within {days} day{'s' if days > 1 else ''}"
+    text = f"It ends at {until:%Y-%m-%d %H:%M} UTC. {certificate.reason}".strip()
+    data = {**_about(server, domain), "expires_at": _time(until), "days": days, "reason": certificate.reason}
+    key = f"ssl_expiring:{domain.pk}:{server.pk}:{until:%Y%m%d%H}:{days}"
+    record(
+        Kind.SSL_EXPIRING, key=key, once=key, title=title, text=text, data=data, server=server, domain=domain,
+        is_urgent=days == 1,
+    )  # fmt: skip
+
+
+def attack_began(attack: Attack) -> None:
+    """A shield noticed an attack; what other shields see of the same is the same attack."""
+    domain, server = attack.domain, attack.server
+    text = (
+        f"{AttackReason(attack.reason).label}: {attack.requests:.0f} requests a second, usually {attack.normal:.0f}. "
+        f"Seen by {server.name}."
+    )
+    if attack.is_checked:
+        text += " Every visitor has to pass the bot check meanwhile."
+    data = {
+        **_about(server, domain), "attack": str(attack.pk), "began_at": _time(attack.began_at),
+        "reason": attack.reason, "requests_per_second": attack.requests, "normal_per_second": attack.normal,
+    }  # fmt: skip
+    title = f"{domain.hostname} is under attack"
+    record(
+        Kind.ATTACK_DETECTED, key=f"attack:{domain.pk}", title=title, text=text, data=data, server=server, domain=domain
+    )
+
+
+def signed_in(person: User, *, address: str, user_agent: str) -> None:
+    """A person signed in from a device or network that was not seen before."""
+    text = (
+        f"Address: {address}\nBrowser: {user_agent}\n\n"
+        "If this was not you, change your password; that ends all other sessions."
+    )
+    data = {"user": {"id": str(person.pk), "email": person.email}, "address": address, "user_agent": user_agent}
+    key = f"new_login:{person.pk}"
+    record(Kind.NEW_LOGIN, key=key, title=f"{person.email} signed in", text=text, data=data, person=person)
