@@ -41,6 +41,8 @@ NOUNS = {
     "servers": "server", "domains": "domain", "policies": "policy", "exclusions": "exclusion", "custom-rules": "rule",
     "ip-lists": "entry", "list-subscriptions": "subscription", "events": "event", "attacks": "attack", "api-keys": "key",
     "top-ups": "payment", "members": "member", "invitations": "invitation", "audit-entries": "audit-entry",
+    "notifications": "notification", "notification-channels": "channel", "notification-deliveries": "delivery",
+    "maintenance-windows": "window", "channel": "channel", "notification": "notification",
     "server": "server", "domain": "domain", "from": "domain",
 }  # fmt: skip
 

@@ -232,6 +232,6 @@ def test_our_mistakes_are_problems_too(api: Api, monkeypatch: Any) -> None:
     ("since", "status"),
     [("0404-02-13T06:19:45-21:45", 200), ("0001-01-01T00:00:00+12:00", 400), ("9999-12-31T23:59:59-12:00", 400)],
 )
-@pytest.mark.parametrize("path", ["/metrics", "/events", "/ledger", "/audit-entries"])
+@pytest.mark.parametrize("path", ["/metrics", "/events", "/ledger", "/audit-entries", "/notifications"])
 def test_times_with_any_offset(api: Api, path: str, since: str, status: int) -> None:
     assert api.get(f"{path}?since={since.replace('+', '%2B')}").status_code == status
