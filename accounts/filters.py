@@ -1,15 +1,9 @@
 """Filters of audit entries, for API and page alike."""
 
 import django_filters
-from django import forms
 
 from accounts.audit import Action
-
-
-class AddressFilter(django_filters.Filter):
-    """An exact IP address; anything else is a message, not a database error."""
-
-    field_class: type[forms.Field] = forms.GenericIPAddressField
+from lumos.filters import AddressFilter, TimeFilter
 
 
 class AuditFilter(django_filters.FilterSet):
@@ -20,5 +14,5 @@ class AuditFilter(django_filters.FilterSet):
     address = AddressFilter()
     object_type = django_filters.CharFilter(label="Kind of object, such as domains.domain")
     object_id = django_filters.CharFilter()
-    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    since = TimeFilter(field_name="created_at", lookup_expr="gte")
+    until = TimeFilter(field_name="created_at", lookup_expr="lt")

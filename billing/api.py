@@ -24,6 +24,7 @@ from billing.serializers import (
     TopUpSerializer,
 )
 from lumos.api import CursorPagination
+from lumos.filters import TimeFilter
 
 
 class BillingView(APIView):
@@ -62,8 +63,8 @@ class LedgerFilter(django_filters.FilterSet):
     """`since` and `until` compare with the time of the booking."""
 
     kind = django_filters.ChoiceFilter(choices=BOOKINGS)
-    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    since = TimeFilter(field_name="created_at", lookup_expr="gte")
+    until = TimeFilter(field_name="created_at", lookup_expr="lt")
 
 
 class LedgerViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):

@@ -38,9 +38,30 @@ _PROBLEM = {
         },
     },
 }
-_PROBLEM_ANSWER = {
-    "description": "A problem.",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEMS = {
+    "400": "Something in the request breaks a rule.",
+    "401": "No key was sent, or it is not valid.",
+    "402": "The account is frozen, or its balance is too small.",
+    "403": "The key's scope or its creator's role does not allow it.",
+    "404": "No such object in this account.",
+    "406": "The API answers JSON.",
+    "409": "The request contradicts what exists, or a limit forbids more.",
+    "412": "The object has changed since it was read.",
+    "415": "Send `Content-Type: application/json`.",
+    "422": "The Idempotency-Key was used for another request.",
+    "429": "Too many requests; wait as `Retry-After` says.",
+    "502": "A URL in the request could not be fetched.",
+    "503": "Too much is going on, or Lumos cannot reach its database; try again.",
+}
+_ALWAYS = {"400", "401", "402", "403", "404", "406", "429", "503"}
+_CHANGE = _ALWAYS | {"409", "412", "415"}
+_ANSWERS = {
+    "get": _ALWAYS,
+    "put": _CHANGE,
+    "patch": _CHANGE,
+    "delete": _CHANGE,
+    "post": _CHANGE - {"412"} | {"422", "502"},
 }
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255},
@@ -54,11 +75,15 @@ _HEADERS = {"post": _IDEMPOTENCY_KEY, "put": _IF_MATCH, "patch": _IF_MATCH, "del
 
 
 def add_doors(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Add what holds for every operation: its header, and problems as the answer to everything else."""
+    """Add what holds for every operation: its header, and the problems that it may answer with."""
     result["components"]["schemas"]["Problem"] = _PROBLEM
+    result["components"]["responses"] = {
+        f"Problem{status}": {"description": text, "content": _PROBLEM_CONTENT} for status, text in _PROBLEMS.items()
+    }
     for operations in result["paths"].values():
         for method, operation in operations.items():
-            operation["responses"].setdefault("default", _PROBLEM_ANSWER)
+            for status in sorted(_ANSWERS[method]):
+                operation["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
             if method in _HEADERS:
                 operation.setdefault("parameters", []).append(_HEADERS[method])
     return result

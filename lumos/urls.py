@@ -87,9 +87,10 @@ web: list[URLPattern | URLResolver] = [
         csp_update(INLINE_STYLE)(SpectacularSwaggerSplitView.as_view(url_name="api-schema")),
         name="api-docs",
     ),
-    re_path(r"^api/v1/(?P<path>.*)$", unknown_path),
+    re_path(r"^api/v1/(?P<path>[\s\S]*)$", unknown_path),
     path("auth/", include("allauth.urls")),
     path("operator/", admin.site.urls),
     path("", include("lumos.pages")),
 ]
+handler500 = "lumos.api.broken"
 urlpatterns = health + gateway if settings.LUMOS_ROLE == "gateway" else health + web

@@ -2,6 +2,7 @@
 
 import django_filters
 
+from lumos.filters import TimeFilter
 from notifications.kinds import Kind
 from notifications.models import DeliveryState
 
@@ -12,8 +13,8 @@ class NotificationFilter(django_filters.FilterSet):
     kind = django_filters.ChoiceFilter(choices=Kind.choices)
     server = django_filters.UUIDFilter(field_name="server_id")
     domain = django_filters.UUIDFilter(field_name="domain_id")
-    since = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    since = TimeFilter(field_name="created_at", lookup_expr="gte")
+    until = TimeFilter(field_name="created_at", lookup_expr="lt")
 
 
 class DeliveryFilter(django_filters.FilterSet):

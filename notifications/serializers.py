@@ -107,7 +107,7 @@ class MaintenanceSerializer(serializers.ModelSerializer[MaintenanceWindow]):
 
     server = ScopedServers(required=False, allow_null=True)
     domain = ScopedDomain(required=False, allow_null=True)
-    created_by = serializers.CharField(read_only=True, source="created_by.email", default=None)
+    created_by = serializers.CharField(read_only=True, source="created_by.email", allow_null=True, default=None)
 
     class Meta:
         model = MaintenanceWindow

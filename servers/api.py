@@ -18,6 +18,7 @@ from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
+from lumos.filters import TimeFilter
 from servers import analytics, enrolment, history, preview, reunion, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
 from servers.restore import restore_snapshot
@@ -156,8 +157,8 @@ class SnapshotViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets
 class MetricFilter(django_filters.FilterSet):
     """`since` and `until` compare with the start of the hour."""
 
-    since = django_filters.IsoDateTimeFilter(field_name="hour", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="hour", lookup_expr="lt")
+    since = TimeFilter(field_name="hour", lookup_expr="gte")
+    until = TimeFilter(field_name="hour", lookup_expr="lt")
     server = django_filters.UUIDFilter(field_name="server_id")
     domain = django_filters.UUIDFilter(field_name="domain_id")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
@@ -56,6 +57,12 @@ def signed_in() -> Callable[[User], Client]:
         return client
 
     return sign_in
+
+
+@pytest.fixture
+def requests_share_the_transaction(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let WSGIHandler keep the connection of the test between requests, as Django's own client does."""
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: None)
 
 
 class Api:

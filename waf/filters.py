@@ -1,16 +1,10 @@
 """Filters of policies, list entries and events, for API and pages alike."""
 
 import django_filters
-from django import forms
 from django.db.models import Q, QuerySet
 
+from lumos.filters import AddressFilter, TimeFilter
 from waf.models import Event, ListEntry, ListKind, Source
-
-
-class AddressFilter(django_filters.Filter):
-    """An exact IP address; anything else is a message, not a database error."""
-
-    field_class: type[forms.Field] = forms.GenericIPAddressField
 
 
 class PolicyFilter(django_filters.FilterSet):
@@ -60,8 +54,8 @@ class EventFilter(django_filters.FilterSet):
     rule = django_filters.CharFilter(method="filter_rule", label="Rule")
     path = django_filters.CharFilter(lookup_expr="icontains", label="Path contains")
     request_id = django_filters.CharFilter()
-    since = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter(field_name="time", lookup_expr="lt")
+    since = TimeFilter(field_name="time", lookup_expr="gte")
+    until = TimeFilter(field_name="time", lookup_expr="lt")
 
     def filter_rule(self, events: QuerySet[Event], name: str, value: str) -> QuerySet[Event]:
         """Keep events in which a rule objected."""

@@ -49,7 +49,7 @@ class ScriptTrialRequestSerializer(serializers.Serializer[Any]):
     )
     request = serializers.CharField(trim_whitespace=False, help_text="Raw HTTP/1.1 request.")
     client = serializers.IPAddressField(default="192.0.2.7")
-    country = serializers.RegexField(r"\A[A-Z]{2}\Z", default="", allow_blank=True)
+    country = serializers.RegexField(r"\A(?:[A-Z]{2})?\Z", default="", allow_blank=True)
     scheme = serializers.ChoiceField(choices=("http", "https"), default="https")
 
 

@@ -45,7 +45,7 @@ class ExclusionSerializer(serializers.ModelSerializer[Exclusion]):
     parameter = serializers.CharField(
         required=False, allow_blank=True, max_length=64, help_text="A parameter, cookie, header or field of a form."
     )
-    created_by = serializers.CharField(read_only=True, source="created_by.email", default=None)
+    created_by = serializers.EmailField(source="created_by.email", read_only=True, allow_null=True, default=None)
 
     class Meta:
         model = Exclusion
@@ -190,7 +190,7 @@ class ListEntrySerializer(serializers.ModelSerializer[ListEntry]):
         help_text="IPv4 or IPv6 address or CIDR network; or AS64500, country:DE, agent:part-of-a-user-agent. Countries "
         "that are allowed are the only ones that get in; an agent that is allowed is spared from denied agents.",
     )
-    added_by = serializers.EmailField(source="added_by.email", read_only=True, default=None)
+    added_by = serializers.EmailField(source="added_by.email", read_only=True, allow_null=True, default=None)
     confirm_self_lockout = serializers.BooleanField(write_only=True, default=False, help_text=_CONFIRM)
 
     class Meta:

@@ -338,7 +338,7 @@ async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
         for _ in range(30):
             await get(shield.port, "d1.example", "/?q=hello")
         await get(shield.port, "d1.example", "/../../etc/passwd")
-        await until(lambda: shield.workers._answers.since_last_read().count(b"answer ") >= 31)
+        await until(lambda: b" block " in shield.workers._answers.since_last_read())
         os.kill(int(worker.info["Pid"]), signal.SIGKILL)
         await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
         await shield.applier.revive()

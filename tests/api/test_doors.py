@@ -202,7 +202,7 @@ def codes(kind: type[Any]) -> Iterator[str]:
 
 def test_every_type_of_problem_is_documented() -> None:
     text = (Path(settings.BASE_DIR) / "docs" / "api.md").read_text()
-    own = {"not_found", "unavailable", "throttled", "idempotency_key_reused", "precondition_failed"}
+    own = {"not_found", "internal", "unavailable", "throttled", "idempotency_key_reused", "precondition_failed"}
     known = own | set(codes(AppError)) | {code for kind in DRF_PROBLEMS for code in codes(kind)}
     assert {code for code in known if f"`urn:lumos:problem:{code}`" not in text} == set()
 
@@ -211,4 +211,27 @@ def test_the_description_names_the_doors(client: Client, db: None) -> None:
     answer = client.get("/api/v1/schema", headers={"accept": "application/vnd.oai.openapi+json"})
     found = json.loads(answer.content)["paths"]["/api/v1/domains"]["post"]
     assert "Idempotency-Key" in {parameter["name"] for parameter in found["parameters"]}
-    assert "application/problem+json" in found["responses"]["default"]["content"]
+    assert {"400", "401", "409", "422"} <= found["responses"].keys()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/nothing", "/two%0Alines"])
+def test_an_unknown_address_is_a_problem_whatever_the_method(api: Api, method: str, path: str) -> None:
+    answer = api.call(method, path)
+    assert (answer.status_code, answer.json()["type"]) == (404, "urn:lumos:problem:not_found")
+
+
+def test_our_mistakes_are_problems_too(api: Api, monkeypatch: Any) -> None:
+    monkeypatch.setattr(api._client, "raise_request_exception", False)
+    monkeypatch.setattr("domains.api.DomainViewSet.get_queryset", lambda _: 1 / 0)
+    answer = api.get("/domains")
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:lumos:problem:internal")
+
+
+@pytest.mark.parametrize(
+    ("since", "status"),
+    [("0404-02-13T06:19:45-21:45", 200), ("0001-01-01T00:00:00+12:00", 400), ("9999-12-31T23:59:59-12:00", 400)],
+)
+@pytest.mark.parametrize("path", ["/metrics", "/events", "/ledger", "/audit-entries", "/notifications"])
+def test_times_with_any_offset(api: Api, path: str, since: str, status: int) -> None:
+    assert api.get(f"{path}?since={since.replace('+', '%2B')}").status_code == status
