@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 TABLES = ("hourlymetric", "serverhour", "dailymetric", "serverday")
-_EVENTS = 100_000
 
 # Requests by domain and time of day; the other counters follow them.
 _REQUESTS = "(50 + abs(hashtext(domain_id::text || t::text)) %% 50)"
@@ -38,7 +37,7 @@ def add_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--days", type=int, default=30)
 
 
-def seeded(servers: int, domains: int, days: int, *, surplus_days: int = 0) -> Seeded:
+def seeded(servers: int, domains: int, days: int, *, surplus_days: int = 0, events: int = 0) -> Seeded:
     """Fill a new database: hours as long as they are kept and `surplus_days` longer, days before that."""
     from django.core.management import call_command
     from django.db import connection
@@ -56,7 +55,7 @@ def seeded(servers: int, domains: int, days: int, *, surplus_days: int = 0) -> S
             ("day", "day", now.date() - timedelta(days=days), first_hour),
         ):
             _fill(cursor, table, step, (since, until))
-        _fill_events(cursor, account)
+        _fill_events(cursor, account, events)
         cursor.execute("VACUUM ANALYZE")
     sizes = {table: table_bytes(f"servers_{table}") for table in TABLES}
     return Seeded(account, server_ids, domain_ids, time.perf_counter() - began, sizes)
@@ -113,7 +112,7 @@ def _fill(cursor: Any, table: str, step: str, times: tuple[Any, Any]) -> None:
     )
 
 
-def _fill_events(cursor: Any, account: uuid.UUID) -> None:
+def _fill_events(cursor: Any, account: uuid.UUID, count: int) -> None:
     """Store events of the last days."""
     from django.utils import timezone
 
@@ -129,7 +128,7 @@ def _fill_events(cursor: Any, account: uuid.UUID) -> None:
                 time=timezone.now(), request_id=str(n), client=f"192.0.2.{n % 250}", method="GET", host="bench.example",
                 path=f"/{n % 3_000}", action="block", country="DE", rules=["sqli"],
             )
-            for n in range(_EVENTS)
+            for n in range(count)
         ]  # fmt: skip
         Event.objects.bulk_create(rows, batch_size=5_000)
     cursor.execute("UPDATE waf_event SET created_at = now() - random() * interval '7 days'")
