@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def subjects() -> list[str]:
-    return [sent.subject for sent in mail.outbox]
+    return [str(sent.subject) for sent in mail.outbox]
 
 
 def test_each_account_is_told_of_its_own_credits(alice: Tenant, mallory: Tenant, deliver: Any) -> None:
