@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck, settings
 
+from accounts import audit
 from accounts.models import Role, User
 from tests import factories
 
@@ -27,6 +28,14 @@ settings.load_profile("suite")
 def own_limits(settings: Any) -> None:
     """Let each test count attempts of its own."""
     settings.LIMITS_PREFIX = f"limit:{uuid.uuid4()}"
+
+
+@pytest.fixture(autouse=True)
+def own_source() -> Iterator[None]:
+    """Let no request of one test be the source of another's changes."""
+    token = audit.source.set(audit.source.get())
+    yield
+    audit.source.reset(token)
 
 
 @pytest.fixture

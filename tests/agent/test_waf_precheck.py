@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
+from tests.agent.pcre import matches
 
 _BYTES = 64 * 1024
 _SECONDS = 2.0
@@ -43,11 +44,11 @@ _BROWSER = {
 def test_headers_of_a_browser_are_clean_in_any_order(first: str) -> None:
     names = [first, *(name for name in _BROWSER if name != first)]
     text = "".join(f"{name}: {_BROWSER[name]}\r\n" for name in names) + "\r\n"
-    assert not [one for one in SUSPICIOUS["headers"] if re.search(one, text, re.IGNORECASE)]
+    assert not [one for one in SUSPICIOUS["headers"] if matches(one, text)]
 
 
 def is_ordinary(text: str) -> bool:
-    return re.search(ORDINARY.removesuffix(r"\z") + r"\Z", text, re.IGNORECASE) is not None
+    return matches(ORDINARY, text)
 
 
 def lines(headers: dict[str, str]) -> str:
@@ -98,6 +99,6 @@ def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> Non
     headers = {name: _BROWSER.get(name, "") + value for name, value in changed.items()}
     text = lines(_BROWSER | headers)
     if is_ordinary(text):
-        assert not [one for one in SUSPICIOUS["headers"] if re.search(one, text, re.IGNORECASE)], text
+        assert not [one for one in SUSPICIOUS["headers"] if matches(one, text)], text
         agent = headers.get("user-agent", "")
-        assert not [one for one in SUSPICIOUS["agent"] if re.search(one, agent, re.IGNORECASE)], agent
+        assert not [one for one in SUSPICIOUS["agent"] if matches(one, agent)], agent

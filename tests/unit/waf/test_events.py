@@ -191,7 +191,7 @@ def test_csv_has_all_rows_and_no_formulas(alice: Tenant, signed_in: Any, monkeyp
 def test_what_was_only_counted_is_said(alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
     EventCount.objects.create(server=alice.server, day=timezone.now().date(), stored=5000, counted=321)
     assert "321 more events" in signed_in(alice.owner).get("/events").content.decode()
-    assert "321" not in signed_in(mallory.owner).get("/events").content.decode()
+    assert "more events" not in signed_in(mallory.owner).get("/events").content.decode()
 
 
 def test_old_events_go_in_batches(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
