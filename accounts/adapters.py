@@ -2,18 +2,16 @@
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 
-from lumos.sealed import seal, unseal
-
-_PURPOSE = "second factors"
+from lumos.secrets import Secret
 
 
 class MfaAdapter(DefaultMFAAdapter):
-    """Keeps the secrets of authenticator apps and recovery codes sealed."""
+    """Keeps the secrets of authenticator apps and recovery codes encrypted."""
 
     def encrypt(self, text: str) -> str:
         """Return the form in which a secret is kept."""
-        return seal(text.encode(), _PURPOSE).decode()
+        return Secret.of(text).token
 
     def decrypt(self, encrypted_text: str) -> str:
         """Return the secret."""
-        return unseal(encrypted_text.encode(), _PURPOSE).decode()
+        return Secret(encrypted_text).reveal()

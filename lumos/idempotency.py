@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from cryptography.fernet import Fernet
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, transaction
 from django.http import HttpResponse
@@ -22,11 +24,10 @@ from accounts.authentication import caller_of
 from accounts.models import IdempotentAnswer
 from accounts.tenancy import tenant_scope
 from lumos.problems import problem_json
-from lumos.sealed import seal, unseal
+from lumos.secrets import derived_box
 
 KEPT = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_PURPOSE = "idempotent answers"
 _KEPT_HEADERS = ("Location", "ETag")
 
 
@@ -79,10 +80,14 @@ def _request_hash(request: Any) -> str:
     return hashlib.sha256(request.get_full_path().encode() + b"\n" + request.body).hexdigest()
 
 
+def _box(key: str) -> Fernet:
+    return derived_box(settings.SECRET_KEY + key, "idempotent answers")
+
+
 def _packed(response: Any, key: str) -> bytes:
     headers = {name: response[name] for name in (*_KEPT_HEADERS, "Content-Type") if name in response}
     plain = json.dumps({"status": response.status_code, "headers": headers, "body": response.content.decode()})
-    return seal(plain.encode(), _PURPOSE, key)
+    return _box(key).encrypt(plain.encode())
 
 
 def _again(row: IdempotentAnswer, key: str, request_hash: str) -> HttpResponse:
@@ -91,7 +96,7 @@ def _again(row: IdempotentAnswer, key: str, request_hash: str) -> HttpResponse:
             "This Idempotency-Key was used for another request within 24 hours. Choose a new key for a new request."
         )
         return problem_json(422, "idempotency_key_reused", "Idempotency-Key was used before", detail)
-    found = json.loads(unseal(bytes(row.answer), _PURPOSE, key))
+    found = json.loads(_box(key).decrypt(bytes(row.answer)))
     response = HttpResponse(found["body"], status=found["status"], headers=found["headers"])
     response["Idempotent-Replayed"] = "true"
     return response

@@ -1,7 +1,8 @@
 """Secrets that Lumos must be able to read again, encrypted in the database with keys from the environment.
 
 SECRETS_KEYS names the keys, the newest first; all of them decrypt. Without it a key is derived from SECRET_KEY, which
-goes on decrypting when SECRETS_KEYS is set later. `manage.py rotate_secrets` brings all rows to the newest key.
+goes on decrypting when SECRETS_KEYS is set later, as do SECRET_KEY_FALLBACKS. `manage.py rotate_secrets` brings all
+rows to the newest key.
 """
 
 import base64
@@ -19,14 +20,19 @@ class SecretUnreadable(RuntimeError):
     """No key of the environment decrypts a row: the installation lost a key."""
 
 
+def derived_box(secret: str, purpose: str) -> Fernet:
+    """Return a box whose key comes from a long random text; `purpose` keeps uses apart."""
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"lumos {purpose}".encode()).derive(secret.encode())
+    return Fernet(base64.urlsafe_b64encode(key))
+
+
 @lru_cache(maxsize=4)
-def _box(keys: tuple[str, ...], secret_key: str) -> MultiFernet:
-    derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"lumos secrets").derive(secret_key.encode())
-    return MultiFernet([Fernet(key) for key in [*keys, base64.urlsafe_b64encode(derived).decode()]])
+def _box(keys: tuple[str, ...], secret_keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([*map(Fernet, keys), *(derived_box(key, "secrets") for key in secret_keys)])
 
 
 def _current() -> MultiFernet:
-    return _box(tuple(settings.SECRETS_KEYS), settings.SECRET_KEY)
+    return _box(tuple(settings.SECRETS_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
 
 
 class Secret:

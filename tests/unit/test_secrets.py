@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.utils import decrypt, encrypt
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
@@ -31,6 +33,33 @@ def test_without_keys_of_its_own_the_installations_key_is_used(settings: Any) ->
     settings.SECRET_KEY = "another"
     with pytest.raises(SecretUnreadable, match="SECRETS_KEYS"):
         secret.reveal()
+
+
+def test_former_installations_keys_still_open(settings: Any) -> None:
+    settings.SECRETS_KEYS, settings.SECRET_KEY = [], "first"
+    secret = Secret.of("kept")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "second", ["first"]
+    assert secret.reveal() == "kept"
+    assert Secret.of("new").reveal() == "new"
+    settings.SECRET_KEY_FALLBACKS = []
+    with pytest.raises(SecretUnreadable):
+        secret.reveal()
+
+
+@pytest.mark.django_db
+def test_second_factors_are_rotated_too(alice: Tenant, settings: Any) -> None:
+    settings.SECRETS_KEYS = [OLD]
+    kinds = {Authenticator.Type.TOTP: "secret", Authenticator.Type.RECOVERY_CODES: "seed"}
+    for kind, name in kinds.items():
+        data = {name: encrypt("JBSWY3DPEHPK3PXP"), "used_mask": 0}
+        Authenticator.objects.create(user=alice.owner, type=kind, data=data)
+    Authenticator.objects.create(user=alice.owner, type=Authenticator.Type.WEBAUTHN, data={"name": "key"})
+    settings.SECRETS_KEYS = [NEW, OLD]
+    call_command("rotate_secrets")
+    settings.SECRETS_KEYS = [NEW]
+    for kind, name in kinds.items():
+        data = Authenticator.objects.get(type=kind).data
+        assert (decrypt(data[name]), data["used_mask"]) == ("JBSWY3DPEHPK3PXP", 0)
 
 
 @pytest.mark.django_db

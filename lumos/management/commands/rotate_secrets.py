@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.core.management.base import BaseCommand
 from django.db import models
 
-from lumos.secrets import SecretField
+from lumos.secrets import Secret, SecretField
+
+# Authenticator apps and recovery codes (allauth.mfa).
+_SECOND_FACTORS = ("secret", "seed")
 
 
 def _rotate(model: type[models.Model], name: str) -> int:
@@ -17,6 +21,17 @@ def _rotate(model: type[models.Model], name: str) -> int:
     return int(rows.count())
 
 
+def _rotate_second_factors() -> int:
+    """Encrypt the secrets anew that the sign-in library keeps inside a column."""
+    count = 0
+    for pk, data in Authenticator.objects.values_list("pk", "data").iterator(chunk_size=500):
+        fresh = {name: Secret(data[name]).rotated().token for name in _SECOND_FACTORS if name in data}
+        if fresh:
+            Authenticator.objects.filter(pk=pk, data=data).update(data=data | fresh)
+            count += 1
+    return count
+
+
 class Command(BaseCommand):
     """Encrypts every stored secret with the newest key. It may run beside the product, and more than once."""
 
@@ -24,7 +39,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Rotate all columns and say how many secrets there are."""
-        count = 0
+        count = _rotate_second_factors()
         for model in apps.get_models():
             for field in model._meta.concrete_fields:
                 if isinstance(field, SecretField):
