@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
@@ -18,6 +18,7 @@ from billing import ledger, money, top_ups
 from billing.forms import CreditsField
 from billing.models import Cycle, LedgerEntry, Plan, TopUp, Wallet
 from lumos.errors import AppError
+from lumos.operator import ReadOnlyAdmin
 
 
 class PlanForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -58,25 +59,6 @@ class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return money.text(plan.price_microcredits)
 
 
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows of all tenants, to be read."""
-
-    tenants: bool = True
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows of all tenants: the operator has no scope."""
-        return self.model.unscoped.all() if self.tenants else super().get_queryset(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
 class AmountForm(forms.Form):
     """Credits and why; the key makes a form that is sent twice one decision."""
 
@@ -108,7 +90,7 @@ def _decide(request: HttpRequest, form: Any, title: str, decide: Any, back: str)
 
 
 @admin.register(Wallet)
-class WalletAdmin(ReadOnly):
+class WalletAdmin(ReadOnlyAdmin):
     """Balances; credits are given here. The plan may be set without asking for a balance."""
 
     list_display = ("account", "plan", "balance", "frozen_at", "low_at", "give")
@@ -158,7 +140,7 @@ class WalletAdmin(ReadOnly):
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnly):
+class LedgerEntryAdmin(ReadOnlyAdmin):
     """All bookings."""
 
     list_display = ("created_at", "account", "kind", "amount", "memo", "cycle", "cause")
@@ -174,7 +156,7 @@ class LedgerEntryAdmin(ReadOnly):
 
 
 @admin.register(TopUp)
-class TopUpAdmin(ReadOnly):
+class TopUpAdmin(ReadOnlyAdmin):
     """Payments; they are given back here."""
 
     list_display = ("created_at", "account", "__str__", "state", "provider", "payment", "given_back", "refund_link")
@@ -212,8 +194,7 @@ class TopUpAdmin(ReadOnly):
 
 
 @admin.register(Cycle)
-class CycleAdmin(ReadOnly):
+class CycleAdmin(ReadOnlyAdmin):
     """Cycles that were charged, newest first; a number that is missing was never charged."""
 
-    tenants = False
     list_display = ("number", "started_at", "finished_at", "accounts", "frozen")
