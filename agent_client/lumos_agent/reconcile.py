@@ -16,7 +16,7 @@ from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
-from lumos_agent.config import State, write_atomically
+from lumos_agent.config import State, probe_port, write_atomically
 from lumos_agent.connection import CONNECTED, Connection, Send
 from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
@@ -32,6 +32,7 @@ from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
+from lumos_agent.probes import Prober
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.response import AttackResponse
@@ -79,6 +80,7 @@ class Agent:
         )
         self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
+        self._prober = Prober(state, self._report, lambda: None)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
         self._relay = Relay(self._challenges, self._report)
@@ -109,10 +111,18 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled; HAProxy goes on."""
         with single_instance(self._state):
-            self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
+            key = SealingKey(self._state.sealing_key).public()
+            self._facts = facts.facts(self._state.root, installed_build(), key, probe_port(self._state.settings()))
             self._haproxy.adopt()
             await self._repair()
-            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
+            reports = (
+                self._crawlers.run,
+                self._collect,
+                self._deliver,
+                self._origins.run,
+                self._issuer.run,
+                self._prober.run,
+            )
             own = (self._apply_wanted, self._watch, self._place, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -180,6 +190,7 @@ class Agent:
         for status in self._issuer.statuses():
             await send(status)
         self._origins.tell_all()
+        self._prober.tell_all()
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -189,6 +200,8 @@ class Agent:
                 await self._received_wanted(message)
             case protocol.Challenges() | protocol.ChallengeReady():
                 await self._relay.received(message)
+            case protocol.Peers():
+                await self._prober.use(message)
             case protocol.OrderAnswer():
                 self._budget.received(message)
             case protocol.HeartbeatAck():
@@ -258,6 +271,7 @@ class Agent:
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
             await self._refresh_challenges()
+            await self._prober.refresh()
             self._new_batch.set()  # a reload may have made one
 
     async def _place(self) -> None:
@@ -376,6 +390,7 @@ def options_of(state: State) -> Options:
         run_dir=str(state.run),
         certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
         challenges_map=str(_existing(state.challenges_map, "")),
+        alive_map=str(_existing(state.alive_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
         proxy_protocol_from=settings.proxy_protocol_from,
