@@ -9,6 +9,7 @@ from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
 from servers.models import Server
+from servers.peers import tell_neighbours
 
 EDITABLE = ("name", "region", "public_ipv4", "public_ipv6")
 
@@ -50,6 +51,7 @@ def change_server(*, server: Server, actor: User, **values: str | None) -> Serve
     if changed:
         _save_unique(row)
         audit.record(actor, audit.Action.SERVER_CHANGED, row, changed)
+        tell_neighbours([row.pk])
     return row
 
 
@@ -70,4 +72,5 @@ def remove_server(*, server: Server, actor: User) -> None:
         raise Conflict(f"Only this server carries {shown}. Assign another server or remove the domain first.")
     audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
     revisions.disconnect(server)
+    tell_neighbours([server.pk])
     server.delete()

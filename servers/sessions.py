@@ -14,10 +14,12 @@ from accounts.tenancy import tenant_scope
 from domains import certificates, health, orders
 from lumos_agent import protocol
 from notifications import causes
+from servers import health as shields
 from servers import history, increments, metrics, reunion, revisions, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
+from servers.peers import peers_of, tell_neighbours
 from servers.snapshots import Compiled, compile_snapshot
 from waf import bans
 
@@ -44,9 +46,12 @@ def record_hello(
     facts["poll_seconds"] = poll_seconds
     facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
     with tenant_scope(account_id):
-        Server.objects.filter(pk=server_id).update(
-            facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease
-        )
+        known = Server.objects.filter(pk=server_id)
+        ports = known.values_list("facts__probe_port", flat=True)
+        is_new = ports.first() != hello.facts.probe_port
+        known.update(facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease)
+        if is_new:
+            tell_neighbours([server_id])
         wake.pages_on_commit(account_id, "servers")
     return epoch()
 
@@ -174,6 +179,8 @@ def answers(
         case protocol.RunningSnapshot():
             with tenant_scope(account_id):
                 reunion.record_running(server_id=server_id, running=message)
+        case protocol.Probes():
+            record_probes(account_id, server_id, message)
         case protocol.Origins() | protocol.Incident():
             record_news(account_id, server_id, message)
     return []
@@ -215,6 +222,18 @@ def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.O
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
                 if message.kind == "haproxy_crash" and (server := Server.objects.filter(pk=server_id).first()):
                     causes.haproxy_crashed(server, message.message)
+
+
+def record_probes(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Probes) -> None:
+    """Keep what a shield sees of others, and judge those anew."""
+    with tenant_scope(account_id):
+        shields.look(shields.record_probes(vantage_id=server_id, results=message.results))
+
+
+def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:
+    """Return whom a shield probes, and how it proves itself."""
+    with tenant_scope(account_id):
+        return peers_of(server_id)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

@@ -154,6 +154,8 @@ TASKS = {
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
     "servers.tasks.expire_minutes": "all tenants, set-based",
+    "servers.tasks.probe_servers": "probes all tenants' servers, writes in each account's scope",
+    "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",
     "billing.tasks.charge_cycle": "all tenants, set-based",
     "billing.tasks.check_ledger": "all tenants, set-based",

@@ -25,6 +25,8 @@ ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
 # What monitoring sends to /metrics as a bearer token; without one there are no metrics.
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+# Whether shields at private addresses are probed from here, which lets whoever adds a server reach them.
+PROBE_PRIVATE_ADDRESSES = env.flag("PROBE_PRIVATE_ADDRESSES", default=False)
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
 # Only currencies with a hundred cents: payments are made in whole ones.
 BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
