@@ -3,6 +3,7 @@
 from typing import Any
 
 from accounts.models import User
+from domains.failover_models import FailoverDecision
 from domains.models import Certificate, CertificateStatus, Domain
 from lumos_agent import protocol
 from notifications.kinds import Kind
@@ -124,6 +125,19 @@ def attack_began(attack: Attack) -> None:
     record(
         Kind.ATTACK_DETECTED, key=f"attack:{domain.pk}", title=title, text=text, data=data, server=server, domain=domain
     )
+
+
+def failover_decided(domain: Domain, decision: FailoverDecision, *, is_recovery: bool) -> None:
+    """A domain answers with other shields than before, and no person wanted that."""
+    if decision.cause in ("first", "person"):
+        return
+    data = {
+        **_about(domain=domain), "cause": decision.cause, "before": decision.before, "answered": decision.answered,
+        "addresses": decision.addresses, "evidence": decision.evidence,
+    }  # fmt: skip
+    title = f"{domain.hostname} answers with {', '.join(decision.answered)}{' again' if is_recovery else ''}"
+    kind = Kind.FAILOVER_RECOVERED if is_recovery else Kind.FAILOVER_TRIGGERED
+    record(kind, key=f"{kind}:{domain.pk}", title=title, text=decision.reason, data=data, domain=domain)
 
 
 def signed_in(person: User, *, address: str, user_agent: str) -> None:

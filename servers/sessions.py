@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates, health, orders
+from domains import certificates, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
 from servers import health as shields
@@ -227,7 +227,7 @@ def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.O
 def record_probes(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Probes) -> None:
     """Keep what a shield sees of others, and judge those anew."""
     with tenant_scope(account_id):
-        shields.look(shields.record_probes(vantage_id=server_id, results=message.results))
+        failover.look_at_servers(shields.look(shields.record_probes(vantage_id=server_id, results=message.results)))
 
 
 def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import orders
+from domains import failover, orders
 from domains.models import Challenge
 from lumos.jobs import Job
 from servers import health, history, probing, rollup
@@ -34,6 +34,7 @@ def expire_old_rows() -> dict[str, int]:
     expire_attacks(now - KEPT)
     expire_hits(now)
     health.expire(now)
+    failover.expire(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()
@@ -70,6 +71,6 @@ def _look(servers: Mapping[uuid.UUID, Iterable[Any]]) -> None:
     for account_id, ids in servers.items():
         try:
             with tenant_scope(account_id):
-                health.look(ids)
+                failover.look_at_servers(health.look(ids))
         except Exception:
             log.exception("servers_not_judged", extra={"account": str(account_id)})

@@ -32,7 +32,7 @@ from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
-from lumos_agent.probes import Prober
+from lumos_agent.prober import Prober
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.response import AttackResponse

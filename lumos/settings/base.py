@@ -24,6 +24,8 @@ ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsen
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
 # What monitoring sends to /metrics as a bearer token; without one there are no metrics.
+# The API of Cloudflare; empty: the real one.
+CLOUDFLARE_API_URL = env.text("CLOUDFLARE_API_URL", "")
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 # Whether shields at private addresses are probed from here, which lets whoever adds a server reach them.
 PROBE_PRIVATE_ADDRESSES = env.flag("PROBE_PRIVATE_ADDRESSES", default=False)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lumos_agent import probes, protocol
-from lumos_agent.probes import KEY_NAME, Prober, Target, new_key, probe, proof
+from lumos_agent.prober import KEY_NAME, Prober
+from lumos_agent.probes import Target, new_key, probe, proof
 from lumos_agent.verdict import FALL
 from tests.agent.builders import Shield, config, domain, ident
 from tests.agent.visitor import get, origin
