@@ -55,7 +55,7 @@ class Rfc2136:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except dns.tsig.PeerBadKey as error:
+        except (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature) as error:
             raise DnsError(f"{self._server} does not know the key, or knows another secret for it.") from error
         except (dns.exception.DNSException, OSError) as error:
             raise DnsError(f"{self._server}: {str(error) or type(error).__name__}") from error
