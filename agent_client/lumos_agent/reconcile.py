@@ -24,9 +24,10 @@ from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.knot import Knot
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
-from lumos_agent.geo import Geo, Locator, Needs
+from lumos_agent.geo import Geo, Locator, Needs, country_database
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -65,11 +66,13 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
+        self._knot = Knot(state, settings.dns, country_database(state))
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
+            daemons=[self._knot],
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
