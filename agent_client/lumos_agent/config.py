@@ -76,6 +76,7 @@ class State:
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
         self.crawlers_file = self.root / "crawlers.json"
+        self.aliases_file = self.root / "aliases.json"
         self.watches_file = self.root / "watches.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from lumos_agent import facts, protocol
+from lumos_agent.aliases import Aliases, Found
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
@@ -77,6 +78,8 @@ class Agent:
             on_step=on_step,
         )
         self._crawlers = Crawlers(state, Resolver())
+        self._aliases = Aliases(state.aliases_file, Resolver(), self._applier.snapshot, self._use_resolved)
+        self._knot.use_resolved(self._aliases.known())
         self._response = AttackResponse(
             state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
         )
@@ -116,7 +119,7 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
-            own = (self._apply_wanted, self._watch, self._place, *reports)
+            own = (self._apply_wanted, self._watch, self._place, self._aliases.run, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -251,6 +254,7 @@ class Agent:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
                 self._places_wanted.set()
+                self._aliases.look()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -274,9 +278,15 @@ class Agent:
                 async with self._collecting:
                     if self._applier.use_places(*maps):
                         await self._applier.refresh()
+                if self._knot.refresh_database():
+                    await self._applier.keep_daemons()
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _use_resolved(self, resolved: Found) -> None:
+        if self._knot.use_resolved(resolved):
+            await self._applier.keep_daemons()
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:

@@ -124,9 +124,13 @@ async def test_newer_and_broken_databases_are_taken_while_it_runs(knot: RunningK
     await knot.serve(served)
     before = knot.knot.process()
     country_database(knot.database, {"127.0.1.0/24": ("US", "NA"), "127.0.3.0/24": ("DE", "EU")})
+    assert await knot.serve(served) == ""
+    assert knot.knot.refresh_database()
     assert await knot.serve(served)
     assert await knot.answers("www.example.com", source=AMERICA) == ["192.0.2.2"]
+    assert not knot.knot.refresh_database()
     knot.database.write_bytes(b"nonsense")
+    assert knot.knot.refresh_database()
     await knot.serve(served)
     assert await knot.answers("www.example.com", source=AMERICA) == ["192.0.2.1"]
     assert knot.knot.process() == before

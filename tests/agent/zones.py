@@ -10,7 +10,7 @@ from typing import Any
 import dns.asyncquery
 import dns.edns
 import dns.message
-from netaddr import IPSet
+from netaddr import IPSet  # type: ignore[import-untyped]
 
 from lumos_agent.config import State
 from lumos_agent.drivers.knot import Knot

@@ -57,6 +57,7 @@ class Knot:
         self._process = Detached(state.run / "knot.json")
         self._down: frozenset[str] = frozenset()
         self._resolved: Mapping[str, Sequence[str]] = {}
+        self._database: str | None = None
         self._applied: _Inputs | None = None
 
     def use_down(self, addresses: frozenset[str]) -> bool:
@@ -72,6 +73,11 @@ class Knot:
             return False
         self._resolved = dict(resolved)
         return True
+
+    def refresh_database(self) -> bool:
+        """Use the country database as it is now from the next apply on; False if it is the same."""
+        before, self._database = self._database, self._copied()
+        return before is not None and before != self._database
 
     async def check(self, snapshot: Snapshot) -> None:
         """Let Knot's own tools read what would change.
@@ -144,7 +150,9 @@ class Knot:
         return "stopped, no zones are left"
 
     def _inputs(self, snapshot: Snapshot) -> _Inputs:
-        return _Inputs(snapshot.zones, self._down, self._resolved, self._database() if snapshot.zones else "")
+        if snapshot.zones and (not self._database or not Path(self._database).exists()):
+            self._database = self._copied()
+        return _Inputs(snapshot.zones, self._down, self._resolved, self._database or "")
 
     def _rendered(self, inputs: _Inputs, root: Path | None = None) -> Files:
         options = KnotOptions(
@@ -158,7 +166,7 @@ class Knot:
             options = structs.replace(options, root=str(root))
         return render(inputs.zones, options, inputs.down, inputs.resolved)
 
-    def _database(self) -> str:
+    def _copied(self) -> str:
         """Return a copy of the country database that nobody changes while knotd reads it, "" without one."""
         try:
             facts = self._source.stat()
