@@ -4,13 +4,27 @@ from typing import Any
 
 import django_filters
 from django.db.models import QuerySet
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from accounts.authentication import actor
 from domains import zones
+from domains.delegation import check_delegation
+from domains.zone_file import export_zone_file, import_zone_file
 from domains.zone_models import RecordType, Zone, ZoneRecord
 from domains.zone_rules import RecordData
-from domains.zone_serializers import RecordSerializer, ZoneSerializer
+from domains.zone_serializers import (
+    DelegationSerializer,
+    RecordSerializer,
+    ZoneImportedSerializer,
+    ZoneImportSerializer,
+    ZoneSerializer,
+)
 
 
 class ZoneFilter(django_filters.FilterSet):
@@ -53,6 +67,27 @@ class ZoneViewSet(viewsets.ModelViewSet[Zone]):
     def perform_destroy(self, instance: Zone) -> None:
         """Remove a zone."""
         zones.remove_zone(zone=instance, actor=actor(self.request))
+
+    @extend_schema(responses={(200, "text/dns"): OpenApiTypes.STR})
+    @action(detail=True, pagination_class=None, filterset_class=None)
+    def file(self, request: Request, pk: str) -> HttpResponse:
+        """Return the zone as a zone file; what such a file cannot say is in comments."""
+        return HttpResponse(export_zone_file(self.get_object()), content_type="text/dns; charset=utf-8")
+
+    @extend_schema(request=ZoneImportSerializer, responses=ZoneImportedSerializer)
+    @action(detail=True, methods=["post"], url_path="import")
+    def import_file(self, request: Request, pk: str) -> Response:
+        """Take the records of a zone file over; those that cannot be served are named."""
+        given = ZoneImportSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        done = import_zone_file(zone_id=self.get_object().pk, actor=actor(request), **given.validated_data)
+        return Response(ZoneImportedSerializer(done).data)
+
+    @extend_schema(request=None, responses=DelegationSerializer)
+    @action(detail=True, methods=["post"], url_path="check-delegation")
+    def check_delegation(self, request: Request, pk: str) -> Response:
+        """Ask the DNS whether the zone is delegated to its servers and served by all of them; takes some seconds."""
+        return Response(DelegationSerializer(check_delegation(self.get_object())).data)
 
 
 class RecordViewSet(viewsets.ModelViewSet[ZoneRecord]):

@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from domains.serializers import ScopedServers
+from domains.zone_file import TEXT_MAX, ImportMode
 from domains.zone_models import TTL_MAX, TTL_MIN, WEIGHT_MAX, RecordType, Zone, ZoneRecord
 
 
@@ -88,3 +89,46 @@ class RecordSerializer(serializers.ModelSerializer[ZoneRecord]):
         if self.instance is not None and zone.pk != self.instance.zone_id:
             raise serializers.ValidationError("A record stays in its zone; add one to the other zone.")
         return zone
+
+
+class ZoneImportSerializer(serializers.Serializer[Any]):
+    """A zone file. Its SOA and the NS of the zone itself are left out: Lumos says these."""
+
+    text = serializers.CharField(max_length=TEXT_MAX, trim_whitespace=False, allow_blank=True)
+    mode = serializers.ChoiceField(choices=ImportMode.choices, default=ImportMode.ADD)
+    dry_run = serializers.BooleanField(default=False, help_text="Only say what would be done.")
+
+
+class RefusedSerializer(serializers.Serializer[Any]):
+    """A record that is left out, and why."""
+
+    record = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ZoneImportedSerializer(serializers.Serializer[Any]):
+    """What an import did, or would do."""
+
+    added = serializers.IntegerField()
+    removed = serializers.IntegerField()
+    kept = serializers.IntegerField()
+    refused = RefusedSerializer(many=True)
+
+
+class AskedSerializer(serializers.Serializer[Any]):
+    """What a name server said at one of its addresses; `problem` is empty if all is well."""
+
+    name = serializers.CharField()
+    address = serializers.CharField()
+    serial = serializers.IntegerField(allow_null=True)
+    problem = serializers.CharField(allow_blank=True)
+
+
+class DelegationSerializer(serializers.Serializer[Any]):
+    """Whether the world finds a zone: name servers as they should be entered at the registrar, and as they are."""
+
+    is_right = serializers.BooleanField()
+    expected = serializers.ListField(child=serializers.CharField())
+    found = serializers.ListField(child=serializers.CharField())
+    problems = serializers.ListField(child=serializers.CharField())
+    servers = AskedSerializer(many=True)

@@ -69,7 +69,8 @@ RULES = {name: rule(text) for names, text in (
     ("api-certificate-authority", "GET all, PUT writers"),
     ("api-domain-release-rollout api-policy-try-request api-custom-rule-dry-run api-snapshot-restore api-server-reunite", _ACT),
     ("api-domain-apply-preset api-domain-upload-certificate api-domain-clone-settings api-script-try api-import", _ACT),
-    ("api-list-entry-import-text", _ACT),
+    ("api-list-entry-import-text api-zone-import-file api-zone-check-delegation", _ACT),
+    ("api-zone-file", _SHOW),
     ("api-key-list", "GET admins, POST admins"),
     ("api-key-detail", "GET admins, DELETE admins"),
 ) for name in names.split()}  # fmt: skip
