@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from domains import traffic
 from domains.acme import acme_part
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
+from domains.zone_parts import zone_parts
 from lumos_agent.guard import Guard as GuardPart
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
@@ -103,6 +104,7 @@ def snapshot_of(server: Server) -> Snapshot:
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
         under_attack=is_under_attack(),
+        zones=zone_parts(server),
     )
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-TOKEN = "cf-test-token"  # noqa: S105 - known to the imitation alone
+TOKEN = "cf-test-token"
 
 
 class Cloudflare(ThreadingHTTPServer):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from lumos_agent import facts, protocol
+from lumos_agent.aliases import Aliases, Found
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
@@ -24,9 +25,10 @@ from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.knot import Knot
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
-from lumos_agent.geo import Geo, Locator, Needs
+from lumos_agent.geo import Geo, Locator, Needs, country_database
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -66,15 +68,19 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
+        self._knot = Knot(state, settings.dns, country_database(state))
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
+            daemons=[self._knot],
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
         self._crawlers = Crawlers(state, Resolver())
+        self._aliases = Aliases(state.aliases_file, Resolver(), self._applier.snapshot, self._use_resolved)
+        self._knot.use_resolved(self._aliases.known())
         self._response = AttackResponse(
             state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
         )
@@ -115,15 +121,8 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), key, probe_port(self._state.settings()))
             self._haproxy.adopt()
             await self._repair()
-            reports = (
-                self._crawlers.run,
-                self._collect,
-                self._deliver,
-                self._origins.run,
-                self._issuer.run,
-                self._prober.run,
-            )
-            own = (self._apply_wanted, self._watch, self._place, *reports)
+            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
+            own = (self._apply_wanted, self._watch, self._place, self._aliases.run, self._prober.run, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -261,6 +260,7 @@ class Agent:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
                 self._places_wanted.set()
+                self._aliases.look()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -285,9 +285,15 @@ class Agent:
                 async with self._collecting:
                     if self._applier.use_places(*maps):
                         await self._applier.refresh()
+                if self._knot.refresh_database():
+                    await self._applier.keep_daemons()
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _use_resolved(self, resolved: Found) -> None:
+        if self._knot.use_resolved(resolved):
+            await self._applier.keep_daemons()
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:

@@ -128,9 +128,10 @@ class Zone(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     aliases: Annotated[tuple[Alias, ...], Meta(max_length=RECORDS_MAX)] = ()
 
     def __post_init__(self) -> None:
-        for part in (*self.records, *self.proxied, *self.aliases):
-            if len(absolute(part.owner, self.name)) > 254:
-                raise ZoneError(f"{part.owner} is too long a name in {self.name}")
+        owners = [part.owner for part in self.records] + [part.owner for part in self.proxied]
+        for owner in (*owners, *(part.owner for part in self.aliases)):
+            if len(absolute(owner, self.name)) > 254:
+                raise ZoneError(f"{owner} is too long a name in {self.name}")
 
 
 def absolute(owner: str, zone: str) -> str:

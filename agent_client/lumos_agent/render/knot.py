@@ -5,6 +5,7 @@ all types of the name. Countries and continents are modules in a row, because th
 leaves the question to the next; the last has a view for everybody, which tells resolvers the right scope (RFC 7871).
 """
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 
@@ -109,7 +110,7 @@ def _weighted_text(owner: str, kinds: dict[str, RecordSet]) -> str:
     choices = {kind: _shares(found.everywhere) for kind, found in kinds.items() if _is_weighted(found)}
     edges = sorted({0, *(end for ends in choices.values() for end, _ in ends)})
     views = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         chosen = {kind: [next(data for last, data in ends if last >= end)] for kind, ends in choices.items()}
         data = {kind: chosen.get(kind) or _all(found) for kind, found in kinds.items()}
         views += [(str(part), data) for part in _parts(end - begin)]

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_access'),
-        ('domains', '0009_certificate_authority'),
+        ('domains', '0010_zones'),
         ('servers', '0008_health'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
