@@ -26,6 +26,8 @@ class Action(enum.StrEnum):
     AUTHORITY_CHANGED = "account.certificate_authority_changed"
     CERTIFICATE_UPLOADED = "domain.certificate_uploaded"
     FAILOVER_CHANGED = "domain.failover_changed"
+    FAILOVER_DECIDED = "domain.failover_decided"
+    SERVER_JUDGED = "server.judged"
     FAILOVER_ACTED = "domain.failover_acted"
     FAILOVER_ADOPTED = "domain.failover_records_adopted"
     DNS_PROVIDER_ADDED = "dns_provider.added"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -16,17 +16,18 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User
-from accounts.tenancy import active_account_id
+from accounts.tenancy import active_account_id, tenant_scope
 from billing import entitlements
+from domains import zones
 from domains.failover_models import DnsProvider, Failover, FailoverDecision, FailoverMode, Publication
-from domains.models import Domain, DomainServer
+from domains.failover_parts import members_by_domain, rule_of
+from domains.models import Domain
 from lumos.errors import Conflict, InvalidInput
-from lumos_agent.failover import Decision, Health, Member, Rule, addresses, decide, named
+from lumos_agent.failover import Decision, Health, Rule, addresses, decide, named
 from notifications import causes
 from servers import wake
 from servers.health import health_of
 from servers.models import Server, ServerVerdict
-from servers.peers import addresses_of
 
 log = logging.getLogger(__name__)
 
@@ -48,47 +49,31 @@ class FailoverData:
 SETTINGS = tuple(FailoverData.__dataclass_fields__)
 
 
-def members_of(domain_id: Any) -> tuple[list[Server], tuple[Member, ...]]:
-    """Return the shields of a domain in order, and those of them that visitors can be sent to."""
-    rows = DomainServer.objects.filter(domain_id=domain_id).order_by("position").select_related("server")
-    servers = [row.server for row in rows]
-    found = ((server, addresses_of(server)) for server in servers)
-    return servers, tuple(Member(server=str(server.pk), addresses=theirs) for server, theirs in found if theirs)
-
-
-def rule_of(row: Failover, hostname: str, members: tuple[Member, ...], now: datetime) -> Rule:
-    """Return a row as the rule that shields know as well."""
-    is_drill = row.drill_until is not None and row.drill_until > now
-    return Rule(
-        domain=str(row.domain_id),
-        hostname=hostname,
-        mode=cast(Literal["ordered", "all"], row.mode),
-        members=members,
-        hold_down_seconds=row.hold_down_seconds,
-        gap_seconds=row.gap_seconds,
-        preferred=str(row.preferred_id or ""),
-        is_held=row.is_held,
-        drilled=str(row.drilled_id or "") if is_drill else "",
-        answered=tuple(row.answered),
-    )
-
-
 @transaction.atomic
-def look(domain_id: Any, *, actor: User | None = None) -> Decision | None:
-    """Decide about one domain now; looking twice changes nothing. None if it has no failover, or no addresses."""
+def look(domain_id: Any, *, actor: User | None = None, follows: bool = True) -> Decision | None:
+    """Decide about one domain now; looking twice changes nothing. None if it has no failover, or no addresses.
+
+    Zones follow, unless the caller sees to that.
+    """
     domain = Domain.objects.select_for_update(no_key=True).filter(pk=domain_id).first()
     row = None if domain is None else Failover.objects.filter(domain=domain).first()
     if domain is None or row is None:
         return None
     now = timezone.now()
-    servers, members = members_of(domain.pk)
+    members = members_by_domain([domain.pk]).get(domain.pk, ())
     if not members:
         return None
-    health = health_of(server.pk for server in servers)
-    rule = rule_of(row, domain.hostname, members, now)
+    if row.drill_until is not None and row.drill_until <= now:
+        row.drilled, row.drill_until = None, None
+    health = health_of(member.server for member in members)
+    rule = rule_of(row, domain.hostname, members)
     since = None if row.changed_at is None else (now - row.changed_at).total_seconds()
     decision = decide(rule, health, since)
+    before = list(row.addresses)
     _write(row, domain, rule, decision, health, actor)
+    if follows and before != row.addresses:
+        cause = audit.record(actor, audit.Action.FAILOVER_DECIDED, domain, {"addresses": [before, row.addresses]})
+        zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
     return decision
 
 
@@ -134,11 +119,29 @@ def _publish_on_commit(domain_id: Any) -> None:
     transaction.on_commit(lambda: publish_dns.apply_async((account_id, str(domain_id)), retry=False))
 
 
+@transaction.atomic
 def look_at_servers(server_ids: Iterable[Any]) -> None:
-    """Decide about every domain of these shields."""
-    rows = Failover.objects.filter(domain__assignments__server__in=list(server_ids))
+    """Decide about every domain of shields whose verdict changed, and give the zones that name them new answers."""
+    servers = list(Server.objects.filter(pk__in=list(server_ids)).order_by("pk"))
+    if not servers:
+        return
+    rows = Failover.objects.filter(domain__assignments__server__in=servers)
     for domain_id in rows.order_by("domain_id").values_list("domain_id", flat=True).distinct():
-        look(domain_id)
+        look(domain_id, follows=False)
+    if concerned := zones.zones_with(servers=servers):
+        cause = audit.record(None, audit.Action.SERVER_JUDGED, servers[0])
+        zones.follow(concerned, cause=cause)
+
+
+def look_after_commit(server_ids: Iterable[Any]) -> None:
+    """Decide when the caller, who holds rows of servers, has committed: domains are locked before servers."""
+    account_id, ids = active_account_id(), list(server_ids)
+
+    def look_now() -> None:
+        with tenant_scope(account_id):
+            look_at_servers(ids)
+
+    transaction.on_commit(look_now)
 
 
 def _described(row: Failover | None) -> dict[str, Any]:
@@ -180,9 +183,11 @@ def put_failover(*, domain_id: uuid.UUID, data: FailoverData, actor: User) -> Fa
         row.published, row.publish_error, row.publish_tries = [], "", 0
         row.publish_at = timezone.now() if data.provider else None
     row.save()
-    if changed := audit.changes(before, _described(row)):
-        audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, changed)
-    look(domain.pk, actor=actor)
+    changed = audit.changes(before, _described(row))
+    cause = audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, changed)
+    look(domain.pk, actor=actor, follows=False)
+    if changed:
+        zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
     if is_moved and data.provider:
         _publish_on_commit(domain.pk)
     row.refresh_from_db()
@@ -194,8 +199,10 @@ def remove_failover(*, domain_id: uuid.UUID, actor: User) -> None:
     """Leave a domain's DNS to itself; records that were published stay as they are."""
     domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
     row = failover_of(domain)
-    audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, {k: [v, None] for k, v in _described(row).items()})
+    lost = {name: [value, None] for name, value in _described(row).items()}
+    cause = audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, lost)
     row.delete()
+    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
 
 
 def failover_of(domain: Domain) -> Failover:
@@ -220,8 +227,7 @@ def act(*, domain_id: uuid.UUID, action: str, actor: User, server: Server | None
     """
     domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
     row = failover_of(domain)
-    servers, members = members_of(domain.pk)
-    if server is not None and server.pk not in {one.pk for one in servers}:
+    if server is not None and not domain.assignments.filter(server=server).exists():
         raise InvalidInput(
             f"{server.name} does not carry {domain.hostname}; choose one of its servers.", field="server"
         )
@@ -231,13 +237,13 @@ def act(*, domain_id: uuid.UUID, action: str, actor: User, server: Server | None
     elif action in ("hold", "release"):
         row.is_held = action == "hold"
     elif action == "drill":
-        _begin_drill(row, server, members, minutes)
+        _begin_drill(row, server, minutes)
     else:
         row.drilled, row.drill_until = None, None
     row.save()
-    if changed := audit.changes(before, _state(row)):
-        audit.record(actor, audit.Action.FAILOVER_ACTED, domain, changed)
-    look(domain.pk, actor=actor)
+    cause = audit.record(actor, audit.Action.FAILOVER_ACTED, domain, audit.changes(before, _state(row)))
+    look(domain.pk, actor=actor, follows=False)
+    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
     row.refresh_from_db()
     return row
 
@@ -250,10 +256,10 @@ def _state(row: Failover) -> dict[str, Any]:
     }
 
 
-def _begin_drill(row: Failover, server: Server | None, members: tuple[Member, ...], minutes: int) -> None:
+def _begin_drill(row: Failover, server: Server | None, minutes: int) -> None:
     if not 1 <= minutes <= DRILL_MINUTES_MAX:
         raise InvalidInput(f"A drill lasts 1 to {DRILL_MINUTES_MAX} minutes.", field="minutes")
-    if len(members) < 2:
+    if len(members_by_domain([row.domain_id]).get(row.domain_id, ())) < 2:
         raise InvalidInput("A drill needs a second server with a public address.", field="server")
     row.drilled_id = server.pk if server is not None else uuid.UUID(row.answered[0])
     row.drill_until = timezone.now() + timedelta(minutes=minutes)

@@ -8,8 +8,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from accounts import audit
-from accounts.models import User
-from domains import rollouts, zones
+from accounts.models import AuditEntry, User
+from domains import failover, rollouts, zones
 from domains import traffic as traffic_settings
 from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
@@ -201,10 +201,16 @@ def change_domain(
         revisions.bump(new_servers.values(), cause=entry, touched=[domain.pk])
         revisions.bump(left, cause=entry, removed_domains=1, touched=[domain.pk])
         if {"hostname", "servers"} & changed.keys():
-            zones.follow(zones.zones_with(hostnames=[str(before["hostname"]), domain.hostname]), cause=entry)
+            _answer(domain, str(before["hostname"]), entry)
         if part_before is not None and changed.keys() & STAGED:
             rollouts.begin(domain, part_before)
     return domain
+
+
+def _answer(domain: Domain, hostname_before: str, cause: AuditEntry) -> None:
+    """Let names answer with the shields that the domain has now."""
+    failover.look(domain.pk, actor=cause.actor, follows=False)
+    zones.follow(zones.zones_with(hostnames=[hostname_before, domain.hostname]), cause=cause)
 
 
 @transaction.atomic

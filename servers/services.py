@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import User
 from billing import entitlements
-from domains import zones
+from domains import failover, zones
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
@@ -59,6 +59,7 @@ def change_server(*, server: Server, actor: User, **values: str | None) -> Serve
         if {"public_ipv4", "public_ipv6"} & changed.keys():
             zones.refuse_without_address(row)
             zones.follow(zones.zones_with(servers=[row]), cause=cause)
+            failover.look_after_commit([row.pk])
         tell_neighbours([row.pk])
     return row
 

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from domains import traffic
 from domains.acme import acme_part
+from domains.failover_parts import failover_parts
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
 from domains.zone_parts import zone_parts
 from lumos_agent.guard import Guard as GuardPart
@@ -97,6 +98,7 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
 def snapshot_of(server: Server) -> Snapshot:
     """Return what `server` should run."""
     domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
+    zones = zone_parts(server)
     return Snapshot(
         server_id=str(server.pk),
         acme=acme_part(server),
@@ -104,7 +106,8 @@ def snapshot_of(server: Server) -> Snapshot:
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
         under_attack=is_under_attack(),
-        zones=zone_parts(server),
+        zones=zones,
+        failover=failover_parts() if zones else (),
     )
 
 

@@ -30,7 +30,14 @@ class Cloudflare(ThreadingHTTPServer):
     def put(self, kind: str, name: str, content: str, ttl: int = 300) -> dict[str, Any]:
         """Keep a record as Cloudflare shows it."""
         shown = f'"{content}"' if kind == "TXT" and not content.startswith('"') else content
-        row = {"id": uuid.uuid4().hex, "type": kind, "name": name, "content": shown, "ttl": ttl, "proxied": False}
+        row: dict[str, Any] = {
+            "id": uuid.uuid4().hex,
+            "type": kind,
+            "name": name,
+            "content": shown,
+            "ttl": ttl,
+            "proxied": False,
+        }
         self.records[row["id"]] = row
         return row
 
@@ -85,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = _do  # noqa: N815 - names of the library
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing."""
 
 

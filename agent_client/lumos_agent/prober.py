@@ -27,20 +27,14 @@ _JITTER = 0.2
 class Prober:
     """Probes the peers that the gateway named last, also when it is gone, and tells what changed.
 
-    `send` drops what it is given while there is no connection; `changed` is called when a result was settled anew.
+    `send` drops what it is given while there is no connection.
     """
 
-    def __init__(
-        self,
-        state: State,
-        send: Callable[[protocol.AgentMessage], Awaitable[None]],
-        changed: Callable[[], None],
-    ) -> None:
+    def __init__(self, state: State, send: Callable[[protocol.AgentMessage], Awaitable[None]]) -> None:
         self._file: Path = state.peers_file
         self._map_file = state.alive_map
         self._map = ServedMap(state.alive_map, state.worker_socket)
         self._send = send
-        self._changed = changed
         self._peers = protocol.Peers(key="")
         self._streaks: dict[Target, Streak] = {}
         self._seen: dict[Target, Seen] = {}
@@ -78,6 +72,10 @@ class Prober:
         self._told.clear()
         self._wake.set()
 
+    def peers(self) -> tuple[protocol.Peer, ...]:
+        """Return whom this shield probes."""
+        return self._peers.peers
+
     def sights(self, own: str) -> list[Sight]:
         """Return what is settled, as seen by this shield, whose id is `own`."""
         return [
@@ -101,7 +99,6 @@ class Prober:
         """Probe every address once, and tell what changed."""
         targets = targets_of(self._peers.peers)
         answers = await asyncio.gather(*map(probe, targets))
-        before = {target: streak.is_ok for target, streak in self._streaks.items()}
         streaks: dict[Target, Streak] = {}
         for target, seen in zip(targets, answers, strict=True):
             if seen is None:
@@ -111,8 +108,6 @@ class Prober:
                 self._seen[target] = seen
         self._streaks = streaks
         self._seen = {target: seen for target, seen in self._seen.items() if target in streaks}
-        if before != {target: streak.is_ok for target, streak in streaks.items()}:
-            self._changed()
         await self._tell()
 
     async def _tell(self) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.aliases import Aliases, Found
+from lumos_agent.answers import LOOK_SECONDS, Answers, Standing
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
@@ -69,12 +70,14 @@ class Agent:
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
         self._knot = Knot(state, settings.dns, country_database(state))
+        self._prober = Prober(state, self._report)
+        self._answers = Answers(self._prober.sights, self._prober.peers)
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=[self._knot],
+            daemons=[Standing(self._knot, self._answers)],
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -86,7 +89,6 @@ class Agent:
         )
         self._desired = Desired(self._applier.stored)
         self._origins = OriginWatch(self._workers, self._report)
-        self._prober = Prober(state, self._report, lambda: None)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
         self._relay = Relay(self._challenges, self._report)
@@ -122,7 +124,8 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
-            own = (self._apply_wanted, self._watch, self._place, self._aliases.run, self._prober.run, *reports)
+            names = (self._aliases.run, self._prober.run, self._decide)
+            own = (self._apply_wanted, self._watch, self._place, *names, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -189,6 +192,7 @@ class Agent:
         for status in self._issuer.statuses():
             await send(status)
         self._origins.tell_all()
+        self._answers.connection(is_connected=True)
         self._prober.tell_all()
         self._new_batch.set()
 
@@ -248,6 +252,7 @@ class Agent:
     def disconnected(self, why: str) -> None:
         """Note it; sites go on."""
         self._send = None
+        self._answers.connection(is_connected=False)
         self._note("connection", why)
 
     # Jobs
@@ -290,6 +295,16 @@ class Agent:
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _decide(self) -> None:
+        """Keep the answers of proxied names right while the control plane is gone."""
+        while True:
+            try:
+                if (snapshot := self._applier.snapshot()) is not None and self._answers.look(snapshot):
+                    await self._applier.keep_daemons()
+            except (AgentError, OSError) as error:
+                log.error("answers_not_changed", extra={"error": str(error)})
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _use_resolved(self, resolved: Found) -> None:
         if self._knot.use_resolved(resolved):

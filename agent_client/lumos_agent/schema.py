@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent import conditions
+from lumos_agent.failover import Rule
 from lumos_agent.grammar import (
     AccountId,
     Chain,
@@ -176,7 +177,8 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a snapshot holds beside the domains and lists, which travel in pieces (parts.py).
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
-    switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves.
+    switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves;
+    `failover` says how their names fail over.
     """
 
     server_id: Id
@@ -184,6 +186,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     acme: Acme | None = None
     under_attack: bool = False
     zones: Annotated[tuple[Zone, ...], Meta(max_length=ZONES_MAX)] = ()
+    failover: Annotated[tuple[Rule, ...], Meta(max_length=DOMAINS_MAX)] = ()
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):

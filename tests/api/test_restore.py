@@ -91,6 +91,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
         "acme",
         "under_attack",
         "zones",
+        "failover",
         "domains",
         "lists",
     )
