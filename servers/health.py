@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from accounts.tenancy import active_account_id
@@ -176,6 +176,14 @@ def health_of(server_ids: Iterable[Any]) -> dict[str, Health]:
         )
         for row in ServerVerdict.objects.filter(server__in=list(server_ids))
     }
+
+
+def sights_of(server: Server) -> QuerySet[Sight]:
+    """Return what vantage points that are heard from see of a shield, Lumos first."""
+    now = timezone.now()
+    is_heard = Q(vantage=None) | Q(vantage__lease_until__gt=now)
+    found: QuerySet[Sight] = server.sights.filter(is_heard, is_ok__isnull=False).select_related("vantage")
+    return found.order_by("address", F("vantage__name").asc(nulls_first=True))
 
 
 def unsettled() -> dict[uuid.UUID, list[uuid.UUID]]:

@@ -15,7 +15,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from billing.models import TopUp, TopUpState
+from domains.failover_models import DnsProvider, Failover
 from domains.zone_models import Zone, ZoneRecord
+from lumos.secrets import Secret
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from tests.conftest import Api
 from tests.factories import Tenant, member
@@ -29,6 +31,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
+    "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -64,6 +67,8 @@ POST_ONLY = {
     "maintenance-remove",
     "server-restore",
     "server-reunite",
+    "failover-act",
+    "dns-provider-remove",
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
@@ -115,7 +120,8 @@ API: dict[str, str | None] = {
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
-    "api-analytics": None,
+    "api-analytics": None, "api-server-probes": "server", "api-failover": "failing-domain", "api-failover-action": "failing-domain",
+    "api-failover-plan": "failing-domain", "api-failover-decision-list": "domain", "api-dns-provider-list": None, "api-dns-provider-detail": "provider",
     "api-account": None, "api-member-list": None, "api-member-detail": "member", "api-invitation-list": None,
     "api-invitation-detail": "invitation", "api-audit-entry-list": None, "api-audit-entry-detail": "audit-entry",
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
@@ -134,6 +140,7 @@ API: dict[str, str | None] = {
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
+    "api-failover-action",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-zone-import-file", "api-zone-check-delegation",
@@ -153,6 +160,9 @@ TASKS = {
     "notifications.tasks.hourly": "each certificate in its own account's scope; old rows of all tenants, set-based",
     "notifications.tasks.watch_servers": "each account in its own scope",
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
+    "domains.tasks.look_at_failovers": "each row in its own tenant's scope; enqueues one job per row, with its account",
+    "domains.tasks.sweep_failovers": "each row in its own tenant's scope",
+    "domains.tasks.publish_dns": "a TenantTask",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
@@ -214,6 +224,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         delivery.save()
         window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
         window.save()
+        secret: Any = Secret.of("t")
+        name = f"{tenant.owner.name} dns"
+        provider = DnsProvider(kind="cloudflare", name=name, zone=tenant.domain.hostname, credential=secret)
+        provider.save()
+        Failover(domain=tenant.domain).save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         zone = Zone.objects.create(name=tenant.domain.hostname)
@@ -222,7 +237,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "zone": zone.pk, "record": record.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
-            "payment": payment.pk,
+            "payment": payment.pk, "provider": provider.pk, "failing-domain": tenant.domain.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

@@ -16,27 +16,28 @@ from lexicon.config import ConfigResolver
 
 
 def _answers(asked: dict[str, Any]) -> list[Any]:
-    # The suffix list that comes with the library decides; nothing is fetched for that.
+    # The suffix list that comes with the library does; nothing is fetched, and the zone is known anyhow.
     extract: Any = functools.partial(tldextract.TLDExtract, suffix_list_urls=())
     vars(tldextract)["TLDExtract"] = extract
     options = {
         "provider_name": asked["provider"],
         "domain": asked["zone"],
-        "delegated": asked["zone"],
         "ttl": asked["ttl"],
         asked["provider"]: {"auth_token": asked["token"]},
     }
     resolver: Any = ConfigResolver
-    made = client.Client(resolver().with_dict(options))
-    if asked["endpoint"]:
-        made.provider_class = functools.partial(_at, made.provider_class, asked["endpoint"])  # type: ignore[assignment]
+    made: Any = client.Client(resolver().with_dict(options))
+    made.provider_class = functools.partial(_provider, made.provider_class, asked)
     with made as operations:
         return [_answer(operations, *call) for call in asked["calls"]]
 
 
-def _at(provider_class: Any, endpoint: str, config: Any) -> Any:
+def _provider(provider_class: Any, asked: dict[str, Any], config: Any) -> Any:
+    """Return the provider with the zone as it is, not as a suffix list would guess it."""
     provider = provider_class(config)
-    provider.api_endpoint = endpoint
+    provider.domain = asked["zone"]
+    if asked["endpoint"]:
+        provider.api_endpoint = asked["endpoint"]
     return provider
 
 

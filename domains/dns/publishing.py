@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import User
-from domains.dns import DnsError, Driver, NotOwned, Plan, planned
+from domains.dns import DnsError, Driver, Entry, NotOwned, Plan, planned
 from domains.dns.lexicon_driver import Lexicon
 from domains.dns.rfc2136 import Rfc2136
 from domains.failover_models import DnsProvider, Failover, ProviderKind, Publication
@@ -120,9 +120,13 @@ def dry_run(domain: Domain) -> dict[str, Any]:
         _, plan = plan_of(row)
     except AppError as error:
         return empty | {"refused": error.detail}
-    return {part: [entry._asdict() for entry in getattr(plan, part)] for part in ("add", "remove", "keep")} | {
+    return {part: [_shown(entry) for entry in getattr(plan, part)] for part in ("add", "remove", "keep")} | {
         "refused": ""
     }
+
+
+def _shown(entry: Entry) -> dict[str, str]:
+    return {"name": entry.name, "kind": entry.kind, "content": entry.data}
 
 
 def due(now: datetime) -> list[tuple[Any, Any]]:
