@@ -19,6 +19,7 @@ KEPT_SECONDS = 12 * 3600
 TABLE_SIZE = 100_000
 
 _TARGET = re.compile(r"(?m)^(    server t )\S+")
+_LISTEN = re.compile(r"(?m)^listen f-(\S+)\n(?:    .*\n)*?    server t (\S+)")
 _PROXY = {"off": "", "v1": " send-proxy", "v2": " send-proxy-v2"}
 
 
@@ -99,11 +100,9 @@ def _without_address(line: re.Match[str]) -> str:
 def targets_of(text: str) -> dict[str, tuple[str, int]]:
     """Return {forward id: (address, port)} of a rendered file."""
     found = {}
-    for section in text.split("\nlisten f-")[1:]:
-        match = _TARGET.search(section)
-        assert match is not None
-        host, _, port = match[0].split()[-1].rpartition(":")
-        found[section.split("\n", 1)[0]] = (host.strip("[]"), int(port))
+    for name, place in _LISTEN.findall(text):
+        host, _, port = place.rpartition(":")
+        found[name] = (host.strip("[]"), int(port))
     return found
 
 
