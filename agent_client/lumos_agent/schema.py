@@ -237,6 +237,11 @@ class Snapshot(Frame, frozen=True, kw_only=True):
 EMPTY_DIGEST = "empty"  # of what a shield runs before its first configuration
 
 
+def empty_snapshot() -> Snapshot:
+    """Return what a shield runs that has been told nothing yet."""
+    return Snapshot(server_id="00000000-0000-0000-0000-000000000000", domains=())
+
+
 def digest_of(encoded: bytes) -> str:
     """Return the digest of `Snapshot.encode()`: SHA-256, 64 lower-case hex digits."""
     return hashlib.sha256(encoded).hexdigest()

@@ -28,9 +28,8 @@ SHIELD6, TARGET6, CLIENT6 = "2001:db8::1", "2001:db8::7", "2001:db8::9"
 
 
 def forward(port: int, **changes: Any) -> Forward:
-    return Forward(
-        **{"id": ident(port), "protocol": "udp", "port": port, "target": TARGET, "target_port": 9000} | changes
-    )
+    given: dict[str, Any] = {"id": ident(port), "protocol": "udp", "port": port, "target": TARGET, "target_port": 9000}
+    return Forward(**given | changes)
 
 
 def tcp(port: int, **changes: Any) -> Forward:
@@ -57,7 +56,7 @@ class Network:
             await self._daemons.check(wanted)
             return await self._daemons.apply(wanted)
 
-        return self.on_shield(go)
+        return str(self.on_shield(go))
 
     def on_shield(self, call: Callable[[], Any]) -> Any:
         return self.shield.inside(lambda: asyncio.run(call()))

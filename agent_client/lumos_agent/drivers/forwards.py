@@ -9,7 +9,7 @@ from lumos_agent.config import State, write_atomically
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.master import POLL_SECONDS, READY_SECONDS, MasterProcess, readable
-from lumos_agent.errors import AgentError, ApplyError, HaproxyError
+from lumos_agent.errors import ApplyError, HaproxyError
 from lumos_agent.render.forwards import Rendered, render_tcp, targets_of
 from lumos_agent.runner import run
 from lumos_agent.schema import Snapshot
@@ -145,13 +145,16 @@ class TcpForwards:
         self._cfg.unlink(missing_ok=True)
         return "stopped" if was_running else ""
 
-    async def passed(self) -> dict[str, Passed]:
-        """Return {forward id: what it carried} of the worker that takes new connections; empty if none runs."""
+    async def passed(self) -> tuple[str, dict[str, Passed]]:
+        """Return the worker that takes new connections, and {forward id: what it carried}; empty if none runs."""
         try:
-            rows = csv.DictReader(io.StringIO((await cli.ask(self._state.forwards_socket, ["show stat -1 1 -1"]))[2:]))
-        except AgentError:
-            return {}
-        return {
+            answer = await cli.ask(self._state.forwards_socket, ["show info", "show stat -1 1 -1"])
+        except HaproxyError:
+            return "", {}
+        info, _, stat = answer.partition("# pxname")
+        worker = parse_info(info).get("Pid", "")
+        rows = csv.DictReader(io.StringIO(f"pxname{stat}"))
+        return worker, {
             row["pxname"].removeprefix("f-"): Passed(
                 int(row["stot"]), int(row["bin"]), int(row["bout"]), int(row["scur"])
             )

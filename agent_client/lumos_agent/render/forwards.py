@@ -63,6 +63,7 @@ defaults
     timeout connect 5s
     retries 2
     option redispatch
+    option contstats
 """
 
 _RESOLVERS = """
