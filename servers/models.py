@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.tenancy import TenantModel
+from servers.forward_models import Forward, ForwardHour
 from servers.health_models import ProbeKey, ProbeRound, ServerVerdict, ShieldState, Sight, VerdictChange
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 
@@ -168,7 +169,27 @@ def epoch() -> str:
 
 
 __all__ = [
-    "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "GatewayPresence", "HourlyMetric", "MinuteMetric", "ProbeKey",
-    "ProbeRound", "Server", "ServerDay", "ServerHour", "ServerMinute", "ServerStatus", "ServerVerdict", "ShieldState",
-    "Sight", "SnapshotRecord", "SnapshotState", "VerdictChange", "epoch",
+    "ApplyState",
+    "BatchCursor",
+    "DailyMetric",
+    "Epoch",
+    "Forward",
+    "ForwardHour",
+    "GatewayPresence",
+    "HourlyMetric",
+    "MinuteMetric",
+    "ProbeKey",
+    "ProbeRound",
+    "Server",
+    "ServerDay",
+    "ServerHour",
+    "ServerMinute",
+    "ServerStatus",
+    "ServerVerdict",
+    "ShieldState",
+    "Sight",
+    "SnapshotRecord",
+    "SnapshotState",
+    "VerdictChange",
+    "epoch",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from accounts.tenancy import tenant_scope
 from domains import failover, orders
 from domains.models import Challenge
 from lumos.jobs import Job
-from servers import health, history, probing, rollup
+from servers import forwards, health, history, probing, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -35,6 +35,7 @@ def expire_old_rows() -> dict[str, int]:
     expire_hits(now)
     health.expire(now)
     failover.expire(now)
+    forwards.expire_hours(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()

@@ -19,6 +19,7 @@ from domains.failover_models import DnsProvider, Failover
 from domains.zone_models import Zone, ZoneRecord
 from lumos.secrets import Secret
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
+from servers.models import Forward
 from tests.conftest import Api
 from tests.factories import Tenant, member
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
@@ -32,6 +33,7 @@ PAGES: dict[str, str | None] = {
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider",
+    "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -51,6 +53,7 @@ PAGES: dict[str, str | None] = {
     "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
+    "forward-remove",
     "account-rename",
     "account-second-factor",
     "account-delete",
@@ -99,6 +102,8 @@ POST_ONLY = {
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
+    "forward-add",
+    "forward-edit",
     "server-add",
     "server-edit",
     "domain-add",
@@ -115,6 +120,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
+    "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
@@ -229,6 +235,8 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         provider = DnsProvider(kind="cloudflare", name=name, zone=tenant.domain.hostname, credential=secret)
         provider.save()
         Failover(domain=tenant.domain).save()
+        forward = Forward(server=tenant.server, name="game", port=27015, target="203.0.113.7", target_port=27015)
+        forward.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         zone = Zone.objects.create(name=tenant.domain.hostname)
@@ -237,7 +245,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "zone": zone.pk, "record": record.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
-            "payment": payment.pk, "provider": provider.pk, "failing-domain": tenant.domain.pk,
+            "payment": payment.pk, "forward": forward.pk, "provider": provider.pk, "failing-domain": tenant.domain.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

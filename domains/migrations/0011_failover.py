@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0002_access'),
         ('domains', '0010_zones'),
-        ('servers', '0008_health'),
+        ('servers', '0009_health'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

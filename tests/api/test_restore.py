@@ -92,6 +92,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
         "under_attack",
         "zones",
         "failover",
+        "forwards",
         "domains",
         "lists",
     )
