@@ -1,7 +1,7 @@
 """Zone files (RFC 1035, 5): records in, records out.
 
-A zone file knows neither proxied names nor aliases, places and weights: an export has them as comments, an import leaves
-them as they are.
+A zone file knows neither proxied names nor aliases, places and weights: an export has them as comments, an import
+leaves them as they are.
 """
 
 import re
@@ -111,15 +111,11 @@ def parsed(zone: Zone, text: str) -> tuple[list[RecordData], list[Refused]]:
         raise InvalidInput(f"The file has {len(text)} characters, the limit is {TEXT_MAX}.", field="text")
     found: list[RecordData] = []
     refused: list[Refused] = []
-    own = {f"ns{number}" for number in zone.nameservers.values_list("number", flat=True)}
+    own = {f"ns{number}.{zone.name}" for number in zone.nameservers.values_list("number", flat=True)}
     for name, ttl, rdata in _read(zone.name, text):
         kind = dns.rdatatype.to_text(rdata.rdtype)
         owner = name.to_text(omit_final_dot=True).lower()
-        if (
-            kind == "SOA"
-            or (kind == "NS" and owner == zone.name)
-            or (owner.partition(".")[0] in own and kind[0] == "A")
-        ):
+        if kind == "SOA" or (kind, owner) == ("NS", zone.name) or (kind in ("A", "AAAA") and owner in own):
             continue  # what Lumos says itself
         given = RecordData(name=f"{owner}.", type=kind, data=rdata.to_text(), ttl=min(max(ttl, 1), 604_800))
         try:
@@ -156,10 +152,8 @@ def export_zone_file(zone: Zone) -> str:
     lines.append(f"@ 3600 IN SOA {first} hostmaster {zone.serial} 3600 600 1209600 300")
     for row in servers:
         lines.append(f"@ 3600 IN NS ns{row.number}")
-        lines += [
-            f"ns{row.number} 3600 IN {'AAAA' if ':' in address else 'A'} {address}"
-            for address in addresses_of(row.server)
-        ]
+        for address in addresses_of(row.server):
+            lines.append(f"ns{row.number} 3600 IN {'AAAA' if ':' in address else 'A'} {address}")
     for record in zone.records.order_by("name", "type", "place", "data"):
         line = f"{record.name} {record.ttl} IN {record.type} {record.data}"
         extra = f" place={record.place}" if record.place else f" weight={record.weight}" if record.weight else ""
