@@ -22,7 +22,10 @@ _LIST = "GET all, POST writers"
 RULES = {name: rule(text) for names, text in (
     # pages
     ("overview analytics analytics-csv account team servers server server-history server-preview domains domain", _SHOW),
-    ("waf events events-csv event lists domain-lists", _SHOW),
+    ("waf events events-csv event lists domain-lists zone zone-file", _SHOW),
+    ("zones", _PAGE),
+    ("record", _FORM),
+    ("zone-servers zone-remove zone-check zone-import record-add record-remove", _ACT),
     ("server-add server-edit domain-add domain-edit domain-traffic domain-certificate", _FORM),
     ("certificate-authority rate-edit waf-rule waf-try", _FORM),
     ("waf-script waf-rules domain-import", _PAGE),
