@@ -68,7 +68,7 @@ def check_delegation(zone: Zone, network: Network | None = None) -> Delegation:
     questions = [(name, address) for name, addresses in wanted.items() for address in addresses]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parent = pool.submit(_delegated, zone.name, reach)
-        servers = list(pool.map(lambda q: _asked(zone, *q, reach), questions))
+        servers = list(pool.map(lambda asked: _asked(zone, asked[0], asked[1], reach), questions))
         found, glue, problem = parent.result()
     problems = [problem] if problem else _differences(wanted, found, glue)
     return Delegation(expected=sorted(wanted), found=sorted(found), problems=problems, servers=servers)

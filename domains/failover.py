@@ -18,7 +18,7 @@ from accounts import audit
 from accounts.models import User
 from accounts.tenancy import active_account_id, tenant_scope
 from billing import entitlements
-from domains import zones
+from domains import zone_following
 from domains.failover_models import DnsProvider, Failover, FailoverDecision, FailoverMode, Publication
 from domains.failover_parts import members_by_domain, rule_of
 from domains.models import Domain
@@ -73,7 +73,7 @@ def look(domain_id: Any, *, actor: User | None = None, follows: bool = True) -> 
     _write(row, domain, rule, decision, health, actor)
     if follows and before != row.addresses:
         cause = audit.record(actor, audit.Action.FAILOVER_DECIDED, domain, {"addresses": [before, row.addresses]})
-        zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
+        zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=cause)
     return decision
 
 
@@ -128,9 +128,9 @@ def look_at_servers(server_ids: Iterable[Any]) -> None:
     rows = Failover.objects.filter(domain__assignments__server__in=servers)
     for domain_id in rows.order_by("domain_id").values_list("domain_id", flat=True).distinct():
         look(domain_id, follows=False)
-    if concerned := zones.zones_with(servers=servers):
+    if concerned := zone_following.zones_with(servers=servers):
         cause = audit.record(None, audit.Action.SERVER_JUDGED, servers[0])
-        zones.follow(concerned, cause=cause)
+        zone_following.follow(concerned, cause=cause)
 
 
 def look_after_commit(server_ids: Iterable[Any]) -> None:
@@ -187,7 +187,7 @@ def put_failover(*, domain_id: uuid.UUID, data: FailoverData, actor: User) -> Fa
     cause = audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, changed)
     look(domain.pk, actor=actor, follows=False)
     if changed:
-        zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
+        zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=cause)
     if is_moved and data.provider:
         _publish_on_commit(domain.pk)
     row.refresh_from_db()
@@ -202,7 +202,7 @@ def remove_failover(*, domain_id: uuid.UUID, actor: User) -> None:
     lost = {name: [value, None] for name, value in _described(row).items()}
     cause = audit.record(actor, audit.Action.FAILOVER_CHANGED, domain, lost)
     row.delete()
-    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
+    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=cause)
 
 
 def failover_of(domain: Domain) -> Failover:
@@ -243,7 +243,7 @@ def act(*, domain_id: uuid.UUID, action: str, actor: User, server: Server | None
     row.save()
     cause = audit.record(actor, audit.Action.FAILOVER_ACTED, domain, audit.changes(before, _state(row)))
     look(domain.pk, actor=actor, follows=False)
-    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=cause)
+    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=cause)
     row.refresh_from_db()
     return row
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import AuditEntry, User
-from domains import failover, rollouts, zones
+from domains import failover, rollouts, zone_following
 from domains import traffic as traffic_settings
 from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
@@ -151,7 +151,7 @@ def add_domain(
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
     revisions.bump(servers, cause=entry, touched=[domain.pk])
-    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=entry)
+    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=entry)
     return domain
 
 
@@ -210,7 +210,7 @@ def change_domain(
 def _answer(domain: Domain, hostname_before: str, cause: AuditEntry) -> None:
     """Let names answer with the shields that the domain has now."""
     failover.look(domain.pk, actor=cause.actor, follows=False)
-    zones.follow(zones.zones_with(hostnames=[hostname_before, domain.hostname]), cause=cause)
+    zone_following.follow(zone_following.zones_with(hostnames=[hostname_before, domain.hostname]), cause=cause)
 
 
 @transaction.atomic
@@ -234,4 +234,4 @@ def remove_domain(*, domain: Domain, actor: User) -> None:
     domain_id = domain.pk
     domain.delete()
     revisions.bump(servers, cause=entry, removed_domains=1, touched=[domain_id])
-    zones.follow(zones.zones_with(hostnames=[domain.hostname]), cause=entry)
+    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=entry)

@@ -140,7 +140,7 @@ def _read(zone: str, text: str) -> Any:
     except (dns.exception.DNSException, ValueError) as error:
         said = str(error)
         place = _LINE.match(said)
-        where = f"Line {int(place[1]) - 1}: " if place else ""
+        where = f"Near line {int(place[1]) - 1}: " if place else ""
         raise InvalidInput(f"{where}{_LINE.sub('', said)[:300] or type(error).__name__}", field="text") from error
 
 
@@ -152,8 +152,8 @@ def export_zone_file(zone: Zone) -> str:
     lines.append(f"@ 3600 IN SOA {first} hostmaster {zone.serial} 3600 600 1209600 300")
     for row in servers:
         lines.append(f"@ 3600 IN NS ns{row.number}")
-        for address in addresses_of(row.server):
-            lines.append(f"ns{row.number} 3600 IN {'AAAA' if ':' in address else 'A'} {address}")
+        addresses = [("AAAA" if ":" in address else "A", address) for address in addresses_of(row.server)]
+        lines += [f"ns{row.number} 3600 IN {kind} {address}" for kind, address in addresses]
     for record in zone.records.order_by("name", "type", "place", "data"):
         line = f"{record.name} {record.ttl} IN {record.type} {record.data}"
         extra = f" place={record.place}" if record.place else f" weight={record.weight}" if record.weight else ""

@@ -4,15 +4,14 @@ Whoever changes a zone holds its row, so rules about several records are looked 
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from accounts import audit
-from accounts.models import AuditEntry, User
+from accounts.models import User
 from domains.rdata import (
     canonical_data,
     canonical_owner,
@@ -21,6 +20,7 @@ from domains.rdata import (
     canonical_weight,
     canonical_zone,
 )
+from domains.zone_following import raise_serials
 from domains.zone_models import RecordType, Zone, ZoneRecord, ZoneServer
 from domains.zone_rules import RecordData, refuse_wrong_name
 from lumos.errors import Conflict, InvalidInput, LimitReached
@@ -90,7 +90,7 @@ def change_zone(*, zone_id: uuid.UUID, servers: Sequence[Server], actor: User) -
     changed = audit.changes({"servers": [s.name for s in before]}, {"servers": [s.name for s in after]})
     if changed:
         cause = audit.record(actor, audit.Action.ZONE_CHANGED, zone, changed)
-        _raise_serial([zone])
+        raise_serials([zone])
         revisions.bump({*before, *after}, cause=cause)
     return zone
 
@@ -182,7 +182,7 @@ def replace_records(*, zone_id: uuid.UUID, records: Sequence[RecordData], actor:
     )
     _refuse_wrong(zone, None)
     cause = audit.record(actor, audit.Action.RECORDS_REPLACED, zone, {k: [None, v] for k, v in done.items()})
-    _raise_serial([zone])
+    raise_serials([zone])
     revisions.bump(_servers(zone), cause=cause)
     return done
 
@@ -190,48 +190,6 @@ def replace_records(*, zone_id: uuid.UUID, records: Sequence[RecordData], actor:
 def data_of(row: ZoneRecord) -> RecordData:
     """Return a row as data."""
     return RecordData(**{field: getattr(row, field) for field in FIELDS}, server=row.server_id)
-
-
-def zones_with(*, hostnames: Iterable[str] = (), servers: Iterable[Server] = ()) -> list[Zone]:
-    """Return the zones whose answers depend on these domains, or on the addresses of these servers."""
-    names, server_ids = set(hostnames), {server.pk for server in servers}
-    found = set(ZoneServer.objects.filter(server__in=server_ids).values_list("zone_id", flat=True))
-    proxied = ZoneRecord.objects.filter(type=RecordType.PROXIED).values_list("zone_id", "zone__name").distinct()
-    for zone_id, zone_name in proxied.order_by():
-        if server_ids or any(name == "*" or f".{name}".endswith(f".{zone_name}") for name in names):
-            found.add(zone_id)
-    return list(Zone.objects.filter(pk__in=found))
-
-
-def follow(zones: Sequence[Zone], *, cause: AuditEntry) -> None:
-    """Give zones new serials after a change elsewhere that their answers depend on."""
-    locked = Zone.objects.select_for_update(no_key=True).filter(pk__in=[zone.pk for zone in zones]).order_by("pk")
-    if rows := list(locked):
-        _raise_serial(rows)
-        revisions.bump(Server.objects.filter(nameservers__zone__in=rows).distinct(), cause=cause)
-
-
-def refuse_without_address(server: Server) -> None:
-    """Raise if a zone has a name server without any address.
-
-    Raises:
-        Conflict: it names such a zone.
-    """
-    if server.public_ipv4 or server.public_ipv6:
-        return
-    if zone := Zone.objects.filter(nameservers__server=server).first():
-        raise Conflict(f"This server answers for the zone {zone.name} and needs a public address.")
-
-
-def refuse_only_server(server: Server) -> None:
-    """Raise if a zone would be left without a server.
-
-    Raises:
-        Conflict: it names such zones.
-    """
-    zones = Zone.objects.filter(nameservers__server=server).prefetch_related("nameservers")
-    if alone := [zone.name for zone in zones if len(zone.nameservers.all()) == 1]:
-        raise Conflict(f"Only this server answers for the zone {alone[0]}. Give it another server or remove it first.")
 
 
 def _locked(zone_id: uuid.UUID) -> Zone:
@@ -297,9 +255,5 @@ def _described(row: ZoneRecord) -> dict[str, Any]:
 
 def _changed(zone: Zone, action: audit.Action, before: dict[str, Any], after: dict[str, Any], actor: User) -> None:
     cause = audit.record(actor, action, zone, {k: [before.get(k), v] for k, v in after.items() if before.get(k) != v})
-    _raise_serial([zone])
+    raise_serials([zone])
     revisions.bump(_servers(zone), cause=cause)
-
-
-def _raise_serial(zones: Sequence[Zone]) -> None:
-    Zone.objects.filter(pk__in=[zone.pk for zone in zones]).update(serial=F("serial") + 1)

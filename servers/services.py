@@ -5,7 +5,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import User
 from billing import entitlements
-from domains import failover, zones
+from domains import failover, zone_following
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
@@ -57,8 +57,8 @@ def change_server(*, server: Server, actor: User, **values: str | None) -> Serve
         _save_unique(row)
         cause = audit.record(actor, audit.Action.SERVER_CHANGED, row, changed)
         if {"public_ipv4", "public_ipv6"} & changed.keys():
-            zones.refuse_without_address(row)
-            zones.follow(zones.zones_with(servers=[row]), cause=cause)
+            zone_following.refuse_without_address(row)
+            zone_following.follow(zone_following.zones_with(servers=[row]), cause=cause)
             failover.look_after_commit([row.pk])
         tell_neighbours([row.pk])
     return row
@@ -79,10 +79,10 @@ def remove_server(*, server: Server, actor: User) -> None:
     if alone:
         shown = ", ".join(alone[:5]) + ("…" if len(alone) > 5 else "")
         raise Conflict(f"Only this server carries {shown}. Assign another server or remove the domain first.")
-    zones.refuse_only_server(server)
+    zone_following.refuse_only_server(server)
     cause = audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
     revisions.disconnect(server)
-    concerned = zones.zones_with(servers=[server])
+    concerned = zone_following.zones_with(servers=[server])
     tell_neighbours([server.pk])
     server.delete()
-    zones.follow(concerned, cause=cause)
+    zone_following.follow(concerned, cause=cause)

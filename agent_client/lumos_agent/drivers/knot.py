@@ -6,8 +6,6 @@ answers, so that whatever a crash of the agent interrupts is done again by the n
 
 import asyncio
 import hashlib
-import importlib.util
-import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,14 +16,13 @@ from msgspec import structs
 
 from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.dns import NoAnswer, Resolver
+from lumos_agent.drivers.database_copy import DatabaseCopy
 from lumos_agent.drivers.detached import Detached, Process
 from lumos_agent.errors import AgentError, ApplyError
-from lumos_agent.render.knot import Files, KnotOptions, render, zone_file_name
+from lumos_agent.render.knot import Files, KnotOptions, RenderedZone, render, rendered_zone, zone_file_name
 from lumos_agent.runner import run
 from lumos_agent.schema import Snapshot
 from lumos_agent.zone import Zone
-
-log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 60.0
 READY_SECONDS = 20.0
@@ -51,13 +48,15 @@ class Knot:
     def __init__(self, state: State, listen: tuple[str, ...], country_database: Path) -> None:
         self._root = state.root / "knot"
         self._listen = listen
-        self._source = country_database
+        self._copies = DatabaseCopy(country_database, self._root)
         self._socket = state.run / "k.sock"
         self._log = self._root / "knot.log"
         self._process = Detached(state.run / "knot.json")
         self._down: frozenset[str] = frozenset()
         self._resolved: Mapping[str, Sequence[str]] = {}
         self._database: str | None = None
+        self._around: object = None
+        self._known: dict[str, RenderedZone] = {}
         self._applied: _Inputs | None = None
 
     def use_down(self, addresses: frozenset[str]) -> bool:
@@ -76,7 +75,7 @@ class Knot:
 
     def refresh_database(self) -> bool:
         """Use the country database as it is now from the next apply on; False if it is the same."""
-        before, self._database = self._database, self._copied()
+        before, self._database = self._database, self._copies.path()
         return before is not None and before != self._database
 
     async def check(self, snapshot: Snapshot) -> None:
@@ -131,7 +130,7 @@ class Knot:
             await self._tell(changed, zones)
         await self._probe(zones or list(inputs.zones))
         self._mark(files)
-        self._applied = inputs
+        self._applied, self._known = inputs, {zone.name: self._known[zone.name] for zone in inputs.zones}
         return _what(is_running, changed, zones)
 
     def process(self) -> Process | None:
@@ -143,7 +142,7 @@ class Knot:
         return await self._process.stop()
 
     async def _end(self) -> str:
-        self._applied = None
+        self._applied, self._known = None, {}
         if not await self.stop():
             return ""
         shutil.rmtree(self._root, ignore_errors=True)
@@ -151,7 +150,7 @@ class Knot:
 
     def _inputs(self, snapshot: Snapshot) -> _Inputs:
         if snapshot.zones and (not self._database or not Path(self._database).exists()):
-            self._database = self._copied()
+            self._database = self._copies.path()
         return _Inputs(snapshot.zones, self._down, self._resolved, self._database or "")
 
     def _rendered(self, inputs: _Inputs, root: Path | None = None) -> Files:
@@ -164,22 +163,21 @@ class Knot:
         )
         if root is not None:
             options = structs.replace(options, root=str(root))
-        return render(inputs.zones, options, inputs.down, inputs.resolved)
+        return render(self._parts(inputs), options)
 
-    def _copied(self) -> str:
-        """Return a copy of the country database that nobody changes while knotd reads it, "" without one."""
-        try:
-            facts = self._source.stat()
-        except OSError:
-            return ""
-        stamp = hashlib.sha256(f"{self._source}|{facts.st_size}|{facts.st_mtime_ns}".encode()).hexdigest()[:16]
-        copy = self._root / f"country-{stamp}.mmdb"
-        if not copy.exists():
-            self._root.mkdir(mode=0o700, exist_ok=True)
-            if not _is_database(self._source):
-                return ""
-            write_atomically(copy, self._source.read_bytes())
-        return str(copy)
+    def _parts(self, inputs: _Inputs) -> list[RenderedZone]:
+        """Render the zones; those that are as they were are not rendered again."""
+        around = inputs.down, inputs.resolved, bool(inputs.database)
+        known = self._known if around == self._around else {}
+        found = [known.get(zone.name) for zone in inputs.zones]
+        parts = [
+            part
+            if part is not None and part.zone == zone
+            else rendered_zone(zone, inputs.down, inputs.resolved, has_database=bool(inputs.database))
+            for zone, part in zip(inputs.zones, found, strict=True)
+        ]
+        self._around, self._known = around, {**known, **{part.zone.name: part for part in parts}}
+        return parts
 
     def _loaded(self) -> dict[str, str]:
         try:
@@ -205,10 +203,7 @@ class Knot:
         for path in (*self._root.glob("zones/*"), *self._root.glob("geo/*")):
             if path.relative_to(self._root).as_posix() not in files:
                 path.unlink(missing_ok=True)
-        conf = files["knot.conf"].decode()
-        for path in self._root.glob("country-*.mmdb"):
-            if path.name not in conf:
-                path.unlink(missing_ok=True)
+        self._copies.forget_others(self._database or "")
 
     def _note(self, loaded: dict[str, str]) -> None:
         write_atomically(self._root / "loaded.json", msgspec.json.encode(loaded))
@@ -265,19 +260,6 @@ def _reachable(listen: str) -> tuple[str, int]:
     """Return where this machine reaches one of its own listeners."""
     address, port = split_listen(listen)
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port  # noqa: S104 - compared, not bound
-
-
-def _is_database(path: Path) -> bool:
-    if importlib.util.find_spec("maxminddb") is None:
-        return False
-    import maxminddb
-
-    try:
-        maxminddb.open_database(path, maxminddb.MODE_FILE).close()
-    except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-        log.warning("database_unreadable", extra={"file": str(path), "error": str(error)})
-        return False
-    return True
 
 
 def _digest(data: bytes) -> str:

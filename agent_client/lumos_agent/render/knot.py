@@ -34,7 +34,7 @@ class KnotOptions(Struct, frozen=True, kw_only=True):
     database: str = ""
 
 
-class _Module(Struct, frozen=True):
+class Module(Struct, frozen=True):
     """One instance of the geoip module: mode, time to live, and its views as text."""
 
     mode: str
@@ -42,25 +42,38 @@ class _Module(Struct, frozen=True):
     text: str
 
 
+class RenderedZone(Struct, frozen=True):
+    """A zone with its text and its modules."""
+
+    zone: Zone
+    text: str
+    modules: tuple[Module, ...]
+
+
 def zone_file_name(zone: str) -> str:
     """Return where a zone's file is below the root."""
     return f"zones/{zone}.zone"
 
 
-def render(zones: Sequence[Zone], options: KnotOptions, down: frozenset[str], resolved: Resolved) -> Files:
+def rendered_zone(zone: Zone, down: frozenset[str], resolved: Resolved, *, has_database: bool) -> RenderedZone:
+    """Return what a zone is made of, as `record_sets` understands `down` and `resolved`."""
+    sets = record_sets(zone, down, resolved)
+    return RenderedZone(zone, _zone_text(sets), tuple(_modules(sets, has_database=has_database)))
+
+
+def render(parts: Sequence[RenderedZone], options: KnotOptions) -> Files:
     """Return {path below the root: content}."""
     files: Files = {}
     modules: dict[str, list[str]] = {}
     instances: list[str] = []
-    for zone in zones:
-        sets = record_sets(zone, down, resolved)
-        files[zone_file_name(zone.name)] = _zone_text(sets).encode()
-        for module in _modules(sets, has_database=bool(options.database)):
-            name = f"{zone.id}-{module.mode}-{module.ttl}"
+    for part in parts:
+        files[zone_file_name(part.zone.name)] = part.text.encode()
+        for module in part.modules:
+            name = f"{part.zone.id}-{module.mode}-{module.ttl}"
             files[f"geo/{name}.conf"] = module.text.encode()
-            modules.setdefault(zone.name, []).append(name)
+            modules.setdefault(part.zone.name, []).append(name)
             instances.append(_instance(name, module, options))
-    files["knot.conf"] = _conf(zones, modules, instances, options).encode()
+    files["knot.conf"] = _conf([part.zone.name for part in parts], modules, instances, options).encode()
     return files
 
 
@@ -74,7 +87,7 @@ def _zone_text(sets: Sets) -> str:
     )
 
 
-def _modules(sets: Sets, *, has_database: bool) -> list[_Module]:
+def _modules(sets: Sets, *, has_database: bool) -> list[Module]:
     """Return the instances in the order in which they are asked."""
     texts: dict[tuple[str, int], list[str]] = {}
     for owner, kinds in sets.items():
@@ -86,7 +99,7 @@ def _modules(sets: Sets, *, has_database: bool) -> list[_Module]:
         elif weighted:
             texts.setdefault(("weighted", min(weighted)), []).append(_weighted_text(owner, kinds))
     order = [*_KEYS, "weighted"]
-    found = [_Module(mode, ttl, "".join(parts)) for (mode, ttl), parts in texts.items() if any(parts)]
+    found = [Module(mode, ttl, "".join(parts)) for (mode, ttl), parts in texts.items() if any(parts)]
     return sorted(found, key=lambda module: (order.index(module.mode), module.ttl))
 
 
@@ -154,7 +167,7 @@ def _plain(data: str) -> str:
     return _ESCAPED.sub(lambda found: f"\\{ord(found[1]):03d}", data)
 
 
-def _instance(name: str, module: _Module, options: KnotOptions) -> str:
+def _instance(name: str, module: Module, options: KnotOptions) -> str:
     lines = [
         f"  - id: {name}",
         f"    config-file: {_quoted(f'{options.root}/geo/{name}.conf')}",
@@ -173,7 +186,7 @@ def _listen(text: str) -> str:
     return _quoted(f"{address}@{port}")
 
 
-def _conf(zones: Sequence[Zone], modules: dict[str, list[str]], instances: Sequence[str], options: KnotOptions) -> str:
+def _conf(zones: Sequence[str], modules: dict[str, list[str]], instances: Sequence[str], options: KnotOptions) -> str:
     lines = [
         "server:",
         f"  listen: [{', '.join(map(_listen, options.listen))}]",
@@ -209,7 +222,7 @@ def _conf(zones: Sequence[Zone], modules: dict[str, list[str]], instances: Seque
         "zone:",
     ]
     for zone in zones:
-        lines.append(f"  - domain: {zone.name}.")
-        if used := modules.get(zone.name):
+        lines.append(f"  - domain: {zone}.")
+        if used := modules.get(zone):
             lines.append(f"    module: [{', '.join(f'mod-geoip/{name}' for name in used)}]")
     return "".join(f"{line}\n" for line in lines)

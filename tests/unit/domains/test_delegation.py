@@ -11,7 +11,7 @@ import pytest
 
 from domains import zones
 from domains.delegation import Network, check_delegation
-from domains.models import Zone
+from domains.zone_models import Zone
 from lumos_agent.zone import Nameserver
 from lumos_agent.zone import Zone as ZonePart
 from servers.models import Server

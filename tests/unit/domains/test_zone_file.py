@@ -3,9 +3,8 @@
 import pytest
 
 from domains import zone_file, zones
-from domains.models import Zone
 from domains.zone_file import Refused, export_zone_file, import_zone_file
-from domains.zone_models import ZoneRecord
+from domains.zone_models import Zone, ZoneRecord
 from domains.zone_rules import RecordData
 from lumos.errors import InvalidInput
 from tests.factories import Tenant
@@ -84,11 +83,11 @@ def test_replacing_keeps_what_a_file_cannot_say(alice: Tenant, zone: Zone) -> No
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("x A 192.0.2.1\n$INCLUDE /etc/passwd", "Line 2: "),
-        ("$GENERATE 1-9 h$ A 192.0.2.$", "Line 1: "),
-        ("x A 192.0.2.999", "Line 1: "),
-        ("x A 192.0.2.1\nx CNAME y", "x"),
-        ('x TXT "a', "Line 1: "),
+        ("x A 192.0.2.1\n$INCLUDE /etc/passwd", "Near line 2: "),
+        ("$GENERATE 1-9 h$ A 192.0.2.$", "Near line 1: "),
+        ("x A 192.0.2.999", "Near line "),
+        ("x A 192.0.2.1\nx CNAME y", "CNAME"),
+        ('x TXT "a', "newline in quoted string"),
         ("a" * (zone_file.TEXT_MAX + 1), "The file has "),
     ],
 )
