@@ -9,7 +9,7 @@ from lumos_agent import protocol
 from notifications.kinds import Kind
 from notifications.models import Channel
 from notifications.outbox import record
-from servers.models import Server
+from servers.models import Server, ServerVerdict, ShieldState
 from waf.records import Attack, AttackReason
 
 _RELOAD_STAGES = {"switch", "reload", "probe"}
@@ -29,15 +29,18 @@ def _time(moment: Any) -> str | None:
 
 
 def server_down(server: Server, *, is_flapping: bool) -> None:
-    """A shield was not heard from for two minutes, or keeps going and coming."""
-    seen = server.last_seen_at
+    """A shield was not heard from for two minutes, does not answer those who probe it, or keeps going and coming."""
+    seen, judged = server.last_seen_at, ServerVerdict.objects.filter(server=server).first()
+    reasons = list(judged.reasons) if judged is not None and judged.state in ("down", "degraded") else []
     if is_flapping:
         title = f"{server.name} keeps going down and coming back"
         text = "You are told again when it has stayed the same for half an hour."
     else:
-        title = f"{server.name} is down"
+        serves = judged is not None and judged.state == ShieldState.DEGRADED
+        title = f"The agent of {server.name} is silent" if serves else f"{server.name} is down"
         text = f"It was last heard from at {seen:%Y-%m-%d %H:%M:%S} UTC." if seen else ""
-    data = {**_about(server), "last_seen_at": _time(seen), "is_flapping": is_flapping}
+        text = " ".join([text, *reasons]).strip()
+    data = {**_about(server), "last_seen_at": _time(seen), "is_flapping": is_flapping, "reasons": reasons}
     record(Kind.SERVER_DOWN, key=f"server_down:{server.pk}", title=title, text=text, data=data, server=server)
 
 

@@ -43,7 +43,7 @@ class Traits:
 
 
 TRAITS: dict[Kind, Traits] = {
-    Kind.SERVER_DOWN: Traits(about="A shield was not heard from for two minutes."),
+    Kind.SERVER_DOWN: Traits(about="A shield was not heard from for two minutes, or does not answer."),
     Kind.SERVER_RECOVERED: Traits(about="A shield that was down is back."),
     Kind.SERVER_ERROR: Traits(
         about="HAProxy crashed, or a configuration was not accepted.", quiet=timedelta(minutes=10)
