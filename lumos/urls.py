@@ -21,6 +21,7 @@ from lumos.metrics import metrics
 from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.flood_api import FloodView
 from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from waf.api import (
@@ -82,6 +83,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/domains/<uuid:pk>/failover", FailoverView.as_view(), name="api-failover"),
     path("api/v1/domains/<uuid:pk>/failover/actions", FailoverActionView.as_view(), name="api-failover-action"),
     path("api/v1/domains/<uuid:pk>/failover/plan", FailoverPlanView.as_view(), name="api-failover-plan"),
+    path("api/v1/servers/<uuid:pk>/flood-protection", FloodView.as_view(), name="api-server-flood"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),

@@ -19,7 +19,7 @@ from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
-from servers.forward_parts import forward_parts
+from servers.forward_parts import flood_part, forward_parts
 from servers.models import Server, epoch
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
@@ -110,6 +110,7 @@ def snapshot_of(server: Server) -> Snapshot:
         zones=zones,
         failover=failover_parts() if zones else (),
         forwards=forward_parts(server),
+        flood=flood_part(server),
     )
 
 

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from lumos_agent import conditions
 from lumos_agent.failover import Rule
+from lumos_agent.flood import FloodLimits
 from lumos_agent.forward import FORWARDS_MAX, Forward
 from lumos_agent.grammar import (
     AccountId,
@@ -189,6 +190,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     zones: Annotated[tuple[Zone, ...], Meta(max_length=ZONES_MAX)] = ()
     failover: Annotated[tuple[Rule, ...], Meta(max_length=DOMAINS_MAX)] = ()
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
+    flood: FloodLimits = FloodLimits()
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):

@@ -93,6 +93,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
         "zones",
         "failover",
         "forwards",
+        "flood",
         "domains",
         "lists",
     )
