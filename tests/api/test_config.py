@@ -145,7 +145,7 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(18):
         answer = api.get("/export")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"
@@ -413,15 +413,14 @@ def test_zones_change_and_go_as_a_document_says(api: Api, alice: Tenant) -> None
     record = {"name": "www", "type": "A", "data": "192.0.2.1"}
     zones: list[dict[str, Any]] = [{"name": "Shop.Example", "servers": ["b-shield"], "records": [record]}]
     plan = done(api, {"version": 1, "zones": zones})
-    assert [(step["what"], step["name"]) for step in plan["change"]] == [("zone", "shop.example")]
+    assert plan == {"change": ["zone shop.example"]}
     assert done(api, {"version": 1, "zones": zones}) == {}
     zones[0]["records"].append({"name": "www", "type": "A", "data": "192.0.2.300"})
     refused = send(api, {"version": 1, "zones": zones}).json()
     assert refused["errors"][0]["field"] == "zones[0].records[1].data"
     zones[0] = {"name": "shop.example", "servers": ["nobody"]}
     assert send(api, {"version": 1, "zones": zones}).status_code == 400
-    plan = done(api, {"version": 1, "zones": []}, "dry_run=false&prune=true")
-    assert [step["name"] for step in plan["delete"]] == ["shop.example"]
+    assert done(api, {"version": 1, "zones": []}, "dry_run=false&prune=true") == {"delete": ["zone shop.example"]}
 
 
 def test_document_knows_every_setting_of_a_domain_and_server() -> None:

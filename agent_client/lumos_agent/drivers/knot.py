@@ -223,10 +223,18 @@ class Knot:
     async def _tell(self, changed: Iterable[str], zones: Sequence[Zone]) -> None:
         """Let knotd read what changed; modules are read with the configuration, zones one by one."""
         if any(not name.startswith("zones/") for name in changed):
-            await self._command("reload")
+            await self.reload()
         if zones:
             names = [zone.name for zone in zones] if len(zones) <= NAMED_MAX else []
             await self._command("-b", "zone-reload", *names)
+
+    async def reload(self) -> None:
+        """Let knotd read its configuration again, the modules' too.
+
+        Raises:
+            ApplyError: it refuses.
+        """
+        await self._command("reload")
 
     async def _command(self, *words: str) -> None:
         argv = ["knotc", "-s", str(self._socket), "-t", str(int(COMMAND_SECONDS)), *words]
