@@ -14,6 +14,7 @@ from lumos import views as lumos
 from notifications import channel_views as channels
 from notifications import views as notifications
 from servers import analytics_views as analytics
+from servers import forward_views as forwards
 from servers import install
 from servers import views as servers
 from waf import event_views as events
@@ -38,6 +39,10 @@ urlpatterns = [
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),
     path("servers/<uuid:pk>/reunite", servers.server_reunite, name="server-reunite"),
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
+    path("forwards", forwards.forward_list, name="forwards"),
+    path("forwards/add", forwards.forward_add, name="forward-add"),
+    path("forwards/<uuid:pk>", forwards.forward_edit, name="forward-edit"),
+    path("forwards/<uuid:pk>/remove", forwards.forward_remove, name="forward-remove"),
     path("zones", zone_views.zone_list, name="zones"),
     path("zones/<uuid:pk>", zone_views.zone_detail, name="zone"),
     path("zones/<uuid:pk>/servers", zone_views.zone_servers, name="zone-servers"),

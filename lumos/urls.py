@@ -20,6 +20,7 @@ from lumos.metrics import metrics
 from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from waf.api import (
     CustomRuleViewSet,
@@ -40,6 +41,7 @@ INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
 router = SimpleRouter(trailing_slash=False)
 router.register("servers", ServerViewSet, "api-server")
 router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSet, "api-snapshot")
+router.register("forwards", ForwardViewSet, "api-forward")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("zones", ZoneViewSet, "api-zone")
 router.register("zone-records", RecordViewSet, "api-zone-record")

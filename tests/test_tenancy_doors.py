@@ -17,6 +17,7 @@ from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenan
 from billing.models import TopUp, TopUpState
 from domains.zone_models import Zone, ZoneRecord
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
+from servers.models import Forward
 from tests.conftest import Api
 from tests.factories import Tenant, member
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
@@ -31,6 +32,7 @@ PAGES: dict[str, str | None] = {
     "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
     "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
     "record-remove": "record",
+    "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -50,6 +52,7 @@ PAGES: dict[str, str | None] = {
     "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
+    "forward-remove",
     "account-rename",
     "account-second-factor",
     "account-delete",
@@ -102,6 +105,8 @@ POST_ONLY = {
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
+    "forward-add",
+    "forward-edit",
     "server-add",
     "server-edit",
     "domain-add",
@@ -119,6 +124,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
+    "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
@@ -221,6 +227,8 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         delivery.save()
         window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
         window.save()
+        forward = Forward(server=tenant.server, name="game", port=27015, target="203.0.113.7", target_port=27015)
+        forward.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         zone = Zone.objects.create(name=tenant.domain.hostname)
@@ -229,7 +237,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "zone": zone.pk, "record": record.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
-            "payment": payment.pk,
+            "payment": payment.pk, "forward": forward.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

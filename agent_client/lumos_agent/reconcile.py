@@ -24,10 +24,13 @@ from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
+from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.drivers.knot import Knot
+from lumos_agent.drivers.nftables import Nftables
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
+from lumos_agent.forward_counts import ForwardCounts
 from lumos_agent.geo import Geo, Locator, Needs, country_database
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
@@ -46,6 +49,7 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
+FORWARDS_SECONDS = 5.0
 PLACES_SECONDS = 30.0
 DRAIN_SECONDS = 0.1
 COLLECT_SHARE = 250  # a round of collecting may take one part in this many of the CPU
@@ -67,13 +71,15 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
+        tcp, udp = TcpForwards(state), Nftables(state)
+        self._forward_counts = ForwardCounts(tcp, udp)
         self._knot = Knot(state, settings.dns, country_database(state))
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=[self._knot],
+            daemons=(tcp, udp, self._knot),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -118,8 +124,9 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
-            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
-            own = (self._apply_wanted, self._watch, self._place, self._aliases.run, *reports)
+            counts = (self._collect, self._count_forwards, self._deliver)
+            reports = (self._crawlers.run, self._origins.run, self._issuer.run)
+            own = (self._apply_wanted, self._watch, self._place, self._aliases.run, *counts, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -327,6 +334,17 @@ class Agent:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
             await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
+
+    async def _count_forwards(self) -> None:
+        while True:
+            await asyncio.sleep(FORWARDS_SECONDS)
+            snapshot = self._applier.snapshot()
+            if snapshot is not None and snapshot.forwards:
+                try:
+                    readings = await self._forward_counts.read(snapshot)
+                    self._metrics.forwarded(readings, [forward.id for forward in snapshot.forwards])
+                except (AgentError, OSError) as error:
+                    log.warning("forwards_not_counted", extra={"error": str(error)})
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""

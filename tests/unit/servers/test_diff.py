@@ -80,7 +80,9 @@ def test_zones_are_compared_line_by_line() -> None:
 def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
-    assert Snapshot.__struct_fields__ == ("server_id", "uploads", "acme", "under_attack", "zones", "domains", "lists")
+    assert Snapshot.__struct_fields__ == (
+        "server_id", "uploads", "acme", "under_attack", "zones", "forwards", "domains", "lists",
+    )  # fmt: skip
 
 
 def test_traffic_settings_that_were_never_set_before_are_changes() -> None:
