@@ -23,6 +23,7 @@ from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
+from lumos_agent.dns_challenges import DnsChallenges, Texts
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
@@ -93,12 +94,14 @@ class Agent:
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
-        self._relay = Relay(self._challenges, self._report)
+        self._dns_challenges = DnsChallenges(self._applier.snapshot, self._use_texts)
+        self._relay = Relay(self._challenges, self._dns_challenges, self._report)
         self._budget = Budget(self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
             self._challenges,
+            self._dns_challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
@@ -290,6 +293,10 @@ class Agent:
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _use_texts(self, texts: Texts) -> None:
+        if self._knot.use_texts(texts):
+            await self._applier.keep_daemons()
 
     async def _use_resolved(self, resolved: Found) -> None:
         if self._knot.use_resolved(resolved):

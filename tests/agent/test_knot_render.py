@@ -41,7 +41,7 @@ def test_a_record_is_one_line_of_the_zone_file_and_quoted_in_views(kind: str, ow
         if (found := accepted(kind, owner, text)) is None:
             continue
         part = zone(found, record("geo", "A", "192.0.2.1"), record("geo", "A", "192.0.2.2", place="country:DE"))
-        files = render([rendered_zone(part, frozenset(), {}, has_database=True)], OPTIONS)
+        files = render([rendered_zone(part, frozenset(), {}, {}, has_database=True)], OPTIONS)
         lines = files["zones/example.com.zone"].decode().splitlines()
         assert len(lines) == 5 - ((found.owner, found.kind, found.data) == ("geo", "A", "192.0.2.1"))
         for name, content in files.items():
