@@ -32,7 +32,7 @@ PAGES: dict[str, str | None] = {
     "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
     "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
     "record-remove": "record",
-    "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
+    "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -107,6 +107,7 @@ POST_ONLY = {
 VIEWER_REFUSED = {
     "forward-add",
     "forward-edit",
+    "server-flood",
     "server-add",
     "server-edit",
     "domain-add",
@@ -124,7 +125,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-forward-list": None, "api-forward-detail": "forward",
+    "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,

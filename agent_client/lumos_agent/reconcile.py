@@ -15,6 +15,7 @@ import msgspec
 from lumos_agent import facts, protocol
 from lumos_agent.aliases import Aliases, Found
 from lumos_agent.apply import Applier, OnStep
+from lumos_agent.bans import Bans
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
@@ -75,6 +76,7 @@ class Agent:
         tcp, udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(tcp, udp)
         self._knot = Knot(state, settings.dns, country_database(state))
+        self._bans = Bans(udp)
         self._applier = Applier(
             state,
             options,
@@ -84,6 +86,7 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._metrics.on_events = lambda events: self._bans.told(events, self._applier.snapshot())
         self._crawlers = Crawlers(state, Resolver())
         self._aliases = Aliases(state.aliases_file, Resolver(), self._applier.snapshot, self._use_resolved)
         self._knot.use_resolved(self._aliases.known())
@@ -128,7 +131,7 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             counts = (self._collect, self._count_forwards, self._deliver)
-            reports = (self._crawlers.run, self._origins.run, self._issuer.run)
+            reports = (self._crawlers.run, self._origins.run, self._issuer.run, self._bans.run)
             own = (self._apply_wanted, self._watch, self._place, self._aliases.run, *counts, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
