@@ -151,7 +151,7 @@ def add_domain(
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
     revisions.bump(servers, cause=entry, touched=[domain.pk])
-    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=entry)
+    zone_following.follow_domains(domain.hostname, cause=entry)
     return domain
 
 
@@ -234,4 +234,4 @@ def remove_domain(*, domain: Domain, actor: User) -> None:
     domain_id = domain.pk
     domain.delete()
     revisions.bump(servers, cause=entry, removed_domains=1, touched=[domain_id])
-    zone_following.follow(zone_following.zones_with(hostnames=[domain.hostname]), cause=entry)
+    zone_following.follow_domains(domain.hostname, cause=entry)

@@ -30,6 +30,11 @@ def follow(zones: Sequence[Zone], *, cause: AuditEntry) -> None:
         revisions.bump(Server.objects.filter(nameservers__zone__in=rows).distinct(), cause=cause)
 
 
+def follow_domains(*hostnames: str, cause: AuditEntry) -> None:
+    """Give zones new serials that answer with the shields of these domains."""
+    follow(zones_with(hostnames=hostnames), cause=cause)
+
+
 def refuse_without_address(server: Server) -> None:
     """Raise if a zone has a name server without any address.
 

@@ -41,9 +41,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._stale = asyncio.Event()
         self._sending = asyncio.Lock()
         self._challenges_stale = False
-        self._challenges: dict[str, str] = {}
         self._peers_stale = False
         self._answers_probes = False
+        self._challenges = protocol.Challenges(entries={})
         self._base: increments.Base | None = None
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
         headers = dict(self.scope["headers"])
@@ -144,7 +144,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         relayed, readiness = await self._call(sessions.challenge_news)
         if relayed != self._challenges:
             self._challenges = relayed
-            await self._send(protocol.Challenges(entries=relayed))
+            await self._send(relayed)
         for token, waiting in readiness.items():
             await self._send(protocol.ChallengeReady(token=token, waiting=waiting))
 

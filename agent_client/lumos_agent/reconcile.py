@@ -25,6 +25,7 @@ from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
+from lumos_agent.dns_challenges import DnsChallenges, Texts
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
@@ -74,11 +75,11 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
-        self._knot = Knot(state, settings.dns, country_database(state))
         self._prober = Prober(state, self._report)
         self._answers = Answers(self._prober.sights, self._prober.peers)
         tcp, udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(tcp, udp)
+        self._knot = Knot(state, settings.dns, country_database(state))
         self._bans = Bans(udp)
         self._applier = Applier(
             state,
@@ -100,12 +101,14 @@ class Agent:
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
-        self._relay = Relay(self._challenges, self._report)
+        self._dns_challenges = DnsChallenges(self._applier.snapshot, self._use_texts)
+        self._relay = Relay(self._challenges, self._dns_challenges, self._report)
         self._budget = Budget(self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
             self._challenges,
+            self._dns_challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
@@ -315,6 +318,10 @@ class Agent:
             except (AgentError, OSError) as error:
                 log.error("answers_not_changed", extra={"error": str(error)})
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _use_texts(self, texts: Texts) -> None:
+        if self._knot.use_texts(texts):
+            await self._applier.keep_daemons()
 
     async def _use_resolved(self, resolved: Found) -> None:
         if self._knot.use_resolved(resolved):

@@ -37,6 +37,7 @@ class _Inputs(NamedTuple):
     zones: tuple[Zone, ...]
     down: frozenset[str]
     resolved: Mapping[str, Sequence[str]]
+    texts: Mapping[str, Sequence[str]]
     database: str
 
 
@@ -54,6 +55,7 @@ class Knot:
         self._process = Detached(state.run / "knot.json")
         self._down: frozenset[str] = frozenset()
         self._resolved: Mapping[str, Sequence[str]] = {}
+        self._texts: Mapping[str, Sequence[str]] = {}
         self._database: str | None = None
         self._around: object = None
         self._known: dict[str, RenderedZone] = {}
@@ -71,6 +73,13 @@ class Knot:
         if resolved == self._resolved:
             return False
         self._resolved = dict(resolved)
+        return True
+
+    def use_texts(self, texts: Mapping[str, Sequence[str]]) -> bool:
+        """Answer these texts as well from the next apply on, {name: texts}; False if they are known."""
+        if texts == self._texts:
+            return False
+        self._texts = dict(texts)
         return True
 
     def refresh_database(self) -> bool:
@@ -151,7 +160,7 @@ class Knot:
     def _inputs(self, snapshot: Snapshot) -> _Inputs:
         if snapshot.zones and (not self._database or not Path(self._database).exists()):
             self._database = self._copies.path()
-        return _Inputs(snapshot.zones, self._down, self._resolved, self._database or "")
+        return _Inputs(snapshot.zones, self._down, self._resolved, self._texts, self._database or "")
 
     def _rendered(self, inputs: _Inputs, root: Path | None = None) -> Files:
         options = KnotOptions(
@@ -169,13 +178,13 @@ class Knot:
         """Render the zones; those that are as they were are not rendered again."""
         around = inputs.down, inputs.resolved, bool(inputs.database)
         known = self._known if around == self._around else {}
-        found = [known.get(zone.name) for zone in inputs.zones]
-        parts = [
-            part
-            if part is not None and part.zone == zone
-            else rendered_zone(zone, inputs.down, inputs.resolved, has_database=bool(inputs.database))
-            for zone, part in zip(inputs.zones, found, strict=True)
-        ]
+        parts = []
+        for zone in inputs.zones:
+            texts = {name: of for name, of in inputs.texts.items() if name.endswith(f".{zone.name}")}
+            part = known.get(zone.name)
+            if part is None or part.zone != zone or part.texts != texts:
+                part = rendered_zone(zone, inputs.down, inputs.resolved, texts, has_database=bool(inputs.database))
+            parts.append(part)
         self._around, self._known = around, {**known, **{part.zone.name: part for part in parts}}
         return parts
 
@@ -223,10 +232,18 @@ class Knot:
     async def _tell(self, changed: Iterable[str], zones: Sequence[Zone]) -> None:
         """Let knotd read what changed; modules are read with the configuration, zones one by one."""
         if any(not name.startswith("zones/") for name in changed):
-            await self._command("reload")
+            await self.reload()
         if zones:
             names = [zone.name for zone in zones] if len(zones) <= NAMED_MAX else []
             await self._command("-b", "zone-reload", *names)
+
+    async def reload(self) -> None:
+        """Let knotd read its configuration again, the modules' too.
+
+        Raises:
+            ApplyError: it refuses.
+        """
+        await self._command("reload")
 
     async def _command(self, *words: str) -> None:
         argv = ["knotc", "-s", str(self._socket), "-t", str(int(COMMAND_SECONDS)), *words]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from lumos_agent.config import split_listen
-from lumos_agent.render.knot_sets import RecordSet, Resolved, Sets, record_sets
+from lumos_agent.render.knot_sets import RecordSet, Resolved, Sets, Texts, record_sets
 from lumos_agent.zone import WEIGHT_MAX, Zone
 
 RATE_LIMIT = 100  # answers of one kind per second to a network of clients (mod-rrl); every second one beyond is cut
@@ -43,9 +43,10 @@ class Module(Struct, frozen=True):
 
 
 class RenderedZone(Struct, frozen=True):
-    """A zone with its text and its modules."""
+    """A zone, and what is answered for a moment below it, with its text and its modules."""
 
     zone: Zone
+    texts: Texts
     text: str
     modules: tuple[Module, ...]
 
@@ -55,10 +56,12 @@ def zone_file_name(zone: str) -> str:
     return f"zones/{zone}.zone"
 
 
-def rendered_zone(zone: Zone, down: frozenset[str], resolved: Resolved, *, has_database: bool) -> RenderedZone:
-    """Return what a zone is made of, as `record_sets` understands `down` and `resolved`."""
-    sets = record_sets(zone, down, resolved)
-    return RenderedZone(zone, _zone_text(sets), tuple(_modules(sets, has_database=has_database)))
+def rendered_zone(
+    zone: Zone, down: frozenset[str], resolved: Resolved, texts: Texts, *, has_database: bool
+) -> RenderedZone:
+    """Return what a zone is made of, as `record_sets` understands `down`, `resolved` and `texts`."""
+    sets = record_sets(zone, down, resolved, texts)
+    return RenderedZone(zone, texts, _zone_text(sets), tuple(_modules(sets, has_database=has_database)))
 
 
 def render(parts: Sequence[RenderedZone], options: KnotOptions) -> Files:

@@ -8,8 +8,10 @@ from lumos_agent.zone import Address, Proxied, Zone, absolute
 
 REFRESH, RETRY, EXPIRE, NEGATIVE = 3600, 600, 1_209_600, 300
 NS_TTL = 3600
+TEXT_TTL = 1
 
 Resolved = Mapping[str, Sequence[str]]
+Texts = Mapping[str, Sequence[str]]
 
 
 class RecordSet(Struct):
@@ -23,21 +25,12 @@ class RecordSet(Struct):
 Sets = dict[str, dict[str, RecordSet]]
 
 
-def record_sets(zone: Zone, down: frozenset[str], resolved: Resolved) -> Sets:
+def record_sets(zone: Zone, down: frozenset[str], resolved: Resolved, texts: Texts) -> Sets:
     """Return {absolute name: {type: set}} with SOA and NS; shields in `down` are left out while others work.
 
-    `resolved`: {target of an alias: addresses}.
+    `resolved`: {target of an alias: addresses}; `texts`: {name below the zone: texts that are answered for a moment}.
     """
-    sets: Sets = {}
-    apex = f"{zone.name}."
-    first = f"ns{zone.nameservers[0].number}.{apex}"
-    times = f"{REFRESH} {RETRY} {EXPIRE} {NEGATIVE}"
-    _add(sets, apex, "SOA", NS_TTL, f"{first} hostmaster.{apex} {zone.serial} {times}")
-    for server in zone.nameservers:
-        name = f"ns{server.number}.{apex}"
-        _add(sets, apex, "NS", NS_TTL, name)
-        for address in server.addresses:
-            _add(sets, name, _kind(address), NS_TTL, address)
+    sets = _authority(zone)
     for record in zone.records:
         owner = absolute(record.owner, zone.name)
         _add(sets, owner, record.kind, record.ttl, record.data, record.place, record.weight)
@@ -48,6 +41,25 @@ def record_sets(zone: Zone, down: frozenset[str], resolved: Resolved) -> Sets:
     for alias in zone.aliases:
         for address in resolved.get(alias.target, ()):
             _add(sets, absolute(alias.owner, zone.name), _kind(address), alias.ttl, address)
+    for name, values in texts.items():
+        if "CNAME" not in sets.get(f"{name}.", {}):
+            for value in values:
+                _add(sets, f"{name}.", "TXT", TEXT_TTL, f'"{value}"')
+    return sets
+
+
+def _authority(zone: Zone) -> Sets:
+    """Return SOA, NS and the addresses of the name servers."""
+    sets: Sets = {}
+    apex = f"{zone.name}."
+    first = f"ns{zone.nameservers[0].number}.{apex}"
+    times = f"{REFRESH} {RETRY} {EXPIRE} {NEGATIVE}"
+    _add(sets, apex, "SOA", NS_TTL, f"{first} hostmaster.{apex} {zone.serial} {times}")
+    for server in zone.nameservers:
+        name = f"ns{server.number}.{apex}"
+        _add(sets, apex, "NS", NS_TTL, name)
+        for address in server.addresses:
+            _add(sets, name, _kind(address), NS_TTL, address)
     return sets
 
 
