@@ -8,8 +8,7 @@ from accounts import audit
 from accounts.models import User
 from lumos.errors import InvalidInput
 from servers import revisions
-from servers.forward_parts import FLOOD_FIELDS as FIELDS
-from servers.forward_parts import flood_settings as settings_of
+from servers.forward_parts import FLOOD_FIELDS, flood_settings
 from servers.models import Server
 
 # Browsers open several connections at once, and one address may be a whole office.
@@ -28,11 +27,11 @@ def put_flood(*, server: Server, actor: User, **values: Any) -> Server:
             detail = f"Ordinary browsers need more than that: enter at least {least}, or 0 for no limit."
             raise InvalidInput(detail, field=name)
     row: Server = Server.objects.select_for_update(no_key=True).get(pk=server.pk)
-    before = settings_of(row)
+    before = flood_settings(row)
     for name, value in values.items():
         setattr(row, f"flood_{name}", value)
-    if changed := audit.changes(before, settings_of(row)):
-        row.save(update_fields=[f"flood_{name}" for name in FIELDS])
+    if changed := audit.changes(before, flood_settings(row)):
+        row.save(update_fields=[f"flood_{name}" for name in FLOOD_FIELDS])
         cause = audit.record(actor, audit.Action.FLOOD_CHANGED, row, changed)
         revisions.bump([row], cause=cause, touched=None)
     return row
