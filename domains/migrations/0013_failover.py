@@ -14,8 +14,8 @@ import lumos.secrets
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_access"),
-        ("domains", "0010_zones"),
-        ("servers", "0009_health"),
+        ("domains", "0012_dns_challenges"),
+        ("servers", "0010_health"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
