@@ -154,3 +154,22 @@ def test_pages(alice: Tenant, second: Server, signed_in: Any) -> None:
     server_page = client.get(f"/servers/{alice.server.pk}").content.decode()
     assert "It answers." in server_page
     assert "Seen from outside" in server_page
+
+
+def test_it_is_in_the_accounts_document(api: Api, alice: Tenant) -> None:
+    made = provider(api).json()
+    api.call("PUT", path(alice), {"provider": made["id"], "hold_down_seconds": 33})
+    document = api.get("/export").json()
+    wanted = {"mode": "ordered", "hold_down_seconds": 33, "gap_seconds": 60, "provider": "cloud", "ttl": 60}
+    assert document["domains"][0]["failover"] == wanted
+    assert TOKEN not in str(document)
+    api.delete(path(alice))
+    assert api.get("/export").json()["domains"][0]["failover"] is None
+    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.get("/export").json() == document
+    document["domains"][0]["failover"]["provider"] = "nobody"
+    answer = api.post("/import?dry_run=false", document)
+    assert (answer.status_code, "add a DNS provider" in answer.json()["detail"]) == (409, True)
+    document["domains"][0]["failover"] = None
+    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert Failover.unscoped.count() == 0

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,10 @@ class Edge:
         """Wait until the control plane judges a shield like that."""
 
         def is_judged() -> bool:
-            found = self.api("GET", f"/servers/{shield.server}")["verdict"]
-            return bool(found and found["state"] == state)
+            with suppress(OSError):  # it may be starting
+                found = self.api("GET", f"/servers/{shield.server}")["verdict"]
+                return bool(found and found["state"] == state)
+            return False
 
         until(is_judged, f"{shield.host.name} is not {state}")
 
