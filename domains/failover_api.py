@@ -44,6 +44,11 @@ class ScopedProvider(serializers.PrimaryKeyRelatedField[DnsProvider]):
         return DnsProvider.objects.all()
 
 
+@extend_schema_field(OpenApiTypes.UUID)
+class ScopedServer(ScopedServers):
+    """Id of a server of this account."""
+
+
 class FailoverSerializer(serializers.Serializer[Failover]):
     """How a domain fails over, and what it answers now.
 
@@ -75,17 +80,17 @@ class FailoverSerializer(serializers.Serializer[Failover]):
     publish_error = serializers.CharField(read_only=True)
 
 
-class ActionSerializer(serializers.Serializer[Any]):
+class FailoverActionSerializer(serializers.Serializer[Any]):
     """What a person does: `switch` (to `server`; without one back to the order), `hold`, `release`, `drill`
     (of `server`, or of the answered one, for `minutes`), `end-drill`, `adopt` (take records at the provider over).
     """
 
     action = serializers.ChoiceField(choices=ACTIONS)
-    server = ScopedServers(required=False, allow_null=True, default=None)
+    server = ScopedServer(required=False, allow_null=True, default=None)
     minutes = serializers.IntegerField(min_value=1, max_value=failover.DRILL_MINUTES_MAX, default=5)
 
 
-class EntrySerializer(serializers.Serializer[Any]):
+class DnsEntrySerializer(serializers.Serializer[Any]):
     """A record."""
 
     name = serializers.CharField()
@@ -93,16 +98,16 @@ class EntrySerializer(serializers.Serializer[Any]):
     content = serializers.CharField()
 
 
-class PlanSerializer(serializers.Serializer[Any]):
+class DnsPlanSerializer(serializers.Serializer[Any]):
     """What would be written at the provider now; `refused` says why nothing would be."""
 
-    add = EntrySerializer(many=True)
-    remove = EntrySerializer(many=True)
-    keep = EntrySerializer(many=True)
+    add = DnsEntrySerializer(many=True)
+    remove = DnsEntrySerializer(many=True)
+    keep = DnsEntrySerializer(many=True)
     refused = serializers.CharField()
 
 
-class DecisionSerializer(serializers.ModelSerializer[FailoverDecision]):
+class FailoverDecisionSerializer(serializers.ModelSerializer[FailoverDecision]):
     """A change of what a domain answers, with the evidence of that moment."""
 
     actor = serializers.StringRelatedField()  # type: ignore[var-annotated]
@@ -157,11 +162,11 @@ class FailoverView(APIView):
 class FailoverActionView(APIView):
     """Manual switch, hold, drill, taking records over."""
 
-    @extend_schema(request=ActionSerializer, responses=FailoverSerializer)
+    @extend_schema(request=FailoverActionSerializer, responses=FailoverSerializer)
     def post(self, request: Request, pk: uuid.UUID) -> Response:
         """Act, and return what is answered then."""
         row = _row(pk)
-        form = ActionSerializer(data=request.data)
+        form = FailoverActionSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         if form.validated_data["action"] == "adopt":
             publishing.adopt(domain=row.domain, actor=actor(request))
@@ -173,7 +178,7 @@ class FailoverActionView(APIView):
 class FailoverPlanView(APIView):
     """A dry run at the provider."""
 
-    @extend_schema(responses=PlanSerializer)
+    @extend_schema(responses=DnsPlanSerializer)
     def get(self, request: Request, pk: uuid.UUID) -> Response:
         """Ask the provider, and return what would be written."""
         return Response(publishing.dry_run(_row(pk).domain))
@@ -182,7 +187,7 @@ class FailoverPlanView(APIView):
 class DecisionViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[FailoverDecision]):
     """What a domain answered, decision by decision, the newest first; kept for 90 days."""
 
-    serializer_class = DecisionSerializer
+    serializer_class = FailoverDecisionSerializer
     pagination_class = CursorPagination
 
     def get_queryset(self) -> QuerySet[FailoverDecision]:

@@ -33,7 +33,7 @@ class DnsProvider(TenantModel):
     server = models.CharField(max_length=253, blank=True)
     port = models.PositiveIntegerField(default=53, validators=[MinValueValidator(1), MaxValueValidator(65535)])
     key_name = models.CharField(max_length=253, blank=True)
-    algorithm = models.CharField(max_length=20, blank=True)
+    algorithm = models.CharField(max_length=20, default="hmac-sha256")
     credential: Any = SecretField()
 
     class Meta(TenantModel.Meta):

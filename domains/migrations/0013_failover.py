@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("key_name", models.CharField(blank=True, max_length=253)),
-                ("algorithm", models.CharField(blank=True, max_length=20)),
+                ("algorithm", models.CharField(default="hmac-sha256", max_length=20)),
                 ("credential", lumos.secrets.SecretField()),
                 (
                     "account",

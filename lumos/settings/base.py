@@ -293,6 +293,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "ShieldStateEnum": "servers.models.ShieldState",
+        "DnsProviderKindEnum": "domains.failover_models.ProviderKind",
+        "FailoverModeEnum": "domains.failover_models.FailoverMode",
         "SnapshotStateEnum": "servers.models.SnapshotState",
         "NotificationKindEnum": "notifications.kinds.Kind",
         "RoutingStateEnum": "notifications.models.RoutingState",
