@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import actor
 from servers import floods
+from servers.forward_parts import flood_settings
 from servers.models import Server
 
 
@@ -29,7 +30,7 @@ class FloodView(APIView):
     @extend_schema(responses=FloodSerializer)
     def get(self, request: Request, pk: uuid.UUID) -> Response:
         """Return the limits."""
-        return Response(floods.settings_of(get_object_or_404(Server.objects.all(), pk=pk)))
+        return Response(flood_settings(get_object_or_404(Server.objects.all(), pk=pk)))
 
     @extend_schema(request=FloodSerializer, responses=FloodSerializer)
     def patch(self, request: Request, pk: uuid.UUID) -> Response:
@@ -38,4 +39,4 @@ class FloodView(APIView):
         form = FloodSerializer(data=request.data, partial=True)
         form.is_valid(raise_exception=True)
         row = floods.put_flood(server=server, actor=actor(request), **form.validated_data)
-        return Response(floods.settings_of(row))
+        return Response(flood_settings(row))

@@ -12,6 +12,7 @@ from accounts.permissions import WRITE
 from lumos.errors import AppError
 from lumos.forms import LumosForm
 from servers import floods
+from servers.forward_parts import flood_settings
 from servers.models import Server
 
 
@@ -31,7 +32,7 @@ class FloodForm(LumosForm):
 def server_flood(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """What the kernel of this shield does before HAProxy sees a packet."""
     server = get_object_or_404(Server.objects.all(), pk=pk)
-    form = FloodForm(request.POST or None, initial=floods.settings_of(server))
+    form = FloodForm(request.POST or None, initial=flood_settings(server))
     if request.method == "POST" and form.is_valid():
         try:
             floods.put_flood(server=server, actor=request.user, **form.cleaned_data)

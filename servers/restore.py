@@ -24,6 +24,7 @@ from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Snapshot
 from servers import floods, history, revisions
 from servers.diff import Pair, Site, pairs, server_changes
+from servers.forward_parts import FLOOD_FIELDS
 from servers.forwards import put_forwards
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
@@ -79,7 +80,7 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
 
 
 def _set_flood_back(server: Server, wanted: Snapshot, actor: User) -> None:
-    floods.put_flood(server=server, actor=actor, **{name: getattr(wanted.flood, name) for name in floods.FIELDS})
+    floods.put_flood(server=server, actor=actor, **{name: getattr(wanted.flood, name) for name in FLOOD_FIELDS})
 
 
 def _lock_domains(server: Server, wanted: Snapshot) -> None:

@@ -18,8 +18,7 @@ from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
-from servers.floods import flood_part
-from servers.forwards import forward_parts
+from servers.forward_parts import flood_part, forward_parts
 from servers.models import Server, epoch
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
