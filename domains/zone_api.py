@@ -78,9 +78,9 @@ class ZoneViewSet(viewsets.ModelViewSet[Zone]):
     @action(detail=True, methods=["post"], url_path="import")
     def import_file(self, request: Request, pk: str) -> Response:
         """Take the records of a zone file over; those that cannot be served are named."""
-        given = ZoneImportSerializer(data=request.data)
+        zone, given = self.get_object(), ZoneImportSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        done = import_zone_file(zone_id=self.get_object().pk, actor=actor(request), **given.validated_data)
+        done = import_zone_file(zone_id=zone.pk, actor=actor(request), **given.validated_data)
         return Response(ZoneImportedSerializer(done).data)
 
     @extend_schema(request=None, responses=DelegationSerializer)

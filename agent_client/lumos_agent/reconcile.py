@@ -70,6 +70,7 @@ class Agent:
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
         events = EventLog(state.events, state.fifo, Locator(state))
+        self._events = events
         self._metrics = Metrics(state.spool_file, self._workers, events)
         self._geo = Geo(state)
         countries, systems = self._geo.known()
@@ -403,8 +404,16 @@ class Agent:
                     if mended := await self._applier.keep_daemons():
                         log.warning("repaired", extra={"what": mended})
                         await self._report(protocol.Incident(kind="repaired", message=mended))
+                    await self._tell_failure()
             except (AgentError, OSError) as error:
                 log.error("haproxy_not_running", extra={"error": str(error)})
+
+    async def _tell_failure(self) -> None:
+        """Say that requests passed unjudged, because the WAF's engine failed."""
+        if failure := self._events.failure:
+            self._events.failure = ""
+            log.error("waf_failed", extra={"error": failure})
+            await self._report(protocol.Incident(kind="waf_failed", message=failure))
 
     async def _revive(self) -> None:
         log.error("haproxy_died", extra={"last_words": self._haproxy.last_words()[-500:]})
