@@ -47,7 +47,7 @@ class DnsProvider(TenantModel):
 class FailoverMode(models.TextChoices):
     """Which shields of a domain its name answers with."""
 
-    ORDERED = "ordered", "The first that serves, in the domain's order"
+    ORDERED = "ordered", "The first that serves"
     ALL = "all", "All that serve"
 
 

@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                     "mode",
                     models.CharField(
                         choices=[
-                            ("ordered", "The first that serves, in the domain's order"),
+                            ("ordered", "The first that serves"),
                             ("all", "All that serve"),
                         ],
                         default="ordered",
