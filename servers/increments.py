@@ -59,7 +59,7 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     """
     with one_moment():
         server = Server.objects.filter(pk=server_id).first()
-        if server is None or base.parts.uploads or _is_special(server):
+        if server is None or base.parts.frame.uploads or _is_special(server):
             return None
         if (touched := touched_since(server, base)) is None:
             return None

@@ -1,9 +1,9 @@
 """Bring the shield from what it runs to what is wanted: all of it, or nothing.
 
-The steps, in order: decode, guard, render, write, check, journal, switch, reload, probe, store, done. What the running
-worker can be told is served before it is written: journal, runtime, write, switch, store, done. The journal names the
-generation to go back to; it exists exactly while a kill of the agent could leave disk and worker disagreeing, and
-`repair` makes them agree again at the next start.
+The steps, in order: decode, guard, render, daemons, write, check, journal, switch, reload, probe, store, done. What the
+running worker can be told is served before it is written: journal, runtime, write, switch, store, done. The journal
+names the generation to go back to; it exists exactly while a kill of the agent could leave disk and worker disagreeing,
+and `repair` makes them agree again at the next start. The daemons beside HAProxy converge to the stored snapshot then.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from lumos_agent import protocol
 from lumos_agent.config import State, write_atomically
+from lumos_agent.daemons import Daemon, Daemons
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.generations import Generations
@@ -56,6 +57,7 @@ class Applier:
         haproxy: Haproxy,
         store: Store,
         *,
+        daemons: Sequence[Daemon] = (),
         before_reload: Callable[[], Awaitable[None]] = _nothing,
         on_step: OnStep = lambda step: None,
     ) -> None:
@@ -65,6 +67,7 @@ class Applier:
         self._decoder = Decoder()
         self._haproxy = haproxy
         self._store = store
+        self._daemons = Daemons(daemons)
         self._generations = Generations(state.haproxy)
         self._before_reload = before_reload
         self._step = on_step
@@ -129,7 +132,12 @@ class Applier:
             snapshot = self._decoded(config)
             self._guard(snapshot, allow_shrink=config.allow_shrink)
             identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
-            done = await self._put(self._rendered(snapshot, identity), identity, bytes(config.snapshot))
+            artefact = self._rendered(snapshot, identity)
+            async with self._daemons_along(snapshot) as changed:
+                done = await self._put(artefact, identity, bytes(config.snapshot))
+            if changed:
+                how = "runtime" if done.how == "nothing" else done.how
+                done = msgspec.structs.replace(done, how=how, reason=f"{done.reason}; {changed}")
             self._applied = (config.digest, snapshot)
         spent = int((time.monotonic() - began) * 1000)
         log.info("configuration_applied", extra={"revision": config.revision, "how": done.how, "reason": done.reason})
@@ -141,6 +149,18 @@ class Applier:
             reason=done.reason[:2000],
             duration_ms=spent,
         )
+
+    @contextlib.asynccontextmanager
+    async def _daemons_along(self, snapshot: Snapshot) -> AsyncIterator[str]:
+        """Take the daemons to a snapshot, and back if what is done inside fails; yields what changed."""
+        self._step("daemons")
+        await self._daemons.check(snapshot)
+        before = self.snapshot() or _no_domains()
+        try:
+            yield await self._daemons.apply(snapshot)
+        except BaseException:
+            await self._daemons.keep(before)
+            raise
 
     def _decoded(self, config: protocol.Config) -> Snapshot:
         self._step("decode")
@@ -385,8 +405,15 @@ class Applier:
         if stored is None or snapshot is None:
             return False
         identity = Identity(epoch=stored.epoch, revision=stored.revision, digest=stored.digest)
+        await self._daemons.keep(snapshot)
         await self._put(self._rendered(snapshot, identity), identity, stored.snapshot)
         return True
+
+    async def keep_daemons(self) -> str:
+        """Bring back what is not as it was applied beside HAProxy; returns what was mended."""
+        async with self.locked():
+            snapshot = self.snapshot()
+            return "" if snapshot is None else await self._daemons.keep(snapshot)
 
     async def revive(self) -> None:
         """Get a worker running again after it died."""

@@ -5,13 +5,12 @@ bytes as if it had been sent everything.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from lumos_agent.grammar import Id
-from lumos_agent.schema import DOMAINS_MAX, Acme, Domain, Listing, SchemaError, Snapshot, Upload
+from lumos_agent.schema import DOMAINS_MAX, Domain, Frame, Listing, SchemaError, Snapshot
 
 ListKey = tuple[str, int]
 T = TypeVar("T")
@@ -19,15 +18,11 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-class _Frame(Struct, forbid_unknown_fields=True):
+class _Encoded(Frame, frozen=True, kw_only=True):
     """`Snapshot` with its pieces left as they are."""
 
-    server_id: Id
     domains: Annotated[tuple[Raw, ...], Meta(max_length=DOMAINS_MAX)]
     lists: tuple[Raw, ...] = ()
-    uploads: tuple[Upload, ...] = ()
-    acme: Acme | None = None
-    under_attack: bool = False
 
 
 class _DomainKey(Struct):
@@ -41,13 +36,10 @@ class _ListKey(Struct):
 
 
 class Parts:
-    """The pieces. `domains`: {id: (hostname, JSON)}; `lists`: {(scope, bucket): JSON}."""
+    """The pieces. `domains`: {id: (hostname, JSON)}; `lists`: {(scope, bucket): JSON}; `frame`: the rest."""
 
-    def __init__(self, server_id: str, uploads: tuple[Upload, ...], acme: Acme | None, *, under_attack: bool) -> None:
-        self.server_id = server_id
-        self.uploads = uploads
-        self.acme = acme
-        self.under_attack = under_attack
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
         self.domains: dict[str, tuple[str, bytes]] = {}
         self.lists: dict[ListKey, bytes] = {}
 
@@ -58,14 +50,14 @@ class Parts:
         Raises:
             msgspec.DecodeError: it is no snapshot.
         """
-        frame = msgspec.json.decode(encoded, type=_Frame)
-        parts = cls(frame.server_id, frame.uploads, frame.acme, under_attack=frame.under_attack)
-        parts.put_encoded(frame.domains, frame.lists)
+        whole = msgspec.json.decode(encoded, type=_Encoded)
+        parts = cls(Frame(**_frame_of(whole)))
+        parts.put_encoded(whole.domains, whole.lists)
         return parts
 
     def copy(self) -> Self:
         """Return the same pieces, to be changed on their own."""
-        other = type(self)(self.server_id, self.uploads, self.acme, under_attack=self.under_attack)
+        other = type(self)(self.frame)
         other.domains, other.lists = dict(self.domains), dict(self.lists)
         return other
 
@@ -92,10 +84,8 @@ class Parts:
         """Return the bytes that `Snapshot.encode` returns for the same content."""
         domains = b",".join(raw for _, raw in sorted(self.domains.values()))
         lists = b",".join(raw for _, raw in sorted(self.lists.items()))
-        head = b'{"server_id":' + _encoder.encode(self.server_id)
-        tail = b'],"uploads":' + _encoder.encode(self.uploads) + b',"acme":' + _encoder.encode(self.acme)
-        last = b',"under_attack":' + _encoder.encode(self.under_attack) + b"}"
-        return b"".join((head, b',"domains":[', domains, b'],"lists":[', lists, tail, last))
+        frame = _encoder.encode(self.frame).removesuffix(b"}")
+        return b"".join((frame, b',"domains":[', domains, b'],"lists":[', lists, b"]}"))
 
 
 def encoded(part: Domain | Listing) -> Raw:
@@ -121,22 +111,19 @@ class Decoder:
             SchemaError: too large, or breaks a rule of the schema.
         """
         try:
-            frame = msgspec.json.decode(data, type=_Frame)
-            domains = {raw: _decoded(self._domains, raw, Domain) for raw in map(bytes, frame.domains)}
-            lists = {raw: _decoded(self._lists, raw, Listing) for raw in map(bytes, frame.lists)}
+            whole = msgspec.json.decode(data, type=_Encoded)
+            domains = {raw: _decoded(self._domains, raw, Domain) for raw in map(bytes, whole.domains)}
+            lists = {raw: _decoded(self._lists, raw, Listing) for raw in map(bytes, whole.lists)}
         except msgspec.DecodeError:
             return Snapshot.decode(data)  # says what is wrong, and where
-        if (len(domains), len(lists)) != (len(frame.domains), len(frame.lists)):
+        if (len(domains), len(lists)) != (len(whole.domains), len(whole.lists)):
             raise SchemaError("a piece of the snapshot is there twice")
         self._domains, self._lists = domains, lists
-        return Snapshot(
-            server_id=frame.server_id,
-            domains=tuple(domains.values()),
-            lists=tuple(lists.values()),
-            uploads=frame.uploads,
-            acme=frame.acme,
-            under_attack=frame.under_attack,
-        )
+        return Snapshot(domains=tuple(domains.values()), lists=tuple(lists.values()), **_frame_of(whole))
+
+
+def _frame_of(whole: _Encoded) -> dict[str, Any]:
+    return {name: getattr(whole, name) for name in Frame.__struct_fields__}
 
 
 def _decoded(known: dict[bytes, T], raw: bytes, kind: type[T]) -> T:

@@ -337,6 +337,9 @@ class Agent:
                     if worker is not None and worker.session.is_closed() and not worker.is_retiring:
                         self._workers.finish(worker)
                     await self._ensure_worker()
+                    if mended := await self._applier.keep_daemons():
+                        log.warning("repaired", extra={"what": mended})
+                        await self._report(protocol.Incident(kind="repaired", message=mended))
             except (AgentError, OSError) as error:
                 log.error("haproxy_not_running", extra={"error": str(error)})
 

@@ -171,19 +171,24 @@ class Acme(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     external_account: ExternalAccount | None = None
 
 
-class Snapshot(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket.
+class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a snapshot holds beside the domains and lists, which travel in pieces (parts.py).
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
     switch: every visitor of every domain must pass the bot check.
     """
 
     server_id: Id
-    domains: Annotated[tuple[Domain, ...], Meta(max_length=DOMAINS_MAX)]
-    lists: tuple[Listing, ...] = ()
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
     under_attack: bool = False
+
+
+class Snapshot(Frame, frozen=True, kw_only=True):
+    """Everything that one server runs. Domains are sorted by hostname, lists by scope and bucket."""
+
+    domains: Annotated[tuple[Domain, ...], Meta(max_length=DOMAINS_MAX)]
+    lists: tuple[Listing, ...] = ()
 
     def __post_init__(self) -> None:
         hostnames = [domain.hostname for domain in self.domains]

@@ -1,6 +1,6 @@
 """Small snapshots, and a shield without a control plane."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lumos_agent.certificates import make_default_certificate
 from lumos_agent.challenged import Challenged
 from lumos_agent.config import Settings, State
 from lumos_agent.counters import Workers
+from lumos_agent.daemons import Daemon
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.eventlog import EventLog
 from lumos_agent.geo import Locator
@@ -71,6 +72,7 @@ class Shield:
         *,
         address: str = "127.0.0.1",
         https: tuple[str, ...] = (),
+        daemons: Sequence[Daemon] = (),
     ) -> None:
         self.state = State(root)
         self.state.create()
@@ -91,6 +93,7 @@ class Shield:
             options_of(self.state),
             self.haproxy,
             Store(self.state.snapshot_file, TOKEN),
+            daemons=daemons,
             before_reload=self.metrics.before_reload,
             on_step=on_step,
         )

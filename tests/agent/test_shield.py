@@ -29,7 +29,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-STEPS = ["decode", "guard", "render", "write", "check", "journal", "switch", "reload", "probe", "store", "done"]
+STEPS = [
+    "decode",
+    "guard",
+    "render",
+    "daemons",
+    "write",
+    "check",
+    "journal",
+    "switch",
+    "reload",
+    "probe",
+    "store",
+    "done",
+]
 
 
 async def worker_pid(shield: Shield) -> int:
