@@ -24,6 +24,7 @@ from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.geo import Geo, Locator, Needs
@@ -39,6 +40,7 @@ from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store, running_snapshot
 from lumos_agent.surge import Surge
+from lumos_agent.tunnel_watch import TunnelWatch
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +67,14 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
+        wireguard = Wireguard(state.tunnels)
+        self._tunnels = TunnelWatch(wireguard, self._report)
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
+            daemons=(wireguard,),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -112,7 +117,14 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
-            reports = (self._crawlers.run, self._collect, self._deliver, self._origins.run, self._issuer.run)
+            reports = (
+                self._crawlers.run,
+                self._collect,
+                self._deliver,
+                self._origins.run,
+                self._issuer.run,
+                self._tunnels.run,
+            )
             own = (self._apply_wanted, self._watch, self._place, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -180,6 +192,7 @@ class Agent:
         for status in self._issuer.statuses():
             await send(status)
         self._origins.tell_all()
+        self._tunnels.tell_all()
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -248,6 +261,7 @@ class Agent:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
                 self._places_wanted.set()
+                self._tunnels.look_soon()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:

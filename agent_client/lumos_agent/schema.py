@@ -34,6 +34,7 @@ from lumos_agent.grammar import (
 from lumos_agent.guard import Guard, Window
 from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
+from lumos_agent.tunnel import Tunnels
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
@@ -182,6 +183,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
     under_attack: bool = False
+    tunnels: Tunnels | None = None
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """WireGuard between a shield and origins: the part of the snapshot, and how an origin's address names a tunnel.
 
-A key has a number, so that both ends can be told of a new one before the old one ends: a shield that changes its key has
-two interfaces for a while, an origin that changes its key has two keys. Whoever shook hands last is the one in use.
+Both ends can be told of a new key before the old one ends: a shield that changes its key has two interfaces for a while,
+told apart by the number of the key, an origin that changes its key has two keys. Whoever shook hands last is the one in use.
 """
 
 from typing import Annotated
@@ -42,7 +42,7 @@ class Interface(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Tunnels(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A shield's end. `network` is the account's range: who is in it hears from shields alone, never from each other."""
+    """A shield's end. `network` is the account's range: origins in it hear from shields, never from each other."""
 
     address: Ipv4
     network: Ipv4Range

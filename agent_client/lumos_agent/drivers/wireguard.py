@@ -1,8 +1,8 @@
 """The shield's end of its tunnels: own keys, interfaces, peers, and the way that packets to each origin take.
 
-Private keys are made here and stay here. What runs outlives the agent, which finds it again by name. While an end changes
-its key there is more than one way to an origin: an interface with each of the shield's keys, a peer with each of the
-origin's. Packets take the way on which the origin shook hands last (`steer`), so nobody has to say when it moved.
+Private keys are made here and stay here. What runs outlives the agent, which finds it again by name. While an end
+changes its key there is more than one way to an origin: an interface with each of the shield's keys, a peer with each of
+the origin's. Packets take the way on which the origin shook hands last (`steer`), so nobody has to say when it moved.
 """
 
 import asyncio
@@ -97,10 +97,11 @@ class Wireguard:
         before = self._memory()
         ways = chosen_ways(tunnels, dumps, before.ways)
         self._remember(before, dumps, ways)
-        changed = []
-        for interface in tunnels.interfaces:
-            if await self._set_peers(tunnels, interface, dumps[interface.number], ways, before):
-                changed.append(f"peers of {self._name(interface)}")
+        changed = [
+            f"peers of {self._name(interface)}"
+            for interface in tunnels.interfaces
+            if await self._set_peers(tunnels, interface, dumps[interface.number], ways, before)
+        ]
         for interface in tunnels.interfaces:
             await self._set_routes(tunnels, interface, ways)
         return changed
@@ -188,7 +189,8 @@ class Wireguard:
 
     def _remember(self, before: Memory, dumps: Dumps, ways: Mapping[str, Way]) -> None:
         seen = {k: p.endpoint for d in dumps.values() if d is not None for k, p in d.peers.items() if p.endpoint}
-        after = Memory(endpoints=before.endpoints | seen, ways=dict(ways))
+        known = {key: at for key, at in before.endpoints.items() if any(d and key in d.peers for d in dumps.values())}
+        after = Memory(endpoints=known | seen, ways=dict(ways))
         if after != before:
             write_atomically(self._folder / "memory.json", msgspec.json.encode(after), durable=False)
 

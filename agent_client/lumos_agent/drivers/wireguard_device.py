@@ -1,4 +1,4 @@
-"""One WireGuard interface, through ip(8) and wg(8). It lives in the kernel, or in wireguard-go where that has no module."""
+"""One WireGuard interface, by ip(8) and wg(8): in the kernel, or in wireguard-go where that has no module."""
 
 import re
 import shutil
@@ -53,14 +53,6 @@ def missing() -> str:
     """Return what has to be installed before anything works, "" if nothing is missing."""
     tools = [tool for tool in ("wg", "ip") if shutil.which(tool) is None]
     return f"{' and '.join(tools)} not installed; apt install wireguard-tools iproute2" if tools else ""
-
-
-async def has_module() -> bool:
-    """Whether the kernel knows WireGuard, or could load it."""
-    if Path("/sys/module/wireguard").exists():
-        return True
-    code, _ = await run(["modprobe", "--dry-run", "--quiet", "wireguard"]) if shutil.which("modprobe") else (1, "")
-    return code == 0
 
 
 async def create(name: str) -> str:

@@ -1,0 +1,96 @@
+"""Tunnels watched: packets follow an origin that changes its way, and the gateway hears how each tunnel does."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from lumos_agent import protocol
+from lumos_agent.drivers.wireguard import Wireguard
+from lumos_agent.drivers.wireguard_device import Dump
+from lumos_agent.errors import AgentError
+from lumos_agent.render.wireguard import Way
+from lumos_agent.tunnel import Peer
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+FOLLOW_SECONDS = 0.2
+BYTES_SECONDS = 30.0  # how often a tunnel is told of whose bytes alone have changed
+
+
+class TunnelWatch:
+    """`send` drops what it is given while there is no connection."""
+
+    def __init__(self, wireguard: Wireguard, send: Callable[[protocol.AgentMessage], Awaitable[None]]) -> None:
+        self._wireguard = wireguard
+        self._send = send
+        self._keys: dict[int, str] = {}
+        self._told: dict[str, tuple[protocol.TunnelState, float]] = {}
+        self._wanted = asyncio.Event()
+        self._look_at = 0.0
+
+    def tell_all(self) -> None:
+        """Tell everything at once, as the gateway may have missed something."""
+        self._keys, self._told = {}, {}
+        self.look_soon()
+
+    def look_soon(self) -> None:
+        """Look now: a configuration was applied."""
+        self._look_at = 0.0
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        while True:
+            try:
+                await self._wireguard.steer()
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + LOOK_SECONDS
+                    await self.look()
+            except (AgentError, OSError) as error:
+                log.warning("tunnels_unknown", extra={"error": str(error)})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FOLLOW_SECONDS if self._wireguard.is_changing else LOOK_SECONDS):
+                    await self._wanted.wait()
+            self._wanted.clear()
+
+    async def look(self) -> None:
+        """Send what changed since the last look."""
+        keys, found = await self._wireguard.state()
+        now = time.monotonic()
+        states = [_state(peer, way, runs) for peer, way, runs in found]
+        news = [state for state in states if self._is_news(state, now)]
+        self._told = {s.tunnel_id: self._told[s.tunnel_id] for s in states if s.tunnel_id in self._told}
+        self._told |= {state.tunnel_id: (state, now) for state in news}
+        if news or keys != self._keys:
+            self._keys = keys
+            numbered = tuple(protocol.TunnelKey(number=n, public_key=key) for n, key in sorted(keys.items()))
+            await self._send(protocol.TunnelReport(keys=numbered, states=tuple(news)))
+
+    def _is_news(self, state: protocol.TunnelState, now: float) -> bool:
+        if state.tunnel_id not in self._told:
+            return True
+        before, at = self._told[state.tunnel_id]
+        same_way = (before.number, before.public_key, before.handshake_at) == (
+            state.number,
+            state.public_key,
+            state.handshake_at,
+        )
+        return not same_way or (before != state and now - at >= BYTES_SECONDS)
+
+
+def _state(peer: Peer, way: Way, runs: Dump) -> protocol.TunnelState:
+    number, key = way
+    seen = runs.peers.get(key)
+    if seen is None:
+        return protocol.TunnelState(tunnel_id=peer.tunnel_id, number=number, public_key=key)
+    return protocol.TunnelState(
+        tunnel_id=peer.tunnel_id,
+        number=number,
+        public_key=key,
+        handshake_at=seen.handshake,
+        received_bytes=seen.received_bytes,
+        sent_bytes=seen.sent_bytes,
+    )
