@@ -15,7 +15,7 @@ from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
-from servers import revisions
+from servers import revisions, tunnels
 from servers.models import Server
 from waf.models import Policy
 
@@ -111,6 +111,10 @@ def _refuse_contradictions(domain: Domain) -> None:
     refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic, origins=origins)
 
 
+def _refuse_unknown_tunnels(domain: Domain) -> None:
+    tunnels.require_known({*domain.origins.values_list("address", flat=True), *tunnels.route_addresses(domain.traffic)})
+
+
 def _save_unique(domain: Domain) -> None:
     try:
         with transaction.atomic():
@@ -146,6 +150,7 @@ def add_domain(
     domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
     _put_origins(domain, clean)
+    _refuse_unknown_tunnels(domain)
     _refuse_contradictions(domain)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
@@ -189,6 +194,8 @@ def change_domain(
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))
+    if origins is not None or traffic is not None:
+        _refuse_unknown_tunnels(domain)
     _refuse_contradictions(domain)
     if servers is not None:
         _put_servers(domain, servers)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.tenancy import TenantModel
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
+from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
 
 
 class ApplyState(models.TextChoices):
@@ -168,5 +169,6 @@ def epoch() -> str:
 
 __all__ = [
     "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "GatewayPresence", "HourlyMetric", "MinuteMetric", "Server",
-    "ServerDay", "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "epoch",
+    "ServerDay", "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "Tunnel",
+    "TunnelNetwork", "TunnelShield", "TunnelState", "epoch",
 ]  # fmt: skip

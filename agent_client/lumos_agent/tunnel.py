@@ -1,7 +1,8 @@
 """WireGuard between a shield and origins: the part of the snapshot, and how an origin's address names a tunnel.
 
-Both ends can be told of a new key before the old one ends: a shield that changes its key has two interfaces for a while,
-told apart by the number of the key, an origin that changes its key has two keys. Whoever shook hands last is the one in use.
+Both ends can be told of a new key before the old one ends: a shield that changes its key has two interfaces for a
+while, told apart by the number of the key, an origin that changes its key has two keys. The one that was shaken hands
+with last is in use.
 """
 
 from typing import Annotated

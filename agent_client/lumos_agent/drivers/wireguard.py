@@ -1,8 +1,8 @@
 """The shield's end of its tunnels: own keys, interfaces, peers, and the way that packets to each origin take.
 
 Private keys are made here and stay here. What runs outlives the agent, which finds it again by name. While an end
-changes its key there is more than one way to an origin: an interface with each of the shield's keys, a peer with each of
-the origin's. Packets take the way on which the origin shook hands last (`steer`), so nobody has to say when it moved.
+changes its key there is more than one way to an origin: an interface with each key of the shield, a peer with each key
+of the origin. Packets take the way on which the origin shook hands last (`steer`): nobody has to say when it moved.
 """
 
 import asyncio
