@@ -145,10 +145,11 @@ class TunnelViewSet(viewsets.ModelViewSet[Tunnel]):
     @action(detail=True, methods=["post"], url_path="put-key")
     def put_key(self, request: Request, pk: str | None = None) -> Response:
         """Set the public key of an origin that is set up by hand; answers with its configuration."""
+        tunnel = self.get_object()
         form = PublicKeySerializer(data=request.data)
         form.is_valid(raise_exception=True)
         key = form.validated_data["public_key"]
-        tunnel = tunnels.put_public_key(tunnel=self.get_object(), public_key=key, actor=actor(request))
+        tunnel = tunnels.put_public_key(tunnel=tunnel, public_key=key, actor=actor(request))
         return Response(ConfigurationSerializer({"configuration": tunnel_origins.configuration(tunnel)}).data)
 
     @extend_schema(request=None, responses=TunnelSerializer)

@@ -16,7 +16,7 @@ from lumos_agent.tunnel import Peer
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-FOLLOW_SECONDS = 0.2
+FOLLOW_SECONDS = 0.05
 BYTES_SECONDS = 30.0  # how often a tunnel is told of whose bytes alone have changed
 
 

@@ -59,7 +59,7 @@ class Gateway:
                         self._deliver(pk, shield)
                         while not shield.reports.empty():
                             tunnel_ends.record_report(server_id=pk, report=shield.reports.get())
-        except BaseException as error:  # noqa: BLE001 - told at the end
+        except BaseException as error:
             self.failures.append(error)
         finally:
             connection.close()

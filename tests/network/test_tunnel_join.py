@@ -1,5 +1,10 @@
 """Origins join by the command that the dashboard shows, and carry requests while keys change."""
 
+import json
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -74,7 +79,7 @@ def stack() -> Iterator[ExitStack]:
 
 def serve(origin: Machine) -> None:
     """Start a web server on all addresses of an origin."""
-    origin.start("python3", "-m", "http.server", "--directory", "/run/wireguard", "8080")
+    origin.start("python3", "-m", "http.server", "--directory", "/run/wireguard", "8080", stderr=subprocess.DEVNULL)
 
 
 def test_two_origins_and_three_shields_come_up_by_the_command_alone(
@@ -85,9 +90,87 @@ def test_two_origins_and_three_shields_come_up_by_the_command_alone(
         serve(origin)
         tunnel = edge.connect(f"web-{number}", origin)
         for host, address in edge.ways(tunnel):
-            host.run("curl", "-sf", "--retry", "20", "--retry-connrefused", "--max-time", "30", f"http://{address}:8080/")
+            host.run(
+                "curl", "-sf", "--retry", "20", "--retry-connrefused", "--max-time", "30", f"http://{address}:8080/"
+            )
     alive = TunnelState.objects.filter(tunnel_ends.alive())
     eventually(lambda: alive.count() == 6, "not all tunnels are reported")
     (_, first), (_, second) = edge.ways(Tunnel.objects.get(name="web-0"))[:2]
     assert edge.origins[1].run("ping", "-c1", "-W1", first, check=False).returncode != 0
     assert first != second
+
+
+class Load:
+    """Requests from a shield to an origin, from the first that succeeds until `end`."""
+
+    def __init__(self, host: Host, address: str) -> None:
+        argv = (sys.executable, "-m", "tests.network.load", address, "8080")
+        self._process = host.start(*argv, stdout=subprocess.PIPE)
+        self._pings = host.start("ping", "-q", "-i", "0.01", address, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"{}\n"
+
+    def end(self) -> dict[str, float]:
+        """Return what happened; `lost_seconds` is how long packets were lost, by pings every 10 ms."""
+        self._process.terminate()
+        self._pings.send_signal(signal.SIGINT)
+        found: dict[str, float] = json.loads(self._process.communicate(timeout=60)[0])
+        said = self._pings.communicate(timeout=60)[0].decode()
+        sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", said)[0])
+        return found | {"lost_seconds": (sent - received) / 100}
+
+
+def test_no_request_fails_while_a_shield_and_then_the_origin_change_their_keys(
+    stack: ExitStack, tmp_path: Path, settings: Any, capsys: Any
+) -> None:
+    edge = Edge(stack, tmp_path, settings, shields=2, origins=1)
+    (origin,) = edge.origins
+    serve(origin)
+    tunnel = edge.connect("web", origin)
+    host, address = edge.ways(tunnel)[0]
+    load = Load(host, address)
+    end = TunnelShield.objects.get(server=edge.tenant.server)
+    alive = TunnelState.objects.filter(tunnel_ends.alive())
+    eventually(lambda: alive.count() == 2, "not all tunnels are reported")
+
+    tunnel_ends.rotate_shield_key(end=end, actor=edge.tenant.owner)
+    eventually(lambda: TunnelShield.objects.exclude(next_public_key="").exists(), "no new key")
+    assert tunnel_ends.waiting_for(end) == ["web"]
+    origin.run("lumos-tunnel", "refresh")
+    eventually(lambda: TunnelShield.objects.filter(pk=end.pk, key_number=2).exists(), "the old key did not end")
+    by_shield = load.end()
+    TunnelShield.objects.get(pk=end.pk, rotation_began_at=None, next_public_key="")
+
+    load = Load(host, address)
+    tunnels.want_new_key(tunnel=tunnel, actor=edge.tenant.owner)
+    origin.run("lumos-tunnel", "refresh")
+    eventually(lambda: Tunnel.objects.exclude(public_key=tunnel.public_key).filter(next_public_key=""), "old key")
+    by_origin = load.end()
+    assert (by_shield["failed"], by_origin["failed"]) == (0, 0)
+    with capsys.disabled():
+        print(f"\nchange of the shield's key: {by_shield}; of the origin's: {by_origin}")  # noqa: T201
+    for way in edge.ways(tunnel):
+        way[0].run("curl", "-sf", "--max-time", "30", f"http://{way[1]}:8080/")
+
+
+def test_a_command_works_once_and_the_origin_can_leave(stack: ExitStack, tmp_path: Path, settings: Any) -> None:
+    edge = Edge(stack, tmp_path, settings, shields=1, origins=2)
+    first, second = edge.origins
+    tunnel, token = tunnels.add_tunnel(name="web", actor=edge.tenant.owner)
+    eventually(lambda: not TunnelShield.objects.filter(public_key="").exists(), "no keys")
+    line = tunnels.join_line(token).replace("sudo ", "env ")
+    first.run("sh", "-c", line)
+    again = second.run("sh", "-c", line, check=False)
+    assert again.returncode != 0
+    assert "was used" in again.stderr
+    key = first.run("cat", "/etc/lumos-tunnel/private.key").stdout
+    line = tunnels.join_line(tunnels.open_join(tunnel=tunnel, actor=edge.tenant.owner)).replace("sudo ", "env ")
+    first.run("sh", "-c", line)
+    assert first.run("cat", "/etc/lumos-tunnel/private.key").stdout == key
+    assert "peer" in first.run("lumos-tunnel", "status").stdout
+    first.run("lumos-tunnel", "uninstall")
+    assert "lumos0" not in first.run("ip", "link").stdout
+    left = first.run(
+        "sh", "-c", "ls /etc/lumos-tunnel /usr/local/sbin/lumos-tunnel /etc/cron.d/lumos-tunnel", check=False
+    )
+    assert left.stdout == ""

@@ -45,6 +45,7 @@ class Wireguard:
         self._lock = asyncio.Lock()
         self._server_id = ""
         self._tunnels: Tunnels | None = None
+        self._ways: dict[str, Way] = {}
 
     async def check(self, snapshot: Snapshot) -> None:
         """Find out whether tools, a way to make interfaces and the ports are there."""
@@ -97,6 +98,7 @@ class Wireguard:
         before = self._memory()
         ways = chosen_ways(tunnels, dumps, before.ways)
         self._remember(before, dumps, ways)
+        self._ways = ways
         changed = [
             f"peers of {self._name(interface)}"
             for interface in tunnels.interfaces
@@ -110,7 +112,7 @@ class Wireguard:
         self, tunnels: Tunnels, interface: Interface, runs: Dump | None, ways: Mapping[str, Way], memory: Memory
     ) -> bool:
         private, public = self._key(interface.number)
-        name, wanted = self._name(interface), allowed_by_key(tunnels, interface, ways)
+        name, wanted = self._name(interface), allowed_by_key(tunnels, ways)
         found = {} if runs is None else {key: peer.allowed for key, peer in runs.peers.items()}
         if runs is not None and (runs.public_key, runs.port, found) == (public, interface.port, wanted):
             return False
@@ -144,7 +146,13 @@ class Wireguard:
             AgentError: the machine refuses.
         """
         async with self._lock:
-            if self._tunnels is not None and self.is_changing:
+            if self._tunnels is None or not self.is_changing:
+                return
+            ways = chosen_ways(self._tunnels, await self._dumps(self._tunnels), self._ways)
+            if ways != self._ways:
+                for address in (address for address, way in ways.items() if way[0] != self._ways[address][0]):
+                    name = interface_name(self._server_id, ways[address][0])
+                    await device.route(address, name, self._tunnels.address)
                 await self._direct(self._tunnels)
 
     async def state(self) -> tuple[dict[int, str], list[tuple[Peer, Way, Dump]]]:
@@ -160,7 +168,9 @@ class Wireguard:
             return keys, [(peer, way, runs) for peer, way, runs in found if runs is not None]
 
     async def _dumps(self, tunnels: Tunnels) -> dict[int, Dump | None]:
-        return {i.number: await device.dump(self._name(i)) for i in tunnels.interfaces}
+        names = [self._name(interface) for interface in tunnels.interfaces]
+        found = await asyncio.gather(*map(device.dump, names))
+        return {interface.number: dump for interface, dump in zip(tunnels.interfaces, found, strict=True)}
 
     def _name(self, interface: Interface) -> str:
         return interface_name(self._server_id, interface.number)
@@ -211,10 +221,10 @@ def _handshake(dumps: Dumps, way: Way) -> int:
     return 0 if peer is None else peer.handshake
 
 
-def allowed_by_key(tunnels: Tunnels, interface: Interface, ways: Mapping[str, Way]) -> dict[str, frozenset[str]]:
-    """Return what each peer of an interface may send from."""
+def allowed_by_key(tunnels: Tunnels, ways: Mapping[str, Way]) -> dict[str, frozenset[str]]:
+    """Return what each peer may send from, the same on both interfaces: packets may come by either."""
     return {
-        key: frozenset({f"{peer.address}/32"} if ways[peer.address] == (interface.number, key) else ())
+        key: frozenset({f"{peer.address}/32"} if ways[peer.address][1] == key else ())
         for peer in tunnels.peers
         for key in peer.keys
     }

@@ -22,14 +22,14 @@ def interface_conf(
         tunnels: the shield's end.
         interface: which of its interfaces.
         private_key: base64.
-        ways: {address of an origin: the way that its packets take}; where it is another, the peer may only shake hands.
+        ways: {address of an origin: the way that its packets take}; a peer with another key may only shake hands.
         endpoints: {public key: address and port where the peer was last}, for an interface that knows nobody yet.
     """
     lines = ["[Interface]", f"PrivateKey = {private_key}", f"ListenPort = {interface.port}"]
     for peer in tunnels.peers:
         for key in peer.keys:
             lines += ["", "[Peer]", f"PublicKey = {key}", f"PersistentKeepalive = {KEEPALIVE_SECONDS}"]
-            if ways.get(peer.address) == (interface.number, key):
+            if key == ways[peer.address][1]:
                 lines.append(f"AllowedIPs = {peer.address}/32")
             if key in endpoints:
                 lines.append(f"Endpoint = {endpoints[key]}")
