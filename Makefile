@@ -40,7 +40,7 @@ types: dev  ## Check types
 test: dev lint types  ## Check everything: style, types, the whole suite on real services
 	$(PYTEST) -n 2 --dist loadgroup
 
-test-fast: dev  ## The part of the suite that needs no HAProxy and no browser (under 90 s)
+test-fast: dev  ## The part of the suite that needs no daemon, no database and no browser (under 90 s)
 	$(PYTEST) -n 2 -m "not integration and not e2e"
 
 integration: dev  ## The part that runs real daemons

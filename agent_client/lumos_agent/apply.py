@@ -129,11 +129,12 @@ class Applier:
         """
         began = time.monotonic()
         async with self.locked():
+            before = self.snapshot() or _no_domains()
             snapshot = self._decoded(config)
             self._guard(snapshot, allow_shrink=config.allow_shrink)
             identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
             artefact = self._rendered(snapshot, identity)
-            async with self._daemons_along(snapshot) as changed:
+            async with self._daemons_along(before, snapshot) as changed:
                 done = await self._put(artefact, identity, bytes(config.snapshot))
             if changed:
                 how = "runtime" if done.how == "nothing" else done.how
@@ -151,13 +152,12 @@ class Applier:
         )
 
     @contextlib.asynccontextmanager
-    async def _daemons_along(self, snapshot: Snapshot) -> AsyncIterator[str]:
+    async def _daemons_along(self, before: Snapshot, after: Snapshot) -> AsyncIterator[str]:
         """Take the daemons to a snapshot, and back if what is done inside fails; yields what changed."""
         self._step("daemons")
-        await self._daemons.check(snapshot)
-        before = self.snapshot() or _no_domains()
+        await self._daemons.check(after)
         try:
-            yield await self._daemons.apply(snapshot)
+            yield await self._daemons.apply(after)
         except BaseException:
             await self._daemons.keep(before)
             raise

@@ -17,6 +17,7 @@ from lumos_agent.schema import CustomRule, Policy
 REQUEST_BYTES_MAX = 256 * 1024
 MATCHED_CHARACTERS = 128
 SECONDS = 2
+LUA = "lua5.3"
 MEMORY_BYTES = 256 * 1024 * 1024
 
 
@@ -101,7 +102,7 @@ def run_engine(entry: Entry, stdin: bytes = b"") -> bytes:
     """
     with tempfile.NamedTemporaryFile(suffix=".lua") as program:
         Path(program.name).write_text(_program(entry), encoding="utf-8")
-        argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", "lua5.3", program.name]
+        argv = ["prlimit", f"--as={MEMORY_BYTES}", f"--cpu={SECONDS}", LUA, program.name]
         try:
             done = subprocess.run(argv, input=stdin, capture_output=True, timeout=SECONDS * 2, check=True)  # noqa: S603 - argv is ours
         except FileNotFoundError as error:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from lumos_agent import waf_try
 from lumos_agent.errors import AgentError
 from lumos_agent.schema import Exclusion, Policy
 from lumos_agent.waf_try import REQUEST_BYTES_MAX, judge
@@ -51,6 +52,16 @@ def test_exclusion_of_a_folder_cannot_be_borrowed() -> None:
 def test_honest_request_passes() -> None:
     assert judge(FORM + b"note=time+he+came%3B+cat+and+dog", Policy(level="high")).action == "pass"
     assert judge(b"nonsense", Policy(level="high")).action == "pass"
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [ATTACK, FORM + b"q=1%27+UNION+SELECT+password+FROM+users--", FORM + b"q=%3Cscript%3Ealert(1)%3C/script%3E", FORM],
+)
+def test_newer_interpreters_say_the_same(request_text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = judge(request_text, Policy())
+    monkeypatch.setattr(waf_try, "LUA", "lua5.4")  # what HAProxy has from Debian 13 on
+    assert judge(request_text, Policy()) == here
 
 
 def test_too_large_a_request_is_refused() -> None:

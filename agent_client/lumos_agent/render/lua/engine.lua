@@ -9,24 +9,13 @@ local engine = {}
 
 local find = string.find
 
-local CLASSES = {
-  require("rules.protocol"),
-  require("rules.sqli"),
-  require("rules.traversal"),
-  require("rules.xss"),
-  require("rules.shell"),
-  require("rules.php"),
-  require("rules.java"),
-  require("rules.template"),
-  require("rules.interpreter"),
-  require("rules.query"),
-  require("rules.remote"),
-  require("rules.upload"),
-  require("rules.header"),
-  require("rules.scanner"),
-  require("rules.probe"),
-  require("rules.xxe"),
-}
+local CLASSES = {}
+for _, name in ipairs({
+  "protocol", "sqli", "traversal", "xss", "shell", "php", "java", "template", "interpreter", "query", "remote", "upload",
+  "header", "scanner", "probe", "xxe",
+}) do
+  CLASSES[#CLASSES + 1] = (require("rules." .. name))
+end
 engine.classes = CLASSES
 
 -- The classes that object to letters, digits, blanks, "_" and "-" alone.
