@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -82,7 +83,7 @@ def open_join(*, tunnel: Tunnel, actor: User) -> str:
 
 def join_line(token: str) -> str:
     """Return what the origin's owner pastes as root."""
-    return f"curl -fsSL {settings.PUBLIC_URL}/tunnel | sudo LUMOS_TUNNEL_TOKEN={token} sh"
+    return f"curl -fsSL {shlex.quote(settings.PUBLIC_URL)}/tunnel | sudo LUMOS_TUNNEL_TOKEN={token} sh"
 
 
 def checked_key(text: str) -> str:
