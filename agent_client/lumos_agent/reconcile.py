@@ -40,6 +40,7 @@ from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store, running_snapshot
 from lumos_agent.surge import Surge
+from lumos_agent.tunnel_doctor import Notes
 from lumos_agent.tunnel_watch import TunnelWatch
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Agent:
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
         wireguard = Wireguard(state.tunnels)
-        self._tunnels = TunnelWatch(wireguard, self._report)
+        self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
         self._applier = Applier(
             state,
             options,
@@ -101,6 +102,7 @@ class Agent:
             settings.gateway_url, token, self, ca_file=settings.ca_file, poll_seconds=settings.poll_seconds
         )
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
+        self._noted_tunnels: Notes | None = None
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
         self._send: Send | None = None
@@ -371,6 +373,11 @@ class Agent:
             self._new_batch.clear()
             if (batch := self._metrics.first_waiting) is not None:
                 await self._report(batch)
+
+    def _note_tunnels(self, notes: Notes | None) -> None:
+        if notes != self._noted_tunnels:
+            self._noted_tunnels = notes
+            self._note("tunnels", msgspec.to_builtins(notes))
 
     def status(self) -> dict[str, Any]:
         """Return what the agent knows about itself."""

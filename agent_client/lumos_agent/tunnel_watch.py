@@ -8,24 +8,36 @@ from collections.abc import Awaitable, Callable
 
 from lumos_agent import protocol
 from lumos_agent.drivers.wireguard import Wireguard
+from lumos_agent.drivers.wireguard_arrivals import Arrivals
 from lumos_agent.drivers.wireguard_device import Dump
 from lumos_agent.errors import AgentError
 from lumos_agent.render.wireguard import Way
 from lumos_agent.tunnel import Peer
+from lumos_agent.tunnel_doctor import Note, Notes
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
 FOLLOW_SECONDS = 0.05
+NOTED_SECONDS = 60.0
 BYTES_SECONDS = 30.0  # how often a tunnel is told of whose bytes alone have changed
 
 
 class TunnelWatch:
     """`send` drops what it is given while there is no connection."""
 
-    def __init__(self, wireguard: Wireguard, send: Callable[[protocol.AgentMessage], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        wireguard: Wireguard,
+        send: Callable[[protocol.AgentMessage], Awaitable[None]],
+        note: Callable[[Notes | None], None] = lambda notes: None,
+    ) -> None:
         self._wireguard = wireguard
         self._send = send
+        self._note = note
+        self._arrivals: Arrivals | None = None
+        self._handshakes: dict[str, int] = {}
+        self._filtered_at = self._refused_at = -NOTED_SECONDS
         self._keys: dict[int, str] = {}
         self._told: dict[str, tuple[protocol.TunnelState, float]] = {}
         self._wanted = asyncio.Event()
@@ -60,6 +72,7 @@ class TunnelWatch:
         """Send what changed since the last look."""
         keys, found = await self._wireguard.state()
         now = time.monotonic()
+        await self._diagnose(found, now)
         states = [_state(peer, way, runs) for peer, way, runs in found]
         news = [state for state in states if self._is_news(state, now)]
         self._told = {s.tunnel_id: self._told[s.tunnel_id] for s in states if s.tunnel_id in self._told}
@@ -68,6 +81,36 @@ class TunnelWatch:
             self._keys = keys
             numbered = tuple(protocol.TunnelKey(number=n, public_key=key) for n, key in sorted(keys.items()))
             await self._send(protocol.TunnelReport(keys=numbered, states=tuple(news)))
+
+    async def _diagnose(self, found: list[tuple[Peer, Way, Dump]], now: float) -> None:
+        """Note for the doctor what WireGuard does not say: what became of the handshakes that origins began."""
+        if (ends := self._wireguard.ends) is None:
+            self._note(None)
+            return
+        every = {key: peer for _, _, runs in found for key, peer in runs.peers.items()}
+        shaken = sum(peer.handshake > self._handshakes.get(key, 0) for key, peer in every.items())
+        self._handshakes = {key: peer.handshake for key, peer in every.items()}
+        seen, before = await self._wireguard.arrivals(), self._arrivals
+        self._arrivals = seen
+        if seen is not None and before is not None and seen.admitted >= before.admitted:
+            admitted = seen.admitted - before.admitted
+            if seen.arrived - before.arrived > admitted:
+                self._filtered_at = now
+            if admitted > shaken:
+                self._refused_at = now
+        states = [(peer, _state(peer, way, runs)) for peer, way, runs in found]
+        tunnels = tuple(Note(peer.name, peer.address, state.handshake_at) for peer, state in states)
+        self._note(
+            Notes(
+                interfaces=self._wireguard.interfaces(),
+                ports=tuple(interface.port for interface in ends.interfaces),
+                mtu=ends.mtu,
+                counts=seen is not None,
+                filtered=now - self._filtered_at < NOTED_SECONDS,
+                refused=now - self._refused_at < NOTED_SECONDS,
+                tunnels=tunnels,
+            )
+        )
 
     def _is_news(self, state: protocol.TunnelState, now: float) -> bool:
         if state.tunnel_id not in self._told:

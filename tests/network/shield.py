@@ -2,14 +2,17 @@
 
 {"snapshot": {...}}   apply; answers {"applied": what changed} or {"refused": words}
 {"look": true}        tell everything; every report that is sent comes as {"report": {...}}
+{"doctor": {...}}     answers {"found": [[what is wrong, what to do], ...]} by the latest look
 """
 
 import asyncio
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from lumos_agent import protocol
 from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errors import ApplyError
 from lumos_agent.schema import Snapshot
+from lumos_agent.tunnel_doctor import Notes, Words, problems
 from lumos_agent.tunnel_watch import TunnelWatch
 from tests.network.hosts import Host
 
@@ -63,10 +67,25 @@ class Shield:
         self._say({"look": True})
         return self.reports.get(timeout=SECONDS)
 
+    def doctor(self, *, later: float = 0.0, path: str = "") -> list[list[str]]:
+        """Return what the doctor says, who looks `later` seconds from now and finds programs in `path`."""
+        self._say({"doctor": {"later": later, "path": path}})
+        found: list[list[str]] = self._answers.get(timeout=SECONDS)["found"]
+        return found
+
     def stop(self) -> None:
         """End the agent's part; the tunnels go on."""
         self._process.kill()
         self._process.wait(SECONDS)
+
+
+def _doctor(notes: Notes | None, later: float, path: str) -> list[Words]:
+    usual = os.environ["PATH"]
+    os.environ["PATH"] = path or usual
+    try:
+        return [] if notes is None else problems(notes, time.time() + later)
+    finally:
+        os.environ["PATH"] = usual
 
 
 async def _main(state: Path) -> None:
@@ -74,12 +93,16 @@ async def _main(state: Path) -> None:
         print(json.dumps({"report": msgspec.to_builtins(message)}), flush=True)  # noqa: T201
 
     wireguard = Wireguard(state / "tunnels")
-    watch = TunnelWatch(wireguard, send)
+    noted: list[Notes | None] = []
+    watch = TunnelWatch(wireguard, send, noted.append)
     running = asyncio.create_task(watch.run())
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         if "look" in asked:
             watch.tell_all()
+            continue
+        if "doctor" in asked:
+            print(json.dumps({"found": _doctor(noted[-1], **asked["doctor"])}), flush=True)  # noqa: T201
             continue
         snapshot = msgspec.convert(asked["snapshot"], Snapshot)
         try:

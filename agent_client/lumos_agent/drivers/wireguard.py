@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
 
 from lumos_agent.config import write_atomically
+from lumos_agent.drivers import wireguard_arrivals as arrivals
 from lumos_agent.drivers import wireguard_device as device
+from lumos_agent.drivers.wireguard_arrivals import Arrivals
 from lumos_agent.drivers.wireguard_device import Dump
 from lumos_agent.errors import ApplyError
 from lumos_agent.render.wireguard import Way, interface_conf
@@ -66,6 +68,7 @@ class Wireguard:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._server_id, self._tunnels = snapshot.server_id, snapshot.tunnels
             changed = await self._remove_others()
+            await self._count()
             if snapshot.tunnels is not None:
                 changed += await self._bring_up(snapshot.tunnels)
                 changed += await self._direct(snapshot.tunnels)
@@ -82,6 +85,23 @@ class Wireguard:
             if path.name not in {f"key-{number}" for number in wanted}:
                 path.unlink()
         return [f"{path.stem} removed" for path in gone]
+
+    async def _count(self) -> None:
+        """Count handshakes that begin at the ports of now."""
+        path = self._folder / "arrivals.nft"
+        ports = () if self._tunnels is None else [interface.port for interface in self._tunnels.interfaces]
+        text = arrivals.table_text(self._server_id, ports) if ports else ""
+        is_counting = await arrivals.read(self._server_id) is not None
+        if text and not (is_counting and path.exists() and path.read_text(encoding="ascii") == text):
+            write_atomically(path, text.encode())
+            await arrivals.install(str(path))
+        elif not text and path.exists():
+            await arrivals.remove(self._server_id)
+            path.unlink()
+
+    async def arrivals(self) -> Arrivals | None:
+        """Return how many handshakes origins began, None if nobody counts."""
+        return await arrivals.read(self._server_id)
 
     async def _bring_up(self, tunnels: Tunnels) -> list[str]:
         made = []
@@ -132,6 +152,15 @@ class Wireguard:
         for address in held - wanted:
             with contextlib.suppress(ApplyError):  # `route` to the other interface has replaced it
                 await device.unroute(address, name)
+
+    @property
+    def ends(self) -> Tunnels | None:
+        """Return what was applied last, None if there are no tunnels."""
+        return self._tunnels
+
+    def interfaces(self) -> tuple[str, ...]:
+        """Return the names of the interfaces."""
+        return () if self._tunnels is None else tuple(map(self._name, self._tunnels.interfaces))
 
     @property
     def is_changing(self) -> bool:
