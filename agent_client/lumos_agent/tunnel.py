@@ -5,6 +5,7 @@ while, told apart by the number of the key, an origin that changes its key has t
 with last is in use.
 """
 
+import re
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -58,6 +59,9 @@ class Tunnels(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError("two ends of the tunnels have the same address or key")
         if len({interface.number % 2 for interface in self.interfaces}) != len(self.interfaces):
             raise ValueError("the numbers of a shield's two keys follow one another")
+
+
+OWN_NAME = re.compile(r"lumos-[0-9a-f]{6}-[01]")
 
 
 def interface_name(server_id: str, number: int) -> str:

@@ -112,6 +112,7 @@ def test_nothing_of_a_snapshot_becomes_a_line(name: str, address: str, key: str,
     assert text.count("\n") == 8
     assert text.isascii()
     assert len(interface_name(ident_, 2**31)) <= 15
+    assert tunnel.OWN_NAME.fullmatch(interface_name(ident_, 2**31))
 
 
 @pytest.mark.parametrize(

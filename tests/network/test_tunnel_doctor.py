@@ -58,7 +58,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 def drop(chain: str, match: str) -> tuple[str, str]:
     hook = f"type filter hook {chain} priority 0; policy accept;"
-    return "nft", f"table inet t {{ chain c {{ {hook} {match} drop; }} }}"
+    return "nft", f"table inet t {{ chain c {{ {hook} {match} drop; }}; }}"
 
 
 def test_all_is_well(pair: Pair) -> None:

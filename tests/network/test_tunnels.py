@@ -1,5 +1,6 @@
 """Real WireGuard between hosts: the shield's driver and an origin that is set up by hand."""
 
+import socket
 import uuid
 from pathlib import Path
 
@@ -63,3 +64,56 @@ def test_a_tunnel_comes_up_and_outlives_the_agent(tmp_path: Path) -> None:
         assert "removed" in again.apply(Snapshot(server_id=server_id, domains=()))["applied"]
         assert "lumos-" not in one.run("ip", "link").stdout
         assert not list(tmp_path.glob("tunnels/key-*"))
+
+
+def test_origins_do_not_reach_each_other_through_a_shield(tmp_path: Path) -> None:
+    with Hosts() as hosts:
+        one = hosts.add("shield", "192.0.2.1/24")
+        one.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        server_id = str(uuid.uuid4())
+        machines = [hosts.add(f"origin{n}", f"192.0.2.{n}/24") for n in (2, 3)]
+        origins = [Origin(host, f"o{n}{server_id[:6]}", tmp_path) for n, host in enumerate(machines)]
+        peers = [
+            Peer(tunnel_id=str(uuid.uuid4()), name=f"web-{n}", address=f"10.97.0.{n + 2}", keys=(origin.public,))
+            for n, origin in enumerate(origins)
+        ]
+        shield = Shield(one, tmp_path)
+        assert "made" in shield.apply(snapshot(server_id, *peers))["applied"]
+        key = shield.report().keys[0].public_key
+        for origin, peer in zip(origins, peers, strict=True):
+            origin.connect(peer.address, key, "192.0.2.1:51820", "10.97.0.1")
+            origin.host.run("wg", "set", origin.name, "peer", key, "allowed-ips", "10.97.0.0/16")
+            origin.host.run("ip", "route", "add", "10.97.0.0/16", "dev", origin.name)
+            one.run("ping", "-c1", "-W20", peer.address)
+        refused = machines[0].run("ping", "-c1", "-W5", "10.97.0.3", check=False)
+        assert "Unreachable" in refused.stdout
+        one.run("ip", "rule", "delete", "iif", f"lumos-{server_id[:6]}-1")
+        machines[0].run("ping", "-c1", "-W5", "10.97.0.3")
+
+
+def test_a_shield_whose_tunnels_died_finds_its_origins_again(tmp_path: Path) -> None:
+    with Hosts() as hosts:
+        one, two = hosts.add("shield", "192.0.2.1/24"), hosts.add("origin", "192.0.2.2/24")
+        server_id = str(uuid.uuid4())
+        origin = Origin(two, f"o{server_id[:6]}", tmp_path)
+        peer = Peer(tunnel_id=str(uuid.uuid4()), name="web", address="10.97.0.2", keys=(origin.public,))
+        shield = Shield(one, tmp_path)
+        shield.apply(snapshot(server_id, peer))
+        key = shield.report().keys[0].public_key
+        origin.connect("10.97.0.2", key, "192.0.2.1:51820", "10.97.0.1")
+        one.run("ping", "-c1", "-W20", "10.97.0.2")
+        assert shield.apply(snapshot(server_id, peer)) == {"applied": ""}
+        one.run("ip", "link", "delete", "dev", f"lumos-{server_id[:6]}-1")
+        assert "made" in shield.apply(snapshot(server_id, peer))["applied"]
+        one.run("ping", "-c1", "-W20", "10.97.0.2")
+        assert shield.report().keys[0].public_key == key
+
+
+def test_a_port_of_somebody_else_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    with Hosts() as hosts:
+        one = hosts.add("shield", "192.0.2.1/24")
+        with one.inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other:
+            other.bind(("0.0.0.0", 51820))
+            answer = Shield(one, tmp_path).apply(snapshot(str(uuid.uuid4())))
+        assert "another program has UDP port 51820" in answer["refused"]
+        assert "lumos-" not in one.run("ip", "link").stdout
