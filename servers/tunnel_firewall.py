@@ -17,7 +17,8 @@ _HEAD = """\
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 [ "$(id -u)" = 0 ] || {{ echo "run it as root" >&2; exit 1; }}
-ssh_ports=" $({{ sshd -T 2>/dev/null || true; }} | sed -n 's/^port //p' | tr '\\n' ' ')${{SSH_CONNECTION##* }} "
+here=${{SSH_CONNECTION:-}}
+ssh_ports=" $({{ sshd -T 2>/dev/null || true; }} | sed -n 's/^port //p' | tr '\\n' ' ')${{here##* }} "
 for port in {words}; do
   case $ssh_ports in *" $port "*) echo "sshd listens on $port; this would lock you out" >&2; exit 1 ;; esac
 done
@@ -50,8 +51,10 @@ table inet lumos_origin {{
     # Ports that containers publish never reach the chain above.
     type filter hook forward priority filter - 5; policy accept;
     iifname "lumos0" ip saddr @shields accept
-    iifname {{ "docker*", "br-*", "podman*" }} accept
-    ct status dnat ct direction original ct original proto-dst {{ {ports} }} meta l4proto tcp drop
+    iifname "docker*" accept
+    iifname "br-*" accept
+    iifname "podman*" accept
+    meta l4proto tcp ct status dnat ct direction original ct original proto-dst {{ {ports} }} drop
   }}
 }}
 RULES

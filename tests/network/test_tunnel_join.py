@@ -17,6 +17,7 @@ from servers import tunnel_ends, tunnels
 from servers.models import Server
 from servers.services import add_server
 from servers.tunnel_addresses import origin_address
+from servers.tunnel_firewall import firewall_script
 from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 from tests import factories
 from tests.network.control import Gateway, eventually, pages
@@ -91,13 +92,23 @@ def test_two_origins_and_three_shields_come_up_by_the_command_alone(
         tunnel = edge.connect(f"web-{number}", origin)
         for host, address in edge.ways(tunnel):
             host.run(
-                "curl", "-sf", "--retry", "20", "--retry-connrefused", "--max-time", "30", f"http://{address}:8080/"
+                "curl", "-sf", "--retry", "20", "--retry-all-errors", "--max-time", "30", f"http://{address}:8080/"
             )
     alive = TunnelState.objects.filter(tunnel_ends.alive())
     eventually(lambda: alive.count() == 6, "not all tunnels are reported")
-    (_, first), (_, second) = edge.ways(Tunnel.objects.get(name="web-0"))[:2]
-    assert edge.origins[1].run("ping", "-c1", "-W1", first, check=False).returncode != 0
-    assert first != second
+    origin, (host, address) = edge.origins[0], edge.ways(Tunnel.objects.get(name="web-0"))[2]
+    public = f"http://{origin.host.address}:8080/"
+    script = tmp_path / "lumos-origin.sh"
+    script.write_text(firewall_script("nftables", tunnel_ends.shield_addresses(), [8080]))
+    host.run("curl", "-sf", "--max-time", "30", public)
+    origin.run("sh", script)
+    assert host.run("curl", "-sf", "--max-time", "3", public, check=False).returncode != 0
+    host.run("curl", "-sf", "--max-time", "30", f"http://{address}:8080/")
+    origin.run("curl", "-sf", "--max-time", "30", "http://127.0.0.1:8080/")
+    refused = origin.run("env", "SSH_CONNECTION=192.0.2.9 5000 192.0.2.51 8080", "sh", script, check=False)
+    assert "lock you out" in refused.stderr
+    origin.run("sh", script, "undo")
+    host.run("curl", "-sf", "--max-time", "30", public)
 
 
 class Load:
@@ -106,9 +117,9 @@ class Load:
     def __init__(self, host: Host, address: str) -> None:
         argv = (sys.executable, "-m", "tests.network.load", address, "8080")
         self._process = host.start(*argv, stdout=subprocess.PIPE)
-        self._pings = host.start("ping", "-q", "-i", "0.01", address, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"{}\n"
+        self._pings = host.start("ping", "-q", "-i", "0.01", address, stdout=subprocess.PIPE)
 
     def end(self) -> dict[str, float]:
         """Return what happened; `lost_seconds` is how long packets were lost, by pings every 10 ms."""
