@@ -19,6 +19,9 @@ class Action(enum.StrEnum):
     SERVER_REMOVED = "server.removed"
     SERVER_RESTORED = "server.restored"
     SERVER_REUNITED = "server.reunited"
+    FORWARD_ADDED = "forward.added"
+    FORWARD_CHANGED = "forward.changed"
+    FORWARD_REMOVED = "forward.removed"
     TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
     TUNNEL_ADDED = "tunnel.added"
     TUNNEL_REMOVED = "tunnel.removed"

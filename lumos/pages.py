@@ -14,6 +14,7 @@ from lumos import views as lumos
 from notifications import channel_views as channels
 from notifications import views as notifications
 from servers import analytics_views as analytics
+from servers import forward_views as forwards
 from servers import install, tunnel_door, tunnel_views
 from servers import views as servers
 from waf import event_views as events
@@ -52,6 +53,10 @@ urlpatterns = [
     path("tunnels/<uuid:pk>/files", tunnel_views.tunnel_files, name="tunnel-files"),
     path("tunnels/<uuid:pk>/rotate", tunnel_views.tunnel_rotate, name="tunnel-rotate"),
     path("tunnels/<uuid:pk>/remove", tunnel_views.tunnel_remove, name="tunnel-remove"),
+    path("forwards", forwards.forward_list, name="forwards"),
+    path("forwards/add", forwards.forward_add, name="forward-add"),
+    path("forwards/<uuid:pk>", forwards.forward_edit, name="forward-edit"),
+    path("forwards/<uuid:pk>/remove", forwards.forward_remove, name="forward-remove"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),
     path("domains/import", config_views.domain_import, name="domain-import"),

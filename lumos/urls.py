@@ -19,6 +19,7 @@ from lumos.metrics import metrics
 from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from servers.tunnel_api import TunnelNetworkView, TunnelShieldViewSet, TunnelViewSet
 from waf.api import (
@@ -42,6 +43,7 @@ router.register("servers", ServerViewSet, "api-server")
 router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSet, "api-snapshot")
 router.register("tunnels", TunnelViewSet, "api-tunnel")
 router.register("tunnel-shields", TunnelShieldViewSet, "api-tunnel-shield")
+router.register("forwards", ForwardViewSet, "api-forward")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("exclusions", ExclusionViewSet, "api-exclusion")

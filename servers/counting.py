@@ -11,17 +11,33 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.utils import DataError
 from django.utils import timezone
 
-from servers.metric_models import Counters
+from servers.metric_models import Counted, Counters
 from servers.models import BatchCursor
 
 ROWS_PER_STATEMENT = 500
 
+HOUR = 3600
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 Key = tuple[Any, ...]
 
 
-def add(model: type[Counters], account_id: uuid.UUID, counts: Mapping[Key, Iterable[int]]) -> None:
+def hour_of(seconds: int, now: datetime) -> datetime:
+    """Return the hour of a Unix time, or the present one if it has not come yet: a shield's clock may be wrong.
+
+    Raises:
+        DataError: it is no time.
+    """
+    this_hour = now.replace(minute=0, second=0, microsecond=0)
+    try:
+        return min(max(datetime.fromtimestamp(seconds - seconds % HOUR, UTC), _EARLIEST), this_hour)
+    except (ValueError, OverflowError, OSError) as error:
+        raise DataError(f"hour {seconds} is out of range") from error
+
+
+def add(model: type[Counted], account_id: uuid.UUID, counts: Mapping[Key, Iterable[int]]) -> None:
     """Add {key as `model.KEY` names it: counts as `model.COUNTERS`} inside the caller's transaction.
 
     Rows are taken in the order of their keys, so that two callers do not wait for each other.
@@ -77,22 +93,22 @@ def _summed(target: type[Counters], rows: str) -> str:
     return _adding(target, ["created_at", "day", *parents, *target.COUNTERS], selected)
 
 
-def _adding(model: type[Counters], names: Iterable[str], rows: str) -> str:
+def _adding(model: type[Counted], names: Iterable[str], rows: str) -> str:
     table, key = _quoted(model._meta.db_table), ", ".join(_columns(model, model.KEY))
     added = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in _columns(model, model.COUNTERS))
     into = f"{table} ({', '.join(_columns(model, names))})"
     return f"INSERT INTO {into} {rows} ON CONFLICT ({key}) DO UPDATE SET {added}"
 
 
-def _columns(model: type[Counters], names: Iterable[str]) -> list[str]:
+def _columns(model: type[Counted], names: Iterable[str]) -> list[str]:
     return [_quoted(str(_field(model, name).column)) for name in names]
 
 
-def _prepared(model: type[Counters], name: str, value: Any) -> Any:
+def _prepared(model: type[Counted], name: str, value: Any) -> Any:
     return _field(model, name).get_db_prep_save(value, connection)
 
 
-def _field(model: type[Counters], name: str) -> Any:
+def _field(model: type[Counted], name: str) -> Any:
     return model._meta.get_field(name)
 
 

@@ -6,11 +6,15 @@ Ids of domains only tell which domain became which; ids of origins are no facts 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from domains.traffic import shown
+from lumos_agent.forward import Forward
 from lumos_agent.schema import ACCOUNT_WIDE, Domain, Snapshot
 from lumos_agent.tunnel import Tunnels
 
 ALL_DOMAINS = "all domains"
+THIS_SERVER = "this server"
 
 
 class Site(NamedTuple):
@@ -21,6 +25,7 @@ class Site(NamedTuple):
     deny: list[str]
 
 
+_NAMED_IN_FORWARD = {"id", "protocol", "port", "target", "target_port"}
 Pair = tuple[Site | None, Site | None]
 
 
@@ -102,8 +107,26 @@ def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:
     return [f"shield {tunnels.address} of {tunnels.network}, UDP {ports}, MTU {tunnels.mtu}", *ends]
 
 
+def server_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
+    """Return what differs of the server itself, apart from its domains, as `changed_fields` does."""
+    before, after = _server_facts(old), _server_facts(new)
+    return {name: _change(before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def _server_facts(snapshot: Snapshot) -> dict[str, list[str]]:
+    return {"forwards": [_forward_fact(forward) for forward in snapshot.forwards]}
+
+
+def _forward_fact(forward: Forward) -> str:
+    defaults = {field.name: field.default for field in msgspec.structs.fields(Forward)}
+    values = msgspec.structs.asdict(forward)
+    set_by_people = {k: v for k, v in values.items() if k not in _NAMED_IN_FORWARD and v != defaults[k]}
+    details = "".join([f", {name} {value}" for name, value in sorted(set_by_people.items())])
+    return f"{forward.protocol} {forward.port} to {forward.target}:{forward.target_port}{details}"
+
+
 def diff(old: Snapshot, new: Snapshot) -> dict[str, Any]:
-    """Return {added, removed, changed}, each with one entry per domain, and {account: what changed for all of them}."""
+    """Return {added, removed, changed}, each with one entry per domain, and {account, server}: what else changed."""
     found: dict[str, list[dict[str, Any]]] = {"added": [], "removed": [], "changed": []}
     account = account_changes(old, new)
     for before, after in pairs(old, new):
@@ -114,7 +137,7 @@ def diff(old: Snapshot, new: Snapshot) -> dict[str, Any]:
         elif before is not None and after is not None:
             fields = changed_fields(before, after)
             found["changed"].append({"id": after.domain.id, "hostname": after.domain.hostname, "changes": fields})
-    return {**found, "account": account}
+    return {**found, "account": account, "server": server_changes(old, new)}
 
 
 def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple[list[dict[str, Any]], int]:
@@ -123,8 +146,9 @@ def as_rows(found: dict[str, Any], *, domains_max: int, lines_max: int) -> tuple
     The second item is how many domains were left out.
     """
     entries = [(kind, domain) for kind in ("added", "removed", "changed") for domain in found[kind]]
-    if found["account"]:
-        entries.insert(0, ("changed", {"hostname": ALL_DOMAINS, "changes": found["account"]}))
+    for part, name in (("account", ALL_DOMAINS), ("server", THIS_SERVER)):
+        if found[part]:
+            entries.insert(0, ("changed", {"hostname": name, "changes": found[part]}))
     rows = [
         {"kind": kind, "hostname": domain["hostname"], "fields": list(_field_rows(kind, domain, lines_max))}
         for kind, domain in entries[:domains_max]

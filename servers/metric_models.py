@@ -12,7 +12,17 @@ from django.db import models
 from accounts.tenancy import TenantModel
 
 
-class Counters(TenantModel):
+class Counted(TenantModel):
+    """Sums that grow (servers/counting.py): the fields `COUNTERS` of the row that the fields `KEY` name."""
+
+    COUNTERS: ClassVar[tuple[str, ...]]
+    KEY: ClassVar[tuple[str, ...]]
+
+    class Meta(TenantModel.Meta):
+        abstract = True
+
+
+class Counters(Counted):
     """Counts of one period, which begins at `PERIOD`; a row is named by the fields `KEY`, times are UTC.
 
     `blocked` is every request that was denied, as HAProxy counts them. `challenged` and `limited` are those of them
@@ -37,7 +47,6 @@ class Counters(TenantModel):
         "blocked", "challenged", "limited",
     )  # fmt: skip
     PERIOD: ClassVar[str]
-    KEY: ClassVar[tuple[str, ...]]
 
     class Meta(TenantModel.Meta):
         abstract = True

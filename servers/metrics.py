@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.utils import DataError
 from django.utils import timezone
 
 from domains.models import Domain
 from lumos_agent import protocol
-from servers import counting, wake
+from servers import counting, forwards, wake
 from servers.metric_models import Counters
 from servers.models import BatchCursor, HourlyMetric, MinuteMetric, Server, ServerHour, ServerMinute
 from waf.attacks import store_attacks
@@ -21,11 +20,9 @@ from waf.rule_hits import count_hits
 
 KEPT_MINUTES = timedelta(hours=1)
 CLOCK_SKEW_MAX = timedelta(minutes=1)
-HOUR = 3600
 _TIME_MAX = 2**33
 _LOGGED = {"challenge": "challenged", "limit": "limited"}
 _TOLD = tuple(name for name in Counters.COUNTERS if name not in _LOGGED.values())
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @transaction.atomic
@@ -45,6 +42,7 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
     _add_traffic(server, batch, timezone.now())
     stored = store_events(server, batch.events, batch.events_dropped)
     count_hits(batch.hits)
+    forwards.count(batch.forwards, account_id=server.account_id, server_id=server.pk)
     stored += store_attacks(server, batch.attacks)
     cursor.seq = batch.seq
     cursor.save()
@@ -53,18 +51,6 @@ def ingest(*, server_id: Any, batch: protocol.Batch) -> bool:
     if stored:
         wake.pages_on_commit(server.account_id, "events")
     return True
-
-
-def _hour(seconds: int, now: datetime) -> datetime:
-    """Return the hour of a Unix time, or the present one if it has not come yet: a shield's clock may be wrong."""
-    try:
-        return min(max(datetime.fromtimestamp(seconds - seconds % HOUR, UTC), _EARLIEST), _begin_of_hour(now))
-    except (ValueError, OverflowError, OSError) as error:
-        raise DataError(f"hour {seconds} is out of range") from error
-
-
-def _begin_of_hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)
 
 
 def _add_traffic(server: Server, batch: protocol.Batch, now: datetime) -> None:
@@ -83,10 +69,10 @@ def _add_traffic(server: Server, batch: protocol.Batch, now: datetime) -> None:
     for part in batch.traffic:
         if part.domain_id in known:
             counts = {name: getattr(part, name) for name in _TOLD}
-            by_hour[known[part.domain_id], _hour(part.hour, now)].update(counts)
+            by_hour[known[part.domain_id], counting.hour_of(part.hour, now)].update(counts)
     for (domain_id, seconds, action), number in logged.items():
         if domain_id in known:
-            by_hour[known[domain_id], _hour(seconds, now)][_LOGGED[action]] += number
+            by_hour[known[domain_id], counting.hour_of(seconds, now)][_LOGGED[action]] += number
     _add(HourlyMetric, ServerHour, server, by_hour)
     minute = datetime.fromtimestamp(int(batch.at) // 60 * 60, UTC)
     if now - KEPT_MINUTES < minute <= now + CLOCK_SKEW_MAX:

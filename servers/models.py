@@ -7,6 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.tenancy import TenantModel
+from servers.forward_models import Forward, ForwardHour
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
 
@@ -168,7 +169,25 @@ def epoch() -> str:
 
 
 __all__ = [
-    "ApplyState", "BatchCursor", "DailyMetric", "Epoch", "GatewayPresence", "HourlyMetric", "MinuteMetric", "Server",
-    "ServerDay", "ServerHour", "ServerMinute", "ServerStatus", "SnapshotRecord", "SnapshotState", "Tunnel",
-    "TunnelNetwork", "TunnelShield", "TunnelState", "epoch",
+    "ApplyState",
+    "BatchCursor",
+    "DailyMetric",
+    "Epoch",
+    "Forward",
+    "ForwardHour",
+    "GatewayPresence",
+    "HourlyMetric",
+    "MinuteMetric",
+    "Server",
+    "ServerDay",
+    "ServerHour",
+    "ServerMinute",
+    "ServerStatus",
+    "SnapshotRecord",
+    "SnapshotState",
+    "Tunnel",
+    "TunnelNetwork",
+    "TunnelShield",
+    "TunnelState",
+    "epoch",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Going back: the rows of a server's domains become what an earlier snapshot says.
+"""Going back: the rows of a server and its domains become what an earlier snapshot says.
 
 A roll-back is a change like any other: it writes rows through the same services, gets a revision of its own and can be
 rolled back itself. Notes of list entries are in no snapshot, so entries that come back come without. Uploaded
@@ -24,7 +24,8 @@ from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Snapshot
 from servers import history, revisions
-from servers.diff import Pair, Site, pairs
+from servers.diff import Pair, Site, pairs, server_changes
+from servers.forwards import put_forwards
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
 from waf.exclusions import put_policy
@@ -59,8 +60,9 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
     wanted = history.content(record)
     server = Server.objects.get(pk=record.server_id)
     _lock_domains(server, wanted)
-    steps = pairs(snapshot_of(server), wanted)
-    if not steps:
+    present = snapshot_of(server)
+    steps = pairs(present, wanted)
+    if not steps and not server_changes(present, wanted):
         return Restored(revision=server.revision, domains=0)
     _refuse_taken_hostnames(steps)
     changed = {"revision": [server.revision, record.revision]}
@@ -71,6 +73,7 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
                 _set_back(server, before, after, actor)
             elif before is not None:
                 _unassign(server, uuid.UUID(before.domain.id), actor)
+        put_forwards(server=server, wanted=wanted.forwards, actor=actor)
     server.refresh_from_db()
     return Restored(revision=server.revision, domains=len(steps))
 

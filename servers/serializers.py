@@ -83,6 +83,7 @@ class DiffSerializer(serializers.Serializer[Any]):
     added = serializers.ListField(child=serializers.DictField())
     removed = serializers.ListField(child=serializers.DictField())
     changed = ChangedDomainSerializer(many=True)
+    server = serializers.DictField(help_text="What changed of the server itself, such as its forwards.")
     account = serializers.DictField(
         help_text="What changed for all domains, as `changes` of a domain; a roll-back leaves it as it is."
     )

@@ -8,7 +8,7 @@ from django.utils import timezone
 from domains import orders
 from domains.models import Challenge
 from lumos.jobs import Job
-from servers import history, rollup
+from servers import forwards, history, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -29,6 +29,7 @@ def expire_old_rows() -> dict[str, int]:
     events = expire_events(now)
     expire_attacks(now - KEPT)
     expire_hits(now)
+    forwards.expire_hours(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     orders.forget_old_orders()
     EventCount.objects.filter(day__lt=(now - KEPT).date()).delete()

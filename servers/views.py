@@ -108,7 +108,7 @@ def server_restore(request: PageRequest, pk: uuid.UUID, revision: int) -> HttpRe
     except AppError as error:
         messages.error(request, error.detail)
         return redirect("server-history", pk=pk)
-    if restored.domains:
+    if restored.revision != server.revision:
         messages.success(request, f"Rolled back to revision {revision}, as revision {restored.revision}.")
     else:
         messages.success(request, f"Nothing to do: the present configuration equals revision {revision}.")

@@ -16,6 +16,7 @@ from accounts.models import Account, AuditEntry, Invitation, Membership, Role, U
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from billing.models import TopUp, TopUpState
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
+from servers.models import Forward
 from servers.tunnels import add_tunnel
 from tests.conftest import Api
 from tests.factories import Tenant, member
@@ -29,6 +30,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
+    "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -51,6 +53,7 @@ PAGES: dict[str, str | None] = {
     "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
+    "forward-remove",
     "account-rename",
     "account-second-factor",
     "account-delete",
@@ -103,6 +106,8 @@ POST_ONLY = {
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
+    "forward-add",
+    "forward-edit",
     "server-add",
     "server-edit",
     "domain-add",
@@ -121,6 +126,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
+    "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
@@ -227,6 +233,8 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         delivery.save()
         window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
         window.save()
+        forward = Forward(server=tenant.server, name="game", port=27015, target="203.0.113.7", target_port=27015)
+        forward.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         tunnel, _ = add_tunnel(name=f"{tenant.owner.name}-web".lower(), actor=tenant.owner)
@@ -234,7 +242,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
-            "payment": payment.pk,
+            "payment": payment.pk, "forward": forward.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

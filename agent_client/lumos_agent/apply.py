@@ -27,7 +27,7 @@ from lumos_agent.generations import Generations
 from lumos_agent.parts import Decoder
 from lumos_agent.plan import Plan, plan
 from lumos_agent.render.haproxy import Artefact, Identity, Options, Renderer, identity_of
-from lumos_agent.schema import EMPTY_DIGEST, SchemaError, Snapshot, digest_of
+from lumos_agent.schema import EMPTY_DIGEST, SchemaError, Snapshot, digest_of, empty_snapshot
 from lumos_agent.store import Store, Stored
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Applier:
         """
         began = time.monotonic()
         async with self.locked():
-            before = self.snapshot() or _no_domains()
+            before = self.snapshot() or empty_snapshot()
             snapshot = self._decoded(config)
             self._guard(snapshot, allow_shrink=config.allow_shrink)
             identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
@@ -319,7 +319,7 @@ class Applier:
         async with self.locked():
             mended = self._settle_journal()
             if (wanted := self._generations.current()) is None:
-                await self._put(self._rendered(_no_domains(), _EMPTY), _EMPTY, _no_domains().encode())
+                await self._put(self._rendered(empty_snapshot(), _EMPTY), _EMPTY, empty_snapshot().encode())
                 return mended
             if self._haproxy.master() is None:
                 await self._start_best()
@@ -449,7 +449,3 @@ class Applier:
 
 
 _EMPTY = Identity(digest=EMPTY_DIGEST)
-
-
-def _no_domains() -> Snapshot:
-    return Snapshot(server_id="00000000-0000-0000-0000-000000000000", domains=())

@@ -85,6 +85,8 @@ class State:
         self.current = self.haproxy / "current"
         self.journal_file = self.haproxy / "apply.json"
         self.haproxy_log = self.root / "haproxy.log"
+        self.forwards = self.root / "forwards"
+        self.nftables = self.root / "nftables"
         self.certificates = self.root / "certs"
         self.default_certificate = self.certificates / "default.pem"
         self.certificates_list = self.certificates / "list"
@@ -102,6 +104,8 @@ class State:
         self.pid_file = self.run / "haproxy.json"
         self.server_state = self.run / "server-state"
         self.status_file = self.run / "status.json"
+        self.forwards_master_socket = self.run / "fm.sock"
+        self.forwards_socket = self.run / "fw.sock"
 
     def create(self) -> None:
         """Make the directories, readable by their owner only.
@@ -123,6 +127,8 @@ class State:
                 self.engine,
                 self.geo,
                 self.certificates,
+                self.forwards,
+                self.nftables,
             ):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

@@ -20,6 +20,7 @@ from lumos_agent import protocol
 from lumos_agent.config import write_atomically
 from lumos_agent.counters import FIELDS, ZERO, Counts, Workers
 from lumos_agent.eventlog import EventLog, Position
+from lumos_agent.forward_counts import Readings, difference, kept
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Spool(Struct, kw_only=True):
     hour: int = 0
     baselines: dict[str, dict[str, Counts]] = {}
     position: Position = Position()
+    forwarded: Readings = {}
     waiting: list[protocol.Batch] = []
 
 
@@ -50,6 +52,8 @@ class Metrics:
         self._spool = _load(path)
         self._traffic_at = 0.0
         self._attacks: list[protocol.Attack] = []
+        self._forwarded: tuple[protocol.ForwardTraffic, ...] = ()
+        self._forwarded_now: Readings = {}
 
     @property
     def first_waiting(self) -> protocol.Batch | None:
@@ -69,6 +73,14 @@ class Metrics:
     def tell(self, attacks: Iterable[protocol.Attack]) -> None:
         """Put news of attacks into the next batch."""
         self._attacks += attacks
+
+    def forwarded(self, now: Readings, forward_ids: Iterable[str]) -> None:
+        """Put what forwards passed on since they were read last into the next batch, unless too many wait."""
+        if self._forwarded or self.waiting >= WAITING_MAX:
+            return
+        hour = int(time.time()) // HOUR_SECONDS * HOUR_SECONDS
+        self._forwarded = difference(self._spool.forwarded, now, hour)
+        self._forwarded_now = kept(self._spool.forwarded, now, forward_ids)
 
     def acknowledge(self, ack: protocol.BatchAck) -> None:
         """Forget what the control plane has counted."""
@@ -112,7 +124,7 @@ class Metrics:
         is_due = time.monotonic() - self._traffic_at >= TRAFFIC_SECONDS
         traffic = self._traffic(self._spool.hour or hour) if is_due or must_count or is_new_hour else ()
         self._spool.hour = hour
-        if not (traffic or read.events or read.hits or self._events.dropped or self._attacks):
+        if not (traffic or read.events or read.hits or self._events.dropped or self._attacks or self._forwarded):
             return False
         if traffic:
             self._traffic_at = time.monotonic()
@@ -129,8 +141,11 @@ class Metrics:
                 ),
                 events_dropped=self._events.dropped,
                 attacks=tuple(self._attacks[: protocol.BATCH_ATTACKS_MAX]),
+                forwards=self._forwarded,
             )
         )
+        if self._forwarded:
+            self._spool.forwarded, self._forwarded = self._forwarded_now, ()
         del self._attacks[: protocol.BATCH_ATTACKS_MAX]
         self._spool.next_seq += 1
         self._spool.position = read.position

@@ -276,6 +276,18 @@ class RuleHits(Struct, frozen=True, kw_only=True):
     hits: Count
 
 
+class ForwardTraffic(Struct, frozen=True, kw_only=True):
+    """What one forward passed on within one hour (`hour` as in `Traffic`) since the last batch."""
+
+    forward_id: Id
+    hour: Count
+    sessions: Count = 0
+    bytes_in: Count = 0
+    bytes_out: Count = 0
+    packets_in: Count = 0
+    packets_out: Count = 0
+
+
 class Attack(Struct, frozen=True, kw_only=True):
     """An attack on a domain, named by (domain, `began`); `ended` is 0 while it goes on. Times are Unix seconds.
 
@@ -309,6 +321,7 @@ class Batch(Message, frozen=True, kw_only=True, tag="batch"):
     events_dropped: Count = 0
     hits: tuple[RuleHits, ...] = ()
     attacks: Annotated[tuple[Attack, ...], Meta(max_length=BATCH_ATTACKS_MAX)] = ()
+    forwards: tuple[ForwardTraffic, ...] = ()
 
 
 # Gateway -> agent

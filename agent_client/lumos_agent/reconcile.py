@@ -23,10 +23,13 @@ from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
 from lumos_agent.drivers.build import installed_build, usable_quic
+from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.nftables import Nftables
 from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
+from lumos_agent.forward_counts import ForwardCounts
 from lumos_agent.geo import Geo, Locator, Needs
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
@@ -47,6 +50,7 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
+FORWARDS_SECONDS = 5.0
 PLACES_SECONDS = 30.0
 DRAIN_SECONDS = 0.1
 COLLECT_SHARE = 250  # a round of collecting may take one part in this many of the CPU
@@ -70,12 +74,14 @@ class Agent:
         self._places_wanted = asyncio.Event()
         wireguard = Wireguard(state.tunnels)
         self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
+        tcp, udp = TcpForwards(state), Nftables(state)
+        self._forward_counts = ForwardCounts(tcp, udp)
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=(wireguard,),
+            daemons=(wireguard, tcp, udp),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -119,15 +125,9 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
             self._haproxy.adopt()
             await self._repair()
-            reports = (
-                self._crawlers.run,
-                self._collect,
-                self._deliver,
-                self._origins.run,
-                self._issuer.run,
-                self._tunnels.run,
-            )
-            own = (self._apply_wanted, self._watch, self._place, *reports)
+            counts = (self._collect, self._count_forwards, self._deliver)
+            reports = (self._crawlers.run, self._origins.run, self._issuer.run, self._tunnels.run)
+            own = (self._apply_wanted, self._watch, self._place, *counts, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -330,6 +330,17 @@ class Agent:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
             await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
+
+    async def _count_forwards(self) -> None:
+        while True:
+            await asyncio.sleep(FORWARDS_SECONDS)
+            snapshot = self._applier.snapshot()
+            if snapshot is not None and snapshot.forwards:
+                try:
+                    readings = await self._forward_counts.read(snapshot)
+                    self._metrics.forwarded(readings, [forward.id for forward in snapshot.forwards])
+                except (AgentError, OSError) as error:
+                    log.warning("forwards_not_counted", extra={"error": str(error)})
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent import conditions
+from lumos_agent.forward import FORWARDS_MAX, Forward
 from lumos_agent.grammar import (
     AccountId,
     Chain,
@@ -176,7 +177,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a snapshot holds beside the domains and lists, which travel in pieces (parts.py).
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
-    switch: every visitor of every domain must pass the bot check.
+    switch: every visitor of every domain must pass the bot check. `forwards` are sorted by protocol and port.
     """
 
     server_id: Id
@@ -184,6 +185,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     acme: Acme | None = None
     under_attack: bool = False
     tunnels: Tunnels | None = None
+    forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):
@@ -196,6 +198,9 @@ class Snapshot(Frame, frozen=True, kw_only=True):
         hostnames = [domain.hostname for domain in self.domains]
         if len(set(hostnames)) != len(hostnames):
             raise SchemaError("two domains of one server have the same hostname")
+        listened = [(forward.protocol, forward.port) for forward in self.forwards]
+        if len(set(listened)) != len(listened):
+            raise SchemaError("two forwards of one server listen on the same port")
         networks = sum(len(part.allow) + len(part.deny) for part in self.lists)
         if networks > NETWORKS_MAX:
             raise SchemaError(f"{networks} list entries on one server; the limit is {NETWORKS_MAX}")
@@ -232,6 +237,11 @@ class Snapshot(Frame, frozen=True, kw_only=True):
 
 
 EMPTY_DIGEST = "empty"  # of what a shield runs before its first configuration
+
+
+def empty_snapshot() -> Snapshot:
+    """Return what a shield runs that has been told nothing yet."""
+    return Snapshot(server_id="00000000-0000-0000-0000-000000000000", domains=())
 
 
 def digest_of(encoded: bytes) -> str:

@@ -184,7 +184,7 @@ async def test_killed_worker_comes_back_with_http3(visited: Visited) -> None:
         await shield.applier.apply(config(1, domain(port=port)))
         os.kill(int((await shield.workers.attach()).info["Pid"]), signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(shield.haproxy._child.wait), 5)  # type: ignore[union-attr]
+            await asyncio.wait_for(asyncio.to_thread(shield.haproxy._master._child.wait), 5)  # type: ignore[union-attr]
         await shield.applier.revive()
         assert (await visited.http3()).startswith("200 3\n")
         assert usable_quic(installed_build(), (f"127.0.0.1:{visited.port}",)) != "off"

@@ -282,7 +282,7 @@ async def test_killed_worker_loses_no_new_connection(shield: Shield) -> None:
         await shield.applier.apply(config(1, domain(port=port)))
         os.kill(await worker_pid(shield), signal.SIGKILL)
         waiting = [asyncio.create_task(get(shield.port, "d1.example")) for _ in range(20)]
-        await until(lambda: shield.haproxy.master() is None or shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await until(lambda: shield.haproxy.master() is None or shield.haproxy._master._child.poll() is not None)  # type: ignore[union-attr]
         await shield.applier.revive()
         assert [status for status, _ in await asyncio.gather(*waiting)] == [200] * 20
 
@@ -313,7 +313,7 @@ async def test_later_agent_takes_the_sockets_over(shield: Shield) -> None:
         shield.haproxy._sockets.clear()
         os.kill(await worker_pid(shield), signal.SIGKILL)
         waiting = asyncio.create_task(get(shield.port, "d1.example"))
-        await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await until(lambda: shield.haproxy._master._child.poll() is not None)  # type: ignore[union-attr]
         await later.applier.revive()
         assert (await waiting)[0] == 200
 
@@ -353,7 +353,7 @@ async def test_killed_worker_takes_no_count_along(shield: Shield) -> None:
         await get(shield.port, "d1.example", "/../../etc/passwd")
         await until(lambda: b" block " in shield.workers._answers.since_last_read())
         os.kill(int(worker.info["Pid"]), signal.SIGKILL)
-        await until(lambda: shield.haproxy._child.poll() is not None)  # type: ignore[union-attr]
+        await until(lambda: shield.haproxy._master._child.poll() is not None)  # type: ignore[union-attr]
         await shield.applier.revive()
         await shield.metrics.collect()
         first, second = (batch.traffic[0] for batch in shield.metrics._spool.waiting)

@@ -89,7 +89,8 @@ async def test_upgrade_header_hides_no_body(shield: Shield) -> None:
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
         upgrade = ("Connection: Upgrade", "Upgrade: websocket")
-        assert (await request(shield.port, HOST, "/", FORM, *upgrade, body=ATTACK)).status == 403
+        answer = await request(shield.port, HOST, "/", FORM, *upgrade, body=ATTACK)
+        assert answer.status in (400, 403)  # newer HAProxies refuse a body beside an upgrade by themselves
 
 
 async def test_body_without_a_length_is_judged_over_http2(shield: Shield) -> None:

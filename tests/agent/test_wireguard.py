@@ -1,5 +1,7 @@
 """Tunnels without a network: what is rendered, what is read, which way is taken."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -95,8 +97,9 @@ def test_an_origin_by_the_name_of_a_tunnel_has_the_address_of_this_shield() -> N
     assert "gone.tunnel:80 resolvers lumos init-addr last,libc,none" in cfg
 
 
-def _text(constrained: object) -> st.SearchStrategy[str]:
-    return st.from_regex(constrained.__metadata__[0].pattern, fullmatch=True)  # type: ignore[attr-defined]
+def _text(constrained: Any) -> st.SearchStrategy[str]:
+    pattern: str = constrained.__metadata__[0].pattern
+    return st.from_regex(pattern, fullmatch=True)
 
 
 @given(_text(tunnel.TunnelName), _text(tunnel.Ipv4), _text(tunnel.PublicKey), _text(grammar.Id))

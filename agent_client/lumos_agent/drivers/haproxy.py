@@ -16,23 +16,17 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
-from msgspec import Struct
 
 from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.descriptors import sockets_of
-from lumos_agent.errors import ConnectionLost, HaproxyError, NotListening
+from lumos_agent.drivers.master import POLL_SECONDS, READY_SECONDS, Master, MasterProcess, readable
+from lumos_agent.errors import HaproxyError
 from lumos_agent.plan import MapChange, ServerChange
 from lumos_agent.runner import run
 
 BACKLOG = 4096
 PIPE_BYTES = 1024 * 1024
-READY_SECONDS = 20.0
-MASTER_SECONDS = 3.0
-_POLL_SECONDS = 0.01
 # glibc would give HAProxy's buffers back to the kernel after each request and fetch them again (mallopt(3)).
 _KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**26)}
 CHECK_SECONDS = 60.0
@@ -41,31 +35,6 @@ _BACKEND, _SERVER, _ADDRESS, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL
 _NAME, _PORT, _TLS = 17, 18, 20
 _RUNNING = "2"
 _CHECKED = re.compile(r"(?m)^backend (\S+)[^\n]*\n(?:    [^\n]*\n)*?    option httpchk$")
-
-_MASTER = re.compile(r"(?m)^\d+\s+master\s+(\d+) \[failed: (\d+)\]")  # the row of `show proc`
-
-
-class _Reloads(NamedTuple):
-    """How often a master was told to reload, and how often that failed."""
-
-    total: int
-    failed: int
-
-
-class Master(Struct, frozen=True):
-    """Identity of the master process: a pid alone may be somebody else's after a reboot."""
-
-    pid: int
-    started: str
-
-
-def _start_time(pid: int) -> str | None:
-    """Return the kernel's start time of a live process (proc(5), stat field 22)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
 
 
 class Haproxy:
@@ -76,27 +45,23 @@ class Haproxy:
         self._listens = {f"LUMOS_HTTP_{i}": text for i, text in enumerate(http)}
         self._listens |= {f"LUMOS_HTTPS_{i}": text for i, text in enumerate(https)}
         self._sockets: dict[str, socket.socket] = {}
-        self._child: subprocess.Popen[bytes] | None = None
+        self._master = MasterProcess(state.pid_file, state.master_socket, state.haproxy_log, state.current)
 
     def master(self) -> Master | None:
         """Return the running master, or None."""
-        try:
-            known = msgspec.json.decode(self._state.pid_file.read_bytes(), type=Master)
-        except (OSError, msgspec.DecodeError):
-            return None
-        return known if _start_time(known.pid) == known.started else None
+        return self._master.running()
 
     async def end_master(self) -> None:
         """Make sure that no master is left, as one whose worker died ends by itself a moment later."""
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if number is not None and (master := self.master()) is not None:
-                os.kill(master.pid, number)
-            for _ in range(50):
-                if self._child is not None:
-                    self._child.poll()
-                if self.master() is None:
-                    return
-                await asyncio.sleep(_POLL_SECONDS)
+        await self._master.end()
+
+    def last_words(self) -> str:
+        """Return the end of what HAProxy wrote to stderr."""
+        return self._master.last_words()
+
+    async def worker_generations(self) -> int:
+        """Return how many worker generations are alive."""
+        return await self._master.worker_generations()
 
     async def check(self, folder: Path) -> str | None:
         """Return HAProxy's own words if it refuses the configuration in `folder`, else None."""
@@ -138,17 +103,13 @@ class Haproxy:
         listens = {name: f"fd@{opened.fileno()}" for name, opened in sockets.items()}
         pipes = _log_pipe(state.fifo), _log_pipe(state.answers_fifo)
         with pipes[0] as log, pipes[1] as answers, state.haproxy_log.open("ab") as errors:
-            process = self._child = subprocess.Popen(  # noqa: S603, ASYNC220 - argv is ours; HAProxy must outlive the agent
-                ["haproxy", "-W", "-S", f"{state.master_socket},mode,600", "-f", str(state.current / "haproxy.cfg")],  # noqa: S607
-                stdin=subprocess.DEVNULL,
+            process = self._master.start(
+                state.current / "haproxy.cfg",
                 stdout=log,
                 stderr=errors,
-                env={**os.environ, **_KEEP_BUFFERS, **listens, "LUMOS_ANSWERS": f"fd@{answers}"},
+                env={**_KEEP_BUFFERS, **listens, "LUMOS_ANSWERS": f"fd@{answers}"},
                 pass_fds=[answers, *(opened.fileno() for opened in sockets.values())],
-                start_new_session=True,
             )
-        started = _start_time(process.pid) or ""
-        write_atomically(state.pid_file, msgspec.json.encode(Master(process.pid, started)))
         await self._until_worker_answers(process, before)
 
     async def _worker_pid(self) -> str:
@@ -164,27 +125,10 @@ class Haproxy:
         while asyncio.get_running_loop().time() < deadline:
             if process.poll() is not None:
                 raise HaproxyError(f"HAProxy ended at start: {self.last_words()}")
-            if await self._worker_pid() not in ("", before) and await self._master_answers():
+            if await self._worker_pid() not in ("", before) and await self._master.answers():
                 return
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         raise HaproxyError(f"HAProxy did not answer within {READY_SECONDS:.0f} s: {self.last_words()}")
-
-    async def _master_answers(self) -> bool:
-        """The master opens its socket a moment after its first worker answers."""
-        try:
-            await cli.ask(self._state.master_socket, ["show proc"])
-        except HaproxyError:
-            return False
-        return True
-
-    def last_words(self) -> str:
-        """Return the end of what HAProxy wrote to stderr."""
-        try:
-            with self._state.haproxy_log.open("rb") as file:
-                file.seek(max(file.seek(0, os.SEEK_END) - 2000, 0))
-                return readable(file.read().decode(errors="replace"), self._state.current)
-        except OSError:
-            return "(no log)"
 
     async def running_generation(self) -> int | None:
         """Return the generation that the worker which answers the probe runs, or None if none answers."""
@@ -206,43 +150,8 @@ class Haproxy:
             HaproxyError: the new worker did not come up; the old one goes on.
         """
         await self._save_server_state()
-        before = await self._reloads()
-        deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        await self._ask_master("reload")
-        while (now := await self._reloads()).total == before.total:
-            if asyncio.get_running_loop().time() > deadline:
-                raise HaproxyError(f"the master does not reload: {self.last_words()}")
-            await asyncio.sleep(_POLL_SECONDS)
-            await self._ask_master("reload")
-        if now.failed > before.failed:
-            raise HaproxyError(f"HAProxy did not load it: {self.last_words()}")
+        await self._master.reload()
         await self.await_generation(generation)
-
-    async def _reloads(self) -> "_Reloads":
-        """Return the master's counts: a command that reached it while it executed itself anew did nothing."""
-        table = await self._ask_master("show proc")
-        if (found := _MASTER.search(table)) is None:
-            raise HaproxyError(f"the master's list of processes is not understood: {table[:200]!r}")
-        return _Reloads(*map(int, found.groups()))
-
-    async def _ask_master(self, command: str) -> str:
-        """Ask the master. While it executes itself anew, right after a reload, nobody listens for a moment.
-
-        That also resets the connection that asked for the reload; whether it comes about, the count tells.
-        """
-        deadline = asyncio.get_running_loop().time() + MASTER_SECONDS
-        while True:
-            try:
-                return await cli.ask(self._state.master_socket, [command])
-            except ConnectionLost:
-                if command == "reload":
-                    return ""
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            except NotListening:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(_POLL_SECONDS)
 
     async def await_generation(self, generation: int) -> None:
         """Return when the probe answers with `generation`.
@@ -254,7 +163,7 @@ class Haproxy:
         while await self.running_generation() != generation:
             if asyncio.get_running_loop().time() > deadline:
                 raise HaproxyError(f"the new worker does not answer: {self.last_words()}")
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _save_server_state(self) -> None:
         """Keep the resolved addresses of origins over the reload; a worker that is dead has none to give."""
@@ -276,11 +185,6 @@ class Haproxy:
                     raise HaproxyError(f"{command}: {answer}")
         finally:
             await session.close()
-
-    async def worker_generations(self) -> int:
-        """Return how many worker generations are alive, by the master's list of processes."""
-        table = await self._ask_master("show proc")
-        return sum(len(fields := line.split()) > 1 and fields[1] == "worker" for line in table.splitlines())
 
     async def answers_publicly(self) -> bool:
         """Whether every plain-HTTP listener gives our own answer to a request without a host."""
@@ -306,11 +210,7 @@ class Haproxy:
 
     def stop(self) -> bool:
         """End HAProxy: master and workers, at once. False if it did not run."""
-        master = self.master()
-        if master is None:
-            return False
-        os.kill(master.pid, signal.SIGTERM)
-        return True
+        return self._master.stop()
 
 
 def _server_commands(changes: tuple[ServerChange, ...]) -> list[str]:
@@ -418,11 +318,3 @@ async def _answers_421(listen: str) -> bool:
     except (OSError, TimeoutError):
         return False
     return b" 421 " in line
-
-
-def readable(output: str, folder: Path) -> str:
-    """Return HAProxy's alerts without process ids and paths."""
-    lines = [line for line in output.splitlines() if line.startswith(("[ALERT]", "[WARNING]", "  |", "  '"))]
-    alerts = [line for line in lines if line.startswith("[ALERT]")] or lines or output.splitlines()[-5:]
-    text = "\n".join(line.partition(" : ")[2] or line for line in alerts)
-    return text.replace(f"{folder}/", "").strip()[:8000]

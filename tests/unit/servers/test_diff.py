@@ -69,7 +69,9 @@ def test_what_holds_for_all_domains_is_a_change_of_its_own() -> None:
 def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
-    assert Snapshot.__struct_fields__ == ("server_id", "uploads", "acme", "under_attack", "tunnels", "domains", "lists")
+    assert Snapshot.__struct_fields__ == (
+        "server_id", "uploads", "acme", "under_attack", "tunnels", "forwards", "domains", "lists",
+    )  # fmt: skip
 
 
 def test_traffic_settings_that_were_never_set_before_are_changes() -> None:
