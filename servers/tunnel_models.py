@@ -54,6 +54,11 @@ class TunnelShield(TenantModel):
         """Return the numbers of the keys that are in service."""
         return [self.key_number] + ([self.key_number + 1] if self.rotation_began_at else [])
 
+    @property
+    def ports(self) -> list[int]:
+        """Return the UDP ports that a firewall must let in."""
+        return [self.port, self.port + 1]
+
     def port_of(self, number: int) -> int:
         """Return where a key listens."""
         return self.port + (number - 1) % 2
