@@ -116,7 +116,7 @@ def tunnel_files(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     if request.method == "POST":
         try:
             key = request.POST.get("public_key", "")
-            tunnel = tunnels.put_public_key(tunnel=tunnel, public_key=key, actor=request.user)
+            tunnel = context["tunnel"] = tunnels.put_public_key(tunnel=tunnel, public_key=key, actor=request.user)
         except AppError as error:
             context["problem"] = error.detail
     if tunnel.public_key:
