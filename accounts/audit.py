@@ -22,6 +22,7 @@ class Action(enum.StrEnum):
     FORWARD_ADDED = "forward.added"
     FORWARD_CHANGED = "forward.changed"
     FORWARD_REMOVED = "forward.removed"
+    FLOOD_CHANGED = "server.flood_changed"
     TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
     TUNNEL_ADDED = "tunnel.added"
     TUNNEL_REMOVED = "tunnel.removed"

@@ -14,6 +14,7 @@ from lumos import views as lumos
 from notifications import channel_views as channels
 from notifications import views as notifications
 from servers import analytics_views as analytics
+from servers import flood_views as floods
 from servers import forward_views as forwards
 from servers import install, tunnel_door, tunnel_views
 from servers import views as servers
@@ -38,6 +39,7 @@ urlpatterns = [
     path("servers/<uuid:pk>/history", servers.server_history, name="server-history"),
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),
     path("servers/<uuid:pk>/reunite", servers.server_reunite, name="server-reunite"),
+    path("servers/<uuid:pk>/flood-protection", floods.server_flood, name="server-flood"),
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
     path("tunnel", tunnel_door.script, name="tunnel-script"),
     path("tunnel/v1/join", tunnel_door.join, name="tunnel-join"),

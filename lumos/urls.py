@@ -19,6 +19,7 @@ from lumos.metrics import metrics
 from notifications.api import ChannelViewSet, DeliveryViewSet, MaintenanceViewSet, NotificationViewSet
 from servers.analytics_api import AnalyticsView
 from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
+from servers.flood_api import FloodView
 from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from servers.tunnel_api import TunnelNetworkView, TunnelShieldViewSet, TunnelViewSet
@@ -77,6 +78,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/tunnel-network", TunnelNetworkView.as_view(), name="api-tunnel-network"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
+    path("api/v1/servers/<uuid:pk>/flood-protection", FloodView.as_view(), name="api-server-flood"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),
     path("api/v1/domains/<uuid:pk>/script/try", ScriptTrialView.as_view(), name="api-script-try"),

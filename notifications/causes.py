@@ -49,9 +49,19 @@ def server_recovered(server: Server) -> None:
     )
 
 
-def haproxy_crashed(server: Server, words: str) -> None:
-    """HAProxy ended on a shield and was started again."""
-    _server_error(server, "haproxy_crash", f"HAProxy crashed on {server.name}", words)
+def incident(server: Server, told: protocol.Incident) -> None:
+    """A shield noticed something about itself; what it could mend is no alert."""
+    if told.kind == "haproxy_crash":
+        _server_error(server, "haproxy_crash", f"HAProxy crashed on {server.name}", told.message)
+    elif told.kind == "waf_failed":
+        words = "Requests that it should have judged passed. Lists, rates and the bot check go on. Please report this: "
+        _server_error(server, "waf_failed", f"The WAF of {server.name} fails", words + told.message)
+
+
+def shield_parted(server: Server) -> None:
+    """A shield runs what a restored database does not know; it gets no changes until a person decides."""
+    words = "The control plane's database was restored. Open the server's page and decide what counts."
+    _server_error(server, "parted", f"{server.name} waits for a decision", words)
 
 
 def apply_failed(server: Server, report: protocol.Failed) -> None:

@@ -113,8 +113,10 @@ def server_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
     return {name: _change(before[name], after[name]) for name in before if before[name] != after[name]}
 
 
-def _server_facts(snapshot: Snapshot) -> dict[str, list[str]]:
-    return {"forwards": [_forward_fact(forward) for forward in snapshot.forwards]}
+def _server_facts(snapshot: Snapshot) -> dict[str, Any]:
+    flood = msgspec.structs.asdict(snapshot.flood)
+    limits = {f"flood.{name}": flood[name] for name in ("connections", "new_per_second", "bans")}
+    return limits | {"forwards": [_forward_fact(forward) for forward in snapshot.forwards]}
 
 
 def _forward_fact(forward: Forward) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts import audit
@@ -20,6 +20,7 @@ from lumos_agent.forward import FORWARDS_MAX, RESERVED
 from lumos_agent.forward import Forward as ForwardPart
 from servers import counting, revisions
 from servers.forward_models import Forward, ForwardHour, ProxyProtocol, Transport
+from servers.forward_parts import PART_FIELDS
 from servers.models import Server
 
 KEPT = timedelta(days=30)
@@ -27,7 +28,6 @@ FIELDS = (
     "name", "protocol", "port", "target", "target_port", "idle_seconds", "connections", "packets_per_second",
     "proxy_protocol", "enabled",
 )  # fmt: skip
-_PART_FIELDS = tuple(name for name in ForwardPart.__struct_fields__ if name != "id")
 
 
 def _canonical_target(target: str, protocol: str) -> str:
@@ -127,17 +127,6 @@ def _told(row: Forward) -> str:
     return f"{row.protocol} {row.port} → {row.target}:{row.target_port}{off}"
 
 
-def forward_parts(server: Server) -> tuple[ForwardPart, ...]:
-    """Return what a server passes on, sorted by protocol and port."""
-    rows = Forward.objects.filter(server=server, enabled=True).order_by("protocol", "port")
-    return tuple(ForwardPart(id=str(pk), **values) for pk, values in _values(rows))
-
-
-def _values(rows: QuerySet[Forward]) -> Iterable[tuple[uuid.UUID, dict[str, Any]]]:
-    for values in rows.values("pk", *_PART_FIELDS):
-        yield values.pop("pk"), values
-
-
 def put_forwards(*, server: Server, wanted: Sequence[ForwardPart], actor: User) -> None:
     """Make what a server passes on be `wanted`, for a roll-back; rows that are switched off stay.
 
@@ -149,7 +138,7 @@ def put_forwards(*, server: Server, wanted: Sequence[ForwardPart], actor: User) 
     for row in [row for pk, row in rows.items() if row.enabled and pk not in parts]:
         remove_forward(forward=row, actor=actor)
     for part in wanted:
-        values: dict[str, Any] = {name: getattr(part, name) for name in _PART_FIELDS} | {"enabled": True}
+        values: dict[str, Any] = {name: getattr(part, name) for name in PART_FIELDS} | {"enabled": True}
         if (known := rows.get(part.id)) is not None:
             change_forward(forward=known, actor=actor, **values)
         else:

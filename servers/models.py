@@ -46,6 +46,10 @@ class Server(TenantModel):
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     token_prefix = models.CharField(max_length=12, editable=False)
 
+    flood_connections = models.PositiveIntegerField(default=0)
+    flood_new_per_second = models.PositiveIntegerField(default=0)
+    flood_bans = models.BooleanField(default=False)
+
     revision = models.PositiveBigIntegerField(default=0, editable=False)
     removed_domains = models.PositiveIntegerField(default=0, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)

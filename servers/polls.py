@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.tenancy import tenant_scope
 from lumos_agent import protocol
-from servers import sessions
+from servers import reunion, sessions
 from servers.gateway import in_database_thread
 from servers.models import ApplyState, Server, SnapshotRecord, epoch
 
@@ -94,6 +94,8 @@ def _news(account_id: uuid.UUID, server_id: uuid.UUID, digest: str, named: int) 
     with tenant_scope(account_id):
         row = Server.objects.filter(pk=server_id).first()
         if row is None or row.revision == named:
+            return []
+        if (found := reunion.found_on(row)) is not None and found.digest == digest:
             return []
         runs_it = row.apply_state == ApplyState.APPLIED and row.applied_revision == row.revision
         if runs_it and digest and digest == row.applied_digest:

@@ -23,8 +23,9 @@ from lumos.errors import Conflict
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Snapshot
-from servers import history, revisions
+from servers import floods, history, revisions
 from servers.diff import Pair, Site, pairs, server_changes
+from servers.forward_parts import FLOOD_FIELDS
 from servers.forwards import put_forwards
 from servers.models import Server, SnapshotRecord
 from servers.snapshots import snapshot_of
@@ -73,9 +74,14 @@ def restore_snapshot(*, record: SnapshotRecord, actor: User) -> Restored:
                 _set_back(server, before, after, actor)
             elif before is not None:
                 _unassign(server, uuid.UUID(before.domain.id), actor)
+        _set_flood_back(server, wanted, actor)
         put_forwards(server=server, wanted=wanted.forwards, actor=actor)
     server.refresh_from_db()
     return Restored(revision=server.revision, domains=len(steps))
+
+
+def _set_flood_back(server: Server, wanted: Snapshot, actor: User) -> None:
+    floods.put_flood(server=server, actor=actor, **{name: getattr(wanted.flood, name) for name in FLOOD_FIELDS})
 
 
 def _lock_domains(server: Server, wanted: Snapshot) -> None:

@@ -19,6 +19,7 @@ from accounts.tenancy import active_account_id
 from lumos.errors import Conflict
 from lumos_agent import protocol
 from lumos_agent.schema import EMPTY_DIGEST, SchemaError, Snapshot, digest_of
+from notifications import causes
 from servers import history, revisions, wake
 from servers.models import ApplyState, Server, SnapshotRecord, SnapshotState, epoch
 from servers.restore import Restored, restore_snapshot
@@ -46,6 +47,7 @@ def is_parted(server_id: uuid.UUID, compiled: Compiled, agent_digest: str) -> bo
         Server.objects.filter(pk=server_id).update(apply_state=ApplyState.HELD, apply_report=report)
         history.mark(server_id, compiled.revision, SnapshotState.HELD)
         wake.pages_on_commit(server.account_id, "servers")
+        causes.shield_parted(server)
         log.warning("shield_parted", extra={"server_id": str(server_id), "revision": compiled.revision})
     return True
 
@@ -55,7 +57,7 @@ def _is_held(server: Server) -> bool:
 
 
 def found_on(server: Server) -> SnapshotRecord | None:
-    """Return what a shield that is held back runs, or None if it is not held back, or has not been told yet."""
+    """Return what a shield that is held back runs, or None if it is not held back, or has not said so yet."""
     if not _is_held(server):
         return None
     rows = SnapshotRecord.objects.filter(server=server, digest=server.apply_report["digest"])

@@ -216,8 +216,8 @@ def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.O
                 health.record_states(server_id=server_id, states=message.states)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
-                if message.kind == "haproxy_crash" and (server := Server.objects.filter(pk=server_id).first()):
-                    causes.haproxy_crashed(server, message.message)
+                if (server := Server.objects.filter(pk=server_id).first()) is not None:
+                    causes.incident(server, message)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

@@ -17,7 +17,7 @@ from lumos_agent.schema import Origin as OriginPart
 from lumos_agent.schema import Policy as PolicyPart
 from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
-from servers.forwards import forward_parts
+from servers.forward_parts import flood_part, forward_parts
 from servers.models import Server, epoch
 from servers.tunnel_ends import tunnels_part
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
@@ -107,6 +107,7 @@ def snapshot_of(server: Server) -> Snapshot:
         under_attack=is_under_attack(),
         tunnels=tunnels_part(server),
         forwards=forward_parts(server),
+        flood=flood_part(server),
     )
 
 

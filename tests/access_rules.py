@@ -23,9 +23,10 @@ RULES = {name: rule(text) for names, text in (
     # pages
     ("overview analytics analytics-csv account team servers server server-history server-preview domains domain", _SHOW),
     ("forwards", _SHOW),
-    ("forward-add forward-edit", _FORM),
+    ("forward-add forward-edit server-flood", _FORM),
     ("forward-remove", _ACT),
     ("api-forward-list", _LIST),
+    ("api-server-flood", "GET all, PATCH writers"),
     ("api-forward-detail", _ROW),
     ("waf events events-csv event lists domain-lists", _SHOW),
     ("server-add server-edit domain-add domain-edit domain-traffic domain-certificate", _FORM),

@@ -30,7 +30,7 @@ PAGES: dict[str, str | None] = {
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "rollout-release": "domain",
-    "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
+    "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -108,6 +108,7 @@ POST_ONLY = {
 VIEWER_REFUSED = {
     "forward-add",
     "forward-edit",
+    "server-flood",
     "server-add",
     "server-edit",
     "domain-add",
@@ -126,7 +127,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-forward-list": None, "api-forward-detail": "forward",
+    "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,

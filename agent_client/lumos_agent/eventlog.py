@@ -40,6 +40,9 @@ class Position(Struct, frozen=True):
     offset: int = 0
 
 
+_FAILED = b"lumos failed: "  # render/lua/main.lua
+
+
 class Read(NamedTuple):
     """What stands between two positions: events, {(custom rule, hour): requests for which it held}, and the latter."""
 
@@ -49,7 +52,7 @@ class Read(NamedTuple):
 
 
 class EventLog:
-    """The pipe and the files behind it."""
+    """The pipe and the files behind it; `failure` is what the WAF's engine said when it failed last."""
 
     def __init__(self, folder: Path, fifo: Path, locator: Locator) -> None:
         self._locator = locator
@@ -58,6 +61,7 @@ class EventLog:
         self._pipe: int | None = None
         self.dropped = 0
         self._lost = b""
+        self.failure = ""
         numbers = self._numbers()
         self._fresh = Position(numbers[-1], self._path(numbers[-1]).stat().st_size) if numbers else Position()
 
@@ -124,6 +128,8 @@ class EventLog:
                 break
             offset += len(line)
             hits.update(parse_hits(line))
+            if line.startswith(_FAILED):
+                self.failure = line.removeprefix(_FAILED).decode(errors="replace").strip()
             if (event := parse_line(line)) is not None:
                 country, asn = self._locator.place(event.client)
                 events.append(structs.replace(event, country=country, asn=asn))

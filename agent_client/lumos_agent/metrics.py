@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -52,6 +52,7 @@ class Metrics:
         self._spool = _load(path)
         self._traffic_at = 0.0
         self._attacks: list[protocol.Attack] = []
+        self.on_events: Callable[[list[protocol.Event]], None] = lambda events: None
         self._forwarded: tuple[protocol.ForwardTraffic, ...] = ()
         self._forwarded_now: Readings = {}
 
@@ -147,6 +148,7 @@ class Metrics:
         if self._forwarded:
             self._spool.forwarded, self._forwarded = self._forwarded_now, ()
         del self._attacks[: protocol.BATCH_ATTACKS_MAX]
+        self.on_events(read.events)
         self._spool.next_seq += 1
         self._spool.position = read.position
         self._events.dropped = 0

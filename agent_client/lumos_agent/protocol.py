@@ -146,7 +146,7 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
 class Incident(Message, frozen=True, kw_only=True, tag="incident"):
     """Something an operator should know, such as a restart of HAProxy."""
 
-    kind: Literal["haproxy_crash", "repaired"]
+    kind: Literal["haproxy_crash", "repaired", "waf_failed"]
     message: Report
 
 

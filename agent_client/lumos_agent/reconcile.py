@@ -14,6 +14,7 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.apply import Applier, OnStep
+from lumos_agent.bans import Bans
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
@@ -67,6 +68,7 @@ class Agent:
         self._haproxy = Haproxy(state, settings.http, settings.https)
         self._workers = Workers(state)
         events = EventLog(state.events, state.fifo, Locator(state))
+        self._events = events
         self._metrics = Metrics(state.spool_file, self._workers, events)
         self._geo = Geo(state)
         countries, systems = self._geo.known()
@@ -76,6 +78,7 @@ class Agent:
         self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
         tcp, udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(tcp, udp)
+        self._bans = Bans(udp)
         self._applier = Applier(
             state,
             options,
@@ -85,6 +88,7 @@ class Agent:
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
+        self._metrics.on_events = lambda events: self._bans.told(events, self._applier.snapshot())
         self._crawlers = Crawlers(state, Resolver())
         self._response = AttackResponse(
             state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
@@ -126,7 +130,8 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             counts = (self._collect, self._count_forwards, self._deliver)
-            reports = (self._crawlers.run, self._origins.run, self._issuer.run, self._tunnels.run)
+            watches = (self._origins.run, self._tunnels.run, self._bans.run)
+            reports = (self._crawlers.run, self._issuer.run, *watches)
             own = (self._apply_wanted, self._watch, self._place, *counts, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -367,8 +372,16 @@ class Agent:
                     if mended := await self._applier.keep_daemons():
                         log.warning("repaired", extra={"what": mended})
                         await self._report(protocol.Incident(kind="repaired", message=mended))
+                    await self._tell_failure()
             except (AgentError, OSError) as error:
                 log.error("haproxy_not_running", extra={"error": str(error)})
+
+    async def _tell_failure(self) -> None:
+        """Say that requests passed unjudged, because the WAF's engine failed."""
+        if failure := self._events.failure:
+            self._events.failure = ""
+            log.error("waf_failed", extra={"error": failure})
+            await self._report(protocol.Incident(kind="waf_failed", message=failure))
 
     async def _revive(self) -> None:
         log.error("haproxy_died", extra={"last_words": self._haproxy.last_words()[-500:]})

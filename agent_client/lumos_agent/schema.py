@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent import conditions
+from lumos_agent.flood import FloodLimits
 from lumos_agent.forward import FORWARDS_MAX, Forward
 from lumos_agent.grammar import (
     AccountId,
@@ -186,6 +187,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     under_attack: bool = False
     tunnels: Tunnels | None = None
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
+    flood: FloodLimits = FloodLimits()
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):

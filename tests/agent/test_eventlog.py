@@ -58,3 +58,13 @@ def test_lines_are_read_once_by_each(tmp_path: Path, monkeypatch: pytest.MonkeyP
     logged(EVENT, EVENT)
     assert (log.dropped, log.fresh().count(b"\n")) == (2, 2)
     os.close(pipe)
+
+
+def test_failure_of_the_engine_is_found(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.create()
+    state.save_settings(Settings(gateway_url="ws://127.0.0.1:1/agent/v1"))
+    log = EventLog(state.events, state.fifo, Locator(state))
+    (state.events / "000000001.log").write_text(f"{EVENT}\nlumos failed: waf.lua:832: nil\n{PLAIN}\n")
+    log.read(Position(), 10)
+    assert log.failure == "waf.lua:832: nil"

@@ -1,6 +1,7 @@
 """Agents that poll: the same guarantees as over a WebSocket."""
 
 import gzip
+import secrets
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from django.test import AsyncRequestFactory
 from domains.services import OriginData, add_domain
 from lumos_agent import protocol
 from lumos_agent.schema import Snapshot
-from servers.models import ApplyState, HourlyMetric, Server, ServerStatus
+from lumos_agent.store import Stored, running_snapshot
+from servers.models import ApplyState, Epoch, HourlyMetric, Server, ServerStatus
 from servers.polls import poll
 from tests.factories import Tenant
 from tests.gateway.test_agents import BOOT, hello, row
@@ -151,3 +153,15 @@ async def test_database_outage_is_no_refusal(alice: Tenant, monkeypatch: pytest.
     monkeypatch.setattr("servers.sessions.record_hello", broken)
     answer = await post(alice.token, protocol.encode([GREETING, hello()]))
     assert isinstance(protocol.poll_answer_decoder.decode(answer.content)[0], protocol.Retry)
+
+
+async def test_shield_of_a_restored_database_is_asked_once_what_it_runs(alice: Tenant) -> None:
+    [config] = await exchange(alice)
+    await exchange(alice, applied(config), digest=config.digest, named=config)
+    await sync_to_async(Epoch.objects.create)(value=secrets.token_hex(16))
+    await add(alice)
+    [wanted] = await exchange(alice, digest=config.digest)
+    assert isinstance(wanted, protocol.SnapshotWanted)
+    runs = running_snapshot(Stored(epoch="e", revision=1, digest=config.digest, snapshot=bytes(config.snapshot)))
+    await exchange(alice, runs, digest=config.digest)
+    assert await exchange(alice, digest=config.digest) == []

@@ -15,6 +15,7 @@ from domains.models import Origin
 from lumos.errors import Conflict
 from lumos_agent import protocol
 from lumos_agent.schema import Snapshot, digest_of
+from notifications.models import Notification
 from servers import reunion, revisions
 from servers.diff import pairs
 from servers.models import ApplyState, Epoch, Server, SnapshotRecord
@@ -89,6 +90,8 @@ async def test_nothing_is_sent_until_a_person_decides(agent: Agent, alice: Tenan
     again, _ = await parted(agent, alice)
     held = await until(alice, lambda server: server.apply_state == ApplyState.HELD)
     assert "restored from an older backup" in held.apply_report["message"]
+    told = await sync_to_async(Notification.unscoped.values_list("title", "repeats").get)()
+    assert told == ("alice-shield waits for a decision", 0)
     # Nor does another change send it.
     await sync_to_async(bump)(alice)
     await again.hear(protocol.SnapshotWanted)

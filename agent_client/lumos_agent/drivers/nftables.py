@@ -1,14 +1,21 @@
 """The table `inet lumos` of nftables: replaced in one transaction, nothing else of the host's rules is touched."""
 
 import asyncio
+import contextlib
+import ipaddress
 import logging
+import socket
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from lumos_agent.config import State, write_atomically
+from lumos_agent.config import State, split_listen, write_atomically
 from lumos_agent.errors import ApplyError
+from lumos_agent.flood import BAN_SECONDS
 from lumos_agent.forward import Forward
 from lumos_agent.render.nftables import (
     FAMILY,
@@ -24,12 +31,14 @@ from lumos_agent.render.nftables import (
 )
 from lumos_agent.runner import run
 from lumos_agent.schema import Snapshot
+from lumos_agent.spared import spared
 
 log = logging.getLogger(__name__)
 
 _SYSCTL = Path("/proc/sys/net")
 _FORWARDING = {4: _SYSCTL / "ipv4/ip_forward", 6: _SYSCTL / "ipv6/conf/all/forwarding"}
 Place = tuple[str, int]
+CONTROL_SECONDS = 600.0
 _KINDS = {"chain", "set", "map", "counter", "ct timeout"}
 
 
@@ -39,17 +48,22 @@ class Nftables:
     name = "nftables"
 
     def __init__(self, state: State) -> None:
+        self._state = state
+        self._control: tuple[str, ...] = ()
+        self._control_at = 0.0
         self._script = state.nftables / "table.nft"
         self._opened_file = state.nftables / "opened.json"
 
     async def check(self, snapshot: Snapshot) -> None:
         """Let nft parse the table and the kernel refuse it, without a change."""
+        await self._find_control(snapshot)
         table = self._table(snapshot)
         if table is not None and not await self._runs(table):
             await self._nft(fresh_script(table), "check")
 
     async def apply(self, snapshot: Snapshot) -> str:
         """Make the kernel hold the table, or none if nothing needs one."""
+        await self._find_control(snapshot)
         udp = [forward for forward in snapshot.forwards if forward.protocol == "udp"]
         if (table := self._table(snapshot)) is None:
             return await self._remove()
@@ -63,10 +77,26 @@ class Nftables:
         if not await self._runs(table):
             raise ApplyError("probe", "the kernel took the table, and it is not there")
         await self._end_sessions(_targets(before), {mark_of(forward): _place(forward) for forward in udp})
-        return f"{len(udp)} UDP ports"
+        return f"{len(udp)} UDP ports" + (", floods limited" if snapshot.flood.is_on() else "")
+
+    async def _find_control(self, snapshot: Snapshot) -> None:
+        """Look the control plane's addresses up now and then; without an answer the known ones stay."""
+        now = time.monotonic()
+        if not snapshot.flood.is_on() or (self._control and now - self._control_at < CONTROL_SECONDS):
+            return
+        host = urlsplit(self._state.settings().gateway_url).hostname or "localhost"
+        with contextlib.suppress(OSError):
+            found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            self._control = tuple(sorted({str(ipaddress.ip_network(entry[4][0])) for entry in found}))
+            self._control_at = now
 
     def _table(self, snapshot: Snapshot) -> Table | None:
-        return render_table(snapshot.forwards, closed=sorted(self._opened()))
+        settings = self._state.settings()
+        ports = sorted({split_listen(listen)[1] for listen in (*settings.http, *settings.https)})
+        flood = snapshot.flood
+        if flood.is_on():
+            flood = msgspec.structs.replace(flood, spared=tuple(sorted({*spared(snapshot), *self._control})))
+        return render_table(snapshot.forwards, flood, ports=ports, closed=sorted(self._opened()))
 
     async def _nft(self, text: str, stage: str) -> None:
         try:
@@ -140,12 +170,34 @@ class Nftables:
         """Return {port: (packets in, bytes in, packets out, bytes out)}, rising as long as the table is there."""
         found: dict[int, list[int]] = {}
         for kind, item in await self._objects():
-            if kind == "counter":
+            if kind == "counter" and item["name"].startswith(("in_", "out_")):
                 way, _, port = item["name"].partition("_")
                 counts = found.setdefault(int(port), [0, 0, 0, 0])
                 at = 0 if way == "in" else 2
                 counts[at], counts[at + 1] = item["packets"], item["bytes"]
         return {port: (c[0], c[1], c[2], c[3]) for port, c in found.items()}
+
+    async def ban(self, addresses: Iterable[str]) -> None:
+        """Hear nothing from these networks at the guarded ports for `BAN_SECONDS`, whatever becomes of the agent.
+
+        Raises:
+            ApplyError: the kernel refuses, or there is no set of bans.
+        """
+        by_version: dict[int, list[str]] = {}
+        for address in addresses:
+            by_version.setdefault(6 if ":" in address else 4, []).append(f"{address} timeout {BAN_SECONDS}s")
+        lines = [f"add element {FAMILY} {TABLE} banned{v} {{ {', '.join(some)} }}" for v, some in by_version.items()]
+        await self._nft("\n".join([*lines, ""]), "switch")
+
+    async def flood_counts(self) -> tuple[int, int, int]:
+        """Return (clients that are banned, packets dropped of theirs, packets dropped over a limit)."""
+        banned, packets = 0, {"flood_banned": 0, "flood_limited": 0}
+        for kind, item in await self._objects():
+            if kind == "set" and item["name"].startswith("banned"):
+                banned += len(item.get("elem", []))
+            elif kind == "counter" and item["name"] in packets:
+                packets[item["name"]] = item["packets"]
+        return banned, packets["flood_banned"], packets["flood_limited"]
 
 
 def _targets(objects: list[tuple[str, dict[str, Any]]]) -> dict[int, Place]:

@@ -1,4 +1,4 @@
-"""UDP forwards -> the table `inet lumos` of nftables. Pure; nothing outside of that table is named.
+"""UDP forwards and limits of floods -> the table `inet lumos` of nftables. Pure; no other table is named.
 
 A packet that opens a session gets a mark on its connection (conntrack), which names the forward: `MARK` and the port.
 Everything else follows from the mark, so a session stays what it was whatever the rules say later.
@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from lumos_agent.flood import FloodLimits
 from lumos_agent.forward import Forward
 
 FAMILY, TABLE = "inet", "lumos"
@@ -19,11 +20,21 @@ _CHAINS: Mapping[str, str] = {
     "early": "type filter hook prerouting priority raw; policy accept;",
     "accepted": "type filter hook prerouting priority mangle; policy accept;",
     "fresh": "",
+    "counted": "type filter hook prerouting priority mangle + 5; policy accept;",
     "translate": "type nat hook prerouting priority dstnat; policy accept;",
     "answers": "type nat hook postrouting priority srcnat; policy accept;",
     "passed": "type filter hook forward priority filter; policy accept;",
 }
+_SOURCE = {4: "ip saddr", 6: "ip6 saddr and ffff:ffff:ffff:ffff::"}  # who is one client
 _OURS = f"ct mark and {MARK_MASK:#x} == {MARK:#x}"
+
+
+class Part(NamedTuple):
+    """What one purpose adds to a table."""
+
+    objects: list[tuple[str, str, str]]
+    elements: list[tuple[str, str]]
+    rules: list[tuple[str, str]]
 
 
 class Table(NamedTuple):
@@ -48,16 +59,72 @@ def version_of(forward: Forward) -> int:
     return ipaddress.ip_address(forward.target).version
 
 
-def render_table(forwards: Sequence[Forward], *, closed: Sequence[int] = ()) -> Table | None:
-    """Return the table; None if nothing is forwarded by UDP.
+def render_table(
+    forwards: Sequence[Forward], flood: FloodLimits, *, ports: Sequence[int], closed: Sequence[int] = ()
+) -> Table | None:
+    """Return the table; None if nothing is forwarded by UDP and nobody is limited.
+
+    `ports` are those of the sites; with those of the TCP forwards they are what `flood` guards.
 
     `closed` are the families (4, 6) that forward nothing else: the machine did not before this agent let it.
     """
     chosen = [forward for forward in forwards if forward.protocol == "udp"]
-    if not chosen:
+    if not chosen and not flood.is_on():
         return None
+    guarded = sorted({*ports, *(forward.port for forward in forwards if forward.protocol == "tcp")})
+    parts = [_guard(flood, guarded)] * flood.is_on() + [_passed(chosen)] * bool(chosen)
+    objects = [entry for part in parts for entry in part.objects]
+    elements = [entry for part in parts for entry in part.elements]
+    rules = [entry for part in parts for entry in part.rules]
+    rules += [("passed", f"meta nfproto ipv{version} {_OURS.replace('==', '!=')} drop") for version in closed]
+    unique = tuple(dict.fromkeys(objects))
+    content = repr((unique, sorted(elements), rules)).encode()
+    return Table(unique, tuple(elements), tuple(rules), hashlib.sha256(content).hexdigest()[:24])
+
+
+def _guard(flood: FloodLimits, ports: Sequence[int]) -> Part:
+    """Return what limits and bans clients at `ports`.
+
+    Concurrent connections are counted where the kernel already knows them (conntrack), all else before.
+    """
+    objects = [("counter", "flood_banned", ""), ("counter", "flood_limited", "")]
+    at_ports = f"fib daddr type local tcp dport {{ {', '.join(map(str, ports))} }}"
+    elements: list[tuple[str, str]] = []
+    rules: list[tuple[str, str]] = []
+    for version in (4, 6):
+        match = f"meta nfproto ipv{version} {at_ports}"
+        networks = [network for network in flood.spared if (":" in network) == (version == 6)]
+        objects.append(("set", f"spared{version}", f"type ipv{version}_addr; flags interval; auto-merge;"))
+        elements += [(f"spared{version}", network) for network in networks]
+        address = "ip saddr" if version == 4 else "ip6 saddr"
+        spared = f"{address} @spared{version} return"
+        rules += [("early", spared), ("counted", spared)]
+        if flood.bans:
+            objects.append(("set", f"banned{version}", _banned(version)))
+            drop = f"{address} @banned{version} counter name flood_banned drop"
+            rules += [("early", f"{match} {drop}"), ("early", f"{match.replace('tcp', 'udp', 1)} {drop}")]
+        if flood.new_per_second:
+            objects.append(("set", f"syn{version}", _sources(version)))
+            rate = f"{flood.new_per_second}/second burst {flood.new_per_second} packets"
+            syn = f"{match} tcp flags & (fin|syn|rst|ack) == syn"
+            limit = f"update @syn{version} {{ {_SOURCE[version]} limit rate over {rate} }}"
+            rules.append(("early", f"{syn} {limit} counter name flood_limited drop"))
+        if flood.connections:
+            objects.append(("set", f"open{version}", f"type ipv{version}_addr; size {SOURCES_MAX}; flags dynamic;"))
+            limit = f"add @open{version} {{ {_SOURCE[version]} ct count over {flood.connections} }}"
+            rules.append(("counted", f"{match} ct state new {limit} counter name flood_limited drop"))
+    return Part(objects, elements, rules)
+
+
+def _banned(version: int) -> str:
+    return f"type ipv{version}_addr; size {SOURCES_MAX}; flags interval,timeout; auto-merge;"
+
+
+def _passed(chosen: Sequence[Forward]) -> Part:
+    """Return what passes UDP ports on."""
     objects = [("map", f"udp{v}", f"type inet_service : ipv{v}_addr . inet_service;") for v in (4, 6)]
-    elements, rules = [], []
+    elements: list[tuple[str, str]] = []
+    rules: list[tuple[str, str]] = []
     for forward in chosen:
         version, port = version_of(forward), forward.port
         elements.append((f"udp{version}", f"{port} : {forward.target} . {forward.target_port}"))
@@ -70,11 +137,7 @@ def render_table(forwards: Sequence[Forward], *, closed: Sequence[int] = ()) -> 
         if forward.packets_per_second:
             objects.append(("set", f"rate{version}_{port}", _sources(version)))
             rules.append(("early", _limited(forward, version)))
-    rules += _fixed_rules(chosen)
-    rules += [("passed", f"meta nfproto ipv{version} {_OURS.replace('==', '!=')} drop") for version in closed]
-    unique = tuple(dict.fromkeys(objects))
-    content = repr((unique, sorted(elements), rules)).encode()
-    return Table(unique, tuple(elements), tuple(rules), hashlib.sha256(content).hexdigest()[:24])
+    return Part(objects, elements, rules + _fixed_rules(chosen))
 
 
 def _timeout(version: int, seconds: int) -> str:
@@ -87,10 +150,9 @@ def _sources(version: int) -> str:
 
 
 def _limited(forward: Forward, version: int) -> str:
-    source = "ip saddr" if version == 4 else "ip6 saddr and ffff:ffff:ffff:ffff::"
     rate = f"{forward.packets_per_second}/second burst {forward.packets_per_second} packets"
     match = f"meta nfproto ipv{version} fib daddr type local udp dport {forward.port}"
-    return f"{match} update @rate{version}_{forward.port} {{ {source} limit rate over {rate} }} drop"
+    return f"{match} update @rate{version}_{forward.port} {{ {_SOURCE[version]} limit rate over {rate} }} drop"
 
 
 def _fixed_rules(forwards: Sequence[Forward]) -> list[tuple[str, str]]:
@@ -117,6 +179,7 @@ def script(table: Table, stale: Sequence[tuple[str, str]] = ()) -> str:
     lines += [f"flush chain {where} {name}" for name in _CHAINS]
     lines += [f"add {kind} {where} {name}{f' {{ {text} }}' if text else ''}" for kind, name, text in table.objects]
     lines += [f"flush map {where} {name}" for kind, name, _ in table.objects if kind == "map"]
+    lines += [f"flush set {where} {name}" for kind, name, _ in table.objects if name.startswith("spared")]
     lines += [f"add element {where} {name} {{ {element} }}" for name, element in table.elements]
     lines += [f"add rule {where} {chain} {rule}" for chain, rule in table.rules]
     lines += [f"delete {kind} {where} {name}" for kind, name in stale]

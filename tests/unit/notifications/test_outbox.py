@@ -90,6 +90,14 @@ def test_crash_of_haproxy_is_told(alice: Tenant) -> None:
     assert (row.title, row.text) == ("HAProxy crashed on alice-shield", "signal 11")
 
 
+def test_failure_of_the_waf_is_told(alice: Tenant) -> None:
+    failed = protocol.Incident(kind="waf_failed", message="waf.lua:832: attempt to call a nil value")
+    sessions.record_news(alice.account.pk, alice.server.pk, failed)
+    [row] = Notification.unscoped.all()
+    assert row.title == "The WAF of alice-shield fails"
+    assert row.text.endswith("attempt to call a nil value")
+
+
 @pytest.mark.parametrize(("of", "is_told"), [("server", False), ("everything", False), ("domain", True)])
 def test_maintenance_silences(alice: Tenant, deliver: Any, of: str, is_told: bool) -> None:
     now = timezone.now()

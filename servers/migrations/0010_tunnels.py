@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_access'),
-        ('servers', '0008_forwards'),
+        ('servers', '0009_floods'),
     ]
 
     operations = [

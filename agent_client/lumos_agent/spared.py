@@ -1,0 +1,28 @@
+"""Whom the kernel never limits or bans."""
+
+import ipaddress
+
+from lumos_agent.cdns import cdns
+from lumos_agent.schema import Snapshot, is_network
+
+
+def spared(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return networks, sorted: the account's servers, allow lists, proxies and CDNs in front of its domains, origins.
+
+    Allow lists of one domain count for all: a packet names no domain.
+    """
+    found = set(snapshot.flood.spared)
+    for allowed, _ in snapshot.networks().values():
+        found.update(entry for entry in allowed if is_network(entry))
+    for domain in snapshot.domains:
+        found.update(domain.traffic.trusted_proxies)
+        found.update(network for name in domain.traffic.trusted_cdns for network in cdns()[name].networks)
+        found.update(_host_network(origin.address) for origin in domain.origins)
+    return tuple(sorted(found - {""}))
+
+
+def _host_network(address: str) -> str:
+    try:
+        return str(ipaddress.ip_network(address))
+    except ValueError:
+        return ""
