@@ -22,7 +22,9 @@ def test_the_private_key_is_in_the_file_and_was_never_sent(
 ) -> None:
     with alice.scope:
         tunnel, _ = add_tunnel(name="web", actor=alice.owner)
-    cookies = [{"name": n, "value": c.value, "url": live_server.url} for n, c in signed_in(alice.owner).cookies.items()]
+    cookies: Any = [
+        {"name": n, "value": c.value, "url": live_server.url} for n, c in signed_in(alice.owner).cookies.items()
+    ]
     sent: list[str] = []
     monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
     with sync_playwright() as playwright:
