@@ -19,7 +19,7 @@ from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
 from servers.forward_parts import flood_part, forward_parts
 from servers.models import Server, epoch
-from servers.tunnel_ends import tunnels_part
+from servers.tunnel_parts import tunnels_part
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
 

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts.authentication import actor
 from accounts.permissions import ADMIN
 from lumos.errors import InvalidInput
-from servers import tunnel_ends, tunnel_origins, tunnels
+from servers import tunnel_ends, tunnel_origins, tunnel_parts, tunnels
 from servers.tunnel_firewall import firewall_script, parsed_ports
 from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 
@@ -182,7 +182,7 @@ class TunnelViewSet(viewsets.ModelViewSet[Tunnel]):
         if kind not in ("nftables", "ufw"):
             raise InvalidInput("The kinds are nftables and ufw.", field="kind")
         ports = parsed_ports(request.query_params.get("ports", "80,443"))
-        text = firewall_script("ufw" if kind == "ufw" else "nftables", tunnel_ends.shield_addresses(), ports)
+        text = firewall_script("ufw" if kind == "ufw" else "nftables", tunnel_parts.shield_addresses(), ports)
         return Response(FirewallSerializer({"script": text}).data)
 
 
@@ -217,7 +217,7 @@ class TunnelNetworkView(APIView):
     @extend_schema(responses=TunnelNetworkSerializer)
     def get(self, request: Request) -> Response:
         """Show them."""
-        return Response(TunnelNetworkSerializer(tunnel_ends.network()).data)
+        return Response(TunnelNetworkSerializer(tunnel_parts.network()).data)
 
     @extend_schema(request=TunnelNetworkSerializer, responses=TunnelNetworkSerializer)
     def put(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The shields' ends of tunnels: a place for every server, the part of its snapshot, and what it reports."""
+"""The shields' ends of tunnels: a place for every server, its keys, and what it reports."""
 
 import datetime
 import uuid
@@ -12,24 +12,13 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Account, User
 from accounts.tenancy import active_account_id
-from domains.models import Origin
 from lumos.errors import Conflict, LimitReached
 from lumos_agent import protocol
-from lumos_agent.tunnel import ALIVE_SECONDS, Interface, Peer, Tunnels
+from lumos_agent.tunnel import ALIVE_SECONDS
 from servers import revisions, wake
 from servers.models import Server
-from servers.tunnel_addresses import SHIELDS_MAX, USUAL, first_free, inside, origin_address, shield_address
-from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
-
-
-def network() -> TunnelNetwork:
-    """Return the account's network; before the first tunnel one that holds no origin's address, not saved yet."""
-    row: TunnelNetwork | None = TunnelNetwork.objects.first()
-    if row is not None:
-        return row
-    used = list(Origin.objects.values_list("address", flat=True))
-    free = next((str(one) for one in USUAL if not inside(str(one), used)), str(USUAL[0]))
-    return TunnelNetwork(network=free)
+from servers.tunnel_addresses import SHIELDS_MAX, first_free
+from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 
 
 def lock_account() -> None:
@@ -51,30 +40,6 @@ def give_places(servers: Iterable[Server]) -> None:
             raise LimitReached(f"Tunnels connect at most {SHIELDS_MAX} servers. Remove a server, or all tunnels.")
         TunnelShield.objects.create(server=server, place=place)
         taken.add(place)
-
-
-def tunnels_part(server: Server) -> Tunnels | None:
-    """Return a server's end with all origins that have joined; None while the account has no tunnels."""
-    end = TunnelShield.objects.filter(server=server).first()
-    if end is None:
-        return None
-    plan = network()
-    peers = [
-        Peer(
-            tunnel_id=str(tunnel.pk),
-            name=tunnel.name,
-            address=origin_address(plan.network, end.place, tunnel.place),
-            keys=(tunnel.public_key, *filter(None, [tunnel.next_public_key])),
-        )
-        for tunnel in Tunnel.objects.exclude(public_key="").order_by("name")
-    ]
-    return Tunnels(
-        address=shield_address(plan.network, end.place),
-        network=plan.network,
-        mtu=plan.mtu,
-        interfaces=tuple(Interface(number=n, port=end.port_of(n)) for n in end.key_numbers),
-        peers=tuple(peers),
-    )
 
 
 @transaction.atomic
@@ -194,9 +159,3 @@ def _follow_origin(tunnel: Tunnel) -> None:
     tunnel.save()
     entry = audit.record(None, audit.Action.TUNNEL_KEY_CHANGED, tunnel, {"old key": ["in service", None]})
     revisions.bump(Server.objects.all(), cause=entry)
-
-
-def shield_addresses() -> list[str]:
-    """Return the addresses of all shields inside the tunnels."""
-    plan = network()
-    return [shield_address(plan.network, place) for place in TunnelShield.objects.values_list("place", flat=True)]

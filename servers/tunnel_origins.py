@@ -13,8 +13,9 @@ from servers import revisions, wake
 from servers.enrolment import token_hash
 from servers.models import ApplyState, Server
 from servers.tunnel_addresses import origin_address, shield_address
-from servers.tunnel_ends import lock_account, network
+from servers.tunnel_ends import lock_account
 from servers.tunnel_models import Tunnel, TunnelShield
+from servers.tunnel_parts import network
 from servers.tunnels import JOIN_PREFIX, checked_key, put_public_key, require_unused
 
 NEW_KEY_WANTED = "# A new key is wanted."

@@ -14,7 +14,7 @@ from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from servers import tunnel_ends, tunnel_origins, tunnels
+from servers import tunnel_ends, tunnel_origins, tunnel_parts, tunnels
 from servers.models import Server
 from servers.tunnel_firewall import Kind, firewall_script, parsed_ports
 from servers.tunnel_models import Tunnel, TunnelShield
@@ -44,7 +44,7 @@ def tunnel_list(request: HttpRequest) -> HttpResponse:
     found = Tunnel.objects.prefetch_related("states__server")
     context: dict[str, Any] = {"tunnels": found, "has_servers": Server.objects.exists()}
     if found:
-        plan = tunnel_ends.network()
+        plan = tunnel_parts.network()
         context["form"] = NetworkForm(initial={"network": plan.network, "mtu": plan.mtu})
         context["ends"] = [
             {"end": e, "waiting": tunnel_ends.waiting_for(e) if e.rotation_began_at else []} for e in ends
@@ -92,7 +92,7 @@ def tunnel_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     kind: Kind = "ufw" if context["kind"] == "ufw" else "nftables"
     try:
         ports = parsed_ports(context["ports"])
-        context["firewall"] = firewall_script(kind, tunnel_ends.shield_addresses(), ports)
+        context["firewall"] = firewall_script(kind, tunnel_parts.shield_addresses(), ports)
     except AppError as error:
         context["problem"] = error.detail
     return render(request, "servers/tunnel.html", context)

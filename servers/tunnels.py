@@ -21,8 +21,9 @@ from servers import revisions
 from servers.enrolment import token_hash
 from servers.models import Server
 from servers.tunnel_addresses import canonical_network, first_free, inside, origins_max
-from servers.tunnel_ends import give_places, lock_account, network
+from servers.tunnel_ends import give_places, lock_account
 from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield
+from servers.tunnel_parts import network
 
 JOIN_PREFIX = "lmtj_"
 JOIN_FOR = timedelta(hours=24)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from accounts.tenancy import tenant_scope
-from servers import tunnel_ends, tunnels
+from servers import tunnel_ends, tunnel_parts, tunnels
 from servers.models import Server
 from servers.services import add_server
 from servers.tunnel_addresses import origin_address
@@ -67,7 +67,7 @@ class Edge:
 
     def ways(self, tunnel: Tunnel) -> list[tuple[Host, str]]:
         """Return the shields with the address that each has for an origin."""
-        network = tunnel_ends.network().network
+        network = tunnel_parts.network().network
         places = dict(TunnelShield.objects.values_list("server_id", "place"))
         return [(s.host, origin_address(network, places[pk], tunnel.place)) for pk, s in self.shields.items()]
 
@@ -99,7 +99,7 @@ def test_two_origins_and_three_shields_come_up_by_the_command_alone(
     origin, (host, address) = edge.origins[0], edge.ways(Tunnel.objects.get(name="web-0"))[2]
     public = f"http://{origin.host.address}:8080/"
     script = tmp_path / "lumos-origin.sh"
-    script.write_text(firewall_script("nftables", tunnel_ends.shield_addresses(), [8080]))
+    script.write_text(firewall_script("nftables", tunnel_parts.shield_addresses(), [8080]))
     host.run("curl", "-sf", "--max-time", "30", public)
     origin.run("sh", script)
     assert host.run("curl", "-sf", "--max-time", "3", public, check=False).returncode != 0
