@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
 FOLLOW_SECONDS = 0.05
+FOLLOW_FOR_SECONDS = 600.0
+FOLLOW_LATE_SECONDS = 1.0
 NOTED_SECONDS = 60.0
 BYTES_SECONDS = 30.0  # how often a tunnel is told of whose bytes alone have changed
 
@@ -42,6 +44,7 @@ class TunnelWatch:
         self._told: dict[str, tuple[protocol.TunnelState, float]] = {}
         self._wanted = asyncio.Event()
         self._look_at = 0.0
+        self._changing_since = 0.0
 
     def tell_all(self) -> None:
         """Tell everything at once, as the gateway may have missed something."""
@@ -64,9 +67,18 @@ class TunnelWatch:
             except (AgentError, OSError) as error:
                 log.warning("tunnels_unknown", extra={"error": str(error)})
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FOLLOW_SECONDS if self._wireguard.is_changing else LOOK_SECONDS):
+                async with asyncio.timeout(self._pause()):
                     await self._wanted.wait()
             self._wanted.clear()
+
+    def _pause(self) -> float:
+        """Return how long to wait: an origin that is set up by hand may take days to follow."""
+        if not self._wireguard.is_changing:
+            self._changing_since = 0.0
+            return LOOK_SECONDS
+        now = time.monotonic()
+        self._changing_since = self._changing_since or now
+        return FOLLOW_SECONDS if now - self._changing_since < FOLLOW_FOR_SECONDS else FOLLOW_LATE_SECONDS
 
     async def look(self) -> None:
         """Send what changed since the last look."""
