@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.tenancy import TenantModel
 from servers.forward_models import Forward, ForwardHour
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
+from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
 
 
 class ApplyState(models.TextChoices):
@@ -188,5 +189,9 @@ __all__ = [
     "ServerStatus",
     "SnapshotRecord",
     "SnapshotState",
+    "Tunnel",
+    "TunnelNetwork",
+    "TunnelShield",
+    "TunnelState",
     "epoch",
 ]  # fmt: skip

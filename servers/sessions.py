@@ -14,7 +14,7 @@ from accounts.tenancy import tenant_scope
 from domains import certificates, health, orders
 from lumos_agent import protocol
 from notifications import causes
-from servers import history, increments, metrics, reunion, revisions, wake
+from servers import history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -174,6 +174,9 @@ def answers(
         case protocol.RunningSnapshot():
             with tenant_scope(account_id):
                 reunion.record_running(server_id=server_id, running=message)
+        case protocol.TunnelReport():
+            with tenant_scope(account_id):
+                tunnel_ends.record_report(server_id=server_id, report=message)
         case protocol.Origins() | protocol.Incident():
             record_news(account_id, server_id, message)
     return []

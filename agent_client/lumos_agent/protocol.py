@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent.grammar import Id, Served
+from lumos_agent.tunnel import PEERS_MAX, KeyNumber, PublicKey
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -197,6 +198,33 @@ class Origins(Message, frozen=True, kw_only=True, tag="origins"):
     """The origins whose state changed, or all of them after a reconnect."""
 
     states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
+
+
+class TunnelKey(Struct, frozen=True, kw_only=True):
+    """The public half of the shield's key with `number`."""
+
+    number: KeyNumber
+    public_key: PublicKey
+
+
+class TunnelState(Struct, frozen=True, kw_only=True):
+    """How the tunnel to one origin does: by which of the shield's keys and the origin's, when they shook hands last
+    (Unix seconds, 0: not since the interface was made) and what was carried since then.
+    """
+
+    tunnel_id: Id
+    number: KeyNumber
+    public_key: PublicKey
+    handshake_at: Moment = 0.0
+    received_bytes: Count = 0
+    sent_bytes: Count = 0
+
+
+class TunnelReport(Message, frozen=True, kw_only=True, tag="tunnels"):
+    """The shield's keys, and the tunnels whose state changed, or all of them after a reconnect."""
+
+    keys: Annotated[tuple[TunnelKey, ...], Meta(max_length=2)]
+    states: Annotated[tuple[TunnelState, ...], Meta(max_length=PEERS_MAX)] = ()
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
@@ -403,6 +431,7 @@ AgentMessage = (
     | Incident
     | Batch
     | Origins
+    | TunnelReport
     | CertificateStatus
     | OrderWanted
     | ChallengePublish
