@@ -24,6 +24,13 @@ class Action(enum.StrEnum):
     FORWARD_REMOVED = "forward.removed"
     FLOOD_CHANGED = "server.flood_changed"
     TOKEN_ROTATED = "server.token_rotated"  # noqa: S105 - an action's name
+    TUNNEL_ADDED = "tunnel.added"
+    TUNNEL_REMOVED = "tunnel.removed"
+    TUNNEL_JOIN_OPENED = "tunnel.join_opened"
+    TUNNEL_JOINED = "tunnel.joined"
+    TUNNEL_KEY_CHANGED = "tunnel.key_changed"
+    TUNNEL_NETWORK_CHANGED = "account.tunnel_network_changed"
+    TUNNEL_SHIELD_CHANGED = "server.tunnel_changed"
     DOMAIN_ADDED = "domain.added"
     DOMAIN_CHANGED = "domain.changed"
     DOMAIN_REMOVED = "domain.removed"

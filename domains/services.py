@@ -1,7 +1,7 @@
 """Verbs on domains: each is one transaction of rows, audit entry and revision bump."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
-from servers import revisions
+from servers import revisions, tunnels
 from servers.models import Server
 from waf.models import Policy
 
@@ -111,6 +111,10 @@ def _refuse_contradictions(domain: Domain) -> None:
     refuse_contradictions(hostname=domain.hostname, certificate=domain.certificate, traffic=traffic, origins=origins)
 
 
+def _refuse_unknown_tunnels(domain: Domain) -> None:
+    tunnels.require_known({*domain.origins.values_list("address", flat=True), *tunnels.route_addresses(domain.traffic)})
+
+
 def _save_unique(domain: Domain) -> None:
     try:
         with transaction.atomic():
@@ -146,6 +150,7 @@ def add_domain(
     domain.traffic = traffic_settings.merged({}, traffic or {})
     _save_unique(domain)
     _put_origins(domain, clean)
+    _refuse_unknown_tunnels(domain)
     _refuse_contradictions(domain)
     _put_servers(domain, servers)
     Policy.objects.create(domain=domain)
@@ -190,16 +195,14 @@ def change_domain(
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))
+    _refuse_unknown_tunnels(domain)
     _refuse_contradictions(domain)
     if servers is not None:
         _put_servers(domain, servers)
     changed = audit.changes(before, _described(domain))
     if changed:
         entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
-        new_servers = {server.pk: server for server in domain.servers.all()}
-        left = [server for pk, server in old_servers.items() if pk not in new_servers]
-        revisions.bump(new_servers.values(), cause=entry, touched=[domain.pk])
-        revisions.bump(left, cause=entry, removed_domains=1, touched=[domain.pk])
+        _bump(domain, old_servers, entry)
         if {"hostname", "servers"} & changed.keys():
             _answer(domain, str(before["hostname"]), entry)
         if part_before is not None and changed.keys() & STAGED:
@@ -211,6 +214,14 @@ def _answer(domain: Domain, hostname_before: str, cause: AuditEntry) -> None:
     """Let names answer with the shields that the domain has now."""
     failover.look(domain.pk, actor=cause.actor, follows=False)
     zone_following.follow(zone_following.zones_with(hostnames=[hostname_before, domain.hostname]), cause=cause)
+
+
+def _bump(domain: Domain, old_servers: Mapping[uuid.UUID, Server], cause: AuditEntry) -> None:
+    """Raise the revisions of the servers that carry a changed domain, and of those that no longer do."""
+    new_servers = {server.pk: server for server in domain.servers.all()}
+    left = [server for pk, server in old_servers.items() if pk not in new_servers]
+    revisions.bump(new_servers.values(), cause=cause, touched=[domain.pk])
+    revisions.bump(left, cause=cause, removed_domains=1, touched=[domain.pk])
 
 
 @transaction.atomic

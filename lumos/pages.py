@@ -16,7 +16,7 @@ from notifications import views as notifications
 from servers import analytics_views as analytics
 from servers import flood_views as floods
 from servers import forward_views as forwards
-from servers import install
+from servers import install, tunnel_door, tunnel_views
 from servers import views as servers
 from waf import event_views as events
 from waf import guard_views, list_views, script_views
@@ -41,6 +41,20 @@ urlpatterns = [
     path("servers/<uuid:pk>/reunite", servers.server_reunite, name="server-reunite"),
     path("servers/<uuid:pk>/flood-protection", floods.server_flood, name="server-flood"),
     path("servers/<uuid:pk>/preview", servers.server_preview, name="server-preview"),
+    path("tunnel", tunnel_door.script, name="tunnel-script"),
+    path("tunnel/v1/join", tunnel_door.join, name="tunnel-join"),
+    path("tunnel/v1/configuration", tunnel_door.configuration, name="tunnel-configuration"),
+    path("tunnel/v1/key", tunnel_door.new_key, name="tunnel-key"),
+    path("tunnels", tunnel_views.tunnel_list, name="tunnels"),
+    path("tunnels/add", tunnel_views.tunnel_add, name="tunnel-add"),
+    path("tunnels/network", tunnel_views.network_save, name="tunnel-network"),
+    path("tunnels/shields/<uuid:pk>/rotate", tunnel_views.shield_rotate, name="tunnel-shield-rotate"),
+    path("tunnels/shields/<uuid:pk>/end-old-key", tunnel_views.shield_end_old, name="tunnel-shield-end-old"),
+    path("tunnels/<uuid:pk>", tunnel_views.tunnel_detail, name="tunnel"),
+    path("tunnels/<uuid:pk>/open-join", tunnel_views.tunnel_open_join, name="tunnel-open-join"),
+    path("tunnels/<uuid:pk>/files", tunnel_views.tunnel_files, name="tunnel-files"),
+    path("tunnels/<uuid:pk>/rotate", tunnel_views.tunnel_rotate, name="tunnel-rotate"),
+    path("tunnels/<uuid:pk>/remove", tunnel_views.tunnel_remove, name="tunnel-remove"),
     path("forwards", forwards.forward_list, name="forwards"),
     path("forwards/add", forwards.forward_add, name="forward-add"),
     path("forwards/<uuid:pk>", forwards.forward_edit, name="forward-edit"),

@@ -24,6 +24,7 @@ from servers.api import MetricViewSet, ServerViewSet, SnapshotViewSet
 from servers.flood_api import FloodView
 from servers.forward_api import ForwardViewSet
 from servers.polls import poll
+from servers.tunnel_api import TunnelNetworkView, TunnelShieldViewSet, TunnelViewSet
 from waf.api import (
     CustomRuleViewSet,
     EventViewSet,
@@ -43,6 +44,8 @@ INLINE_STYLE = {"style-src": ["'unsafe-inline'"]}
 router = SimpleRouter(trailing_slash=False)
 router.register("servers", ServerViewSet, "api-server")
 router.register("servers/(?P<server_pk>[0-9a-f-]{36})/snapshots", SnapshotViewSet, "api-snapshot")
+router.register("tunnels", TunnelViewSet, "api-tunnel")
+router.register("tunnel-shields", TunnelShieldViewSet, "api-tunnel-shield")
 router.register("forwards", ForwardViewSet, "api-forward")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("zones", ZoneViewSet, "api-zone")
@@ -78,6 +81,7 @@ gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="age
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/account", AccountView.as_view(), name="api-account"),
+    path("api/v1/tunnel-network", TunnelNetworkView.as_view(), name="api-tunnel-network"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
     path("api/v1/domains/<uuid:pk>/failover", FailoverView.as_view(), name="api-failover"),

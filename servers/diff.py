@@ -11,6 +11,7 @@ import msgspec
 from domains.traffic import shown
 from lumos_agent.forward import Forward
 from lumos_agent.schema import ACCOUNT_WIDE, Domain, Snapshot
+from lumos_agent.tunnel import Tunnels
 from lumos_agent.zone import Zone
 
 ALL_DOMAINS = "all domains"
@@ -96,9 +97,21 @@ def account_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
 
 def _account_facts(snapshot: Snapshot) -> dict[str, Any]:
     allow, deny = snapshot.networks().get(ACCOUNT_WIDE, ([], []))
-    return {"under_attack": snapshot.under_attack, "lists.allow": allow, "lists.deny": deny} | {
-        f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones
+    return {
+        "under_attack": snapshot.under_attack,
+        "lists.allow": allow,
+        "lists.deny": deny,
+        "tunnels": _tunnel_lines(snapshot.tunnels),
+        **{f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones},
     }
+
+
+def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:
+    if tunnels is None:
+        return []
+    ports = " and ".join(str(interface.port) for interface in tunnels.interfaces)
+    ends = [f"{peer.name} {peer.address} key {' and '.join(peer.keys)}" for peer in tunnels.peers]
+    return [f"shield {tunnels.address} of {tunnels.network}, UDP {ports}, MTU {tunnels.mtu}", *ends]
 
 
 def _zone_lines(zone: Zone) -> Iterator[str]:

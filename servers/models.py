@@ -10,6 +10,7 @@ from accounts.tenancy import TenantModel
 from servers.forward_models import Forward, ForwardHour
 from servers.health_models import ProbeKey, ProbeRound, ServerVerdict, ShieldState, Sight, VerdictChange
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
+from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
 
 
 class ApplyState(models.TextChoices):
@@ -194,6 +195,10 @@ __all__ = [
     "Sight",
     "SnapshotRecord",
     "SnapshotState",
+    "Tunnel",
+    "TunnelNetwork",
+    "TunnelShield",
+    "TunnelState",
     "VerdictChange",
     "epoch",
 ]  # fmt: skip

@@ -25,8 +25,8 @@ def _ring(server_id: Any, *, backwards: bool = False) -> list[Server]:
     """Return the shields after (or before) one, at most as many as an agent probes."""
     rows: QuerySet[Server] = Server.objects.filter(PROBED).exclude(pk=server_id)
     order, first, rest = ("-pk", "pk__lt", "pk__gt") if backwards else ("pk", "pk__gt", "pk__lt")
-    found = list(rows.filter(**{first: server_id}).order_by(order)[: protocol.PEERS_MAX])
-    return found + list(rows.filter(**{rest: server_id}).order_by(order)[: protocol.PEERS_MAX - len(found)])
+    found = list(rows.filter(**{first: server_id}).order_by(order)[: protocol.PROBED_MAX])
+    return found + list(rows.filter(**{rest: server_id}).order_by(order)[: protocol.PROBED_MAX - len(found)])
 
 
 @lru_cache(maxsize=20_000)

@@ -9,8 +9,9 @@ from domains import failover, zone_following
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
-from servers.models import Server
+from servers.models import Server, Tunnel
 from servers.peers import tell_neighbours
+from servers.tunnel_ends import give_places, lock_account
 
 EDITABLE = ("name", "region", "public_ipv4", "public_ipv6")
 
@@ -37,6 +38,9 @@ def add_server(
     token, columns = new_token()
     server = Server(name=name, region=region, public_ipv4=public_ipv4, public_ipv6=public_ipv6, **columns)
     _save_unique(server)
+    if Tunnel.objects.exists():
+        lock_account()
+        give_places([server])
     audit.record(actor, audit.Action.SERVER_ADDED, server, {"name": [None, name]})
     return server, token
 

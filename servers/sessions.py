@@ -15,7 +15,7 @@ from domains import certificates, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
 from servers import health as shields
-from servers import history, increments, metrics, reunion, revisions, wake
+from servers import history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -179,9 +179,10 @@ def answers(
         case protocol.RunningSnapshot():
             with tenant_scope(account_id):
                 reunion.record_running(server_id=server_id, running=message)
-        case protocol.Probes():
-            record_probes(account_id, server_id, message)
-        case protocol.Origins() | protocol.Incident():
+        case protocol.TunnelReport():
+            with tenant_scope(account_id):
+                tunnel_ends.record_report(server_id=server_id, report=message)
+        case protocol.Origins() | protocol.Probes() | protocol.Incident():
             record_news(account_id, server_id, message)
     return []
 
@@ -212,22 +213,21 @@ def certificate_message(
 
 
 @transaction.atomic
-def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Incident) -> None:
-    """Take what a shield noticed: how its origins do, what an operator should know."""
+def record_news(
+    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Probes | protocol.Incident
+) -> None:
+    """Take what a shield noticed: how its origins and other shields do, what an operator should know."""
     with tenant_scope(account_id):
         match message:
             case protocol.Origins():
                 health.record_states(server_id=server_id, states=message.states)
+            case protocol.Probes():
+                seen = shields.record_probes(vantage_id=server_id, results=message.results)
+                failover.look_at_servers(shields.look(seen))
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
                 if (server := Server.objects.filter(pk=server_id).first()) is not None:
                     causes.incident(server, message)
-
-
-def record_probes(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Probes) -> None:
-    """Keep what a shield sees of others, and judge those anew."""
-    with tenant_scope(account_id):
-        failover.look_at_servers(shields.look(shields.record_probes(vantage_id=server_id, results=message.results)))
 
 
 def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:

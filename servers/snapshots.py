@@ -21,6 +21,7 @@ from lumos_agent.schema import Script as ScriptPart
 from lumos_agent.schema import Snapshot, Upload, digest_of
 from servers.forward_parts import flood_part, forward_parts
 from servers.models import Server, epoch
+from servers.tunnel_parts import tunnels_part
 from waf.compiler import guard_parts, is_under_attack, list_parts, policy_parts, script_parts
 
 
@@ -107,6 +108,7 @@ def snapshot_of(server: Server) -> Snapshot:
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
         under_attack=is_under_attack(),
+        tunnels=tunnels_part(server),
         zones=zones,
         failover=failover_parts() if zones else (),
         forwards=forward_parts(server),

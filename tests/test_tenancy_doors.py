@@ -20,6 +20,7 @@ from domains.zone_models import Zone, ZoneRecord
 from lumos.secrets import Secret
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from servers.models import Forward
+from servers.tunnels import add_tunnel
 from tests.conftest import Api
 from tests.factories import Tenant, member
 from waf.models import Attack, CustomRule, Event, Exclusion, Guard, ListSubscription
@@ -52,6 +53,9 @@ PAGES: dict[str, str | None] = {
     "account-delete": None, "audit": None, "audit-csv": None,
     "team": None, "invite": None, "invitation-withdraw": "invitation", "member-role": "member", "member-remove": "member",
     "server-history": "server", "server-restore": "snapshot", "server-reunite": "server", "server-preview": "server",
+    "tunnels": None, "tunnel-add": None, "tunnel-network": None, "tunnel": "tunnel", "tunnel-open-join": "tunnel",
+    "tunnel-files": "tunnel", "tunnel-rotate": "tunnel", "tunnel-remove": "tunnel",
+    "tunnel-shield-rotate": "tunnel-shield", "tunnel-shield-end-old": "tunnel-shield",
     "billing": None, "billing-plan": None, "top-up": None, "ledger-csv": None, "receipt": "payment",
 }  # fmt: skip
 POST_ONLY = {
@@ -107,6 +111,12 @@ POST_ONLY = {
     "api-key-revoke",
     "billing-plan",
     "top-up",
+    "tunnel-network",
+    "tunnel-open-join",
+    "tunnel-rotate",
+    "tunnel-remove",
+    "tunnel-shield-rotate",
+    "tunnel-shield-end-old",
 }
 # Page -> roles that get through (a viewer may read, only owners and admins see keys).
 VIEWER_REFUSED = {
@@ -121,6 +131,8 @@ VIEWER_REFUSED = {
     "domain-certificate",
     "waf-try",
     "waf-rule",
+    "tunnel-add",
+    "tunnel-files",
     "certificate-authority",
     "record",
     "rate-edit",
@@ -150,6 +162,10 @@ API: dict[str, str | None] = {
     "api-maintenance-list": None, "api-maintenance-detail": "window",
     "api-list-entry-import-text": None, "api-list-subscription-list": None,
     "api-list-subscription-detail": "subscription", "api-attack-list": None, "api-attack-detail": "attack",
+    "api-tunnel-list": None, "api-tunnel-detail": "tunnel", "api-tunnel-open-join": "tunnel", "api-tunnel-put-key": "tunnel",
+    "api-tunnel-rotate-key": "tunnel", "api-tunnel-configuration": "tunnel", "api-tunnel-firewall": "tunnel",
+    "api-tunnel-shield-list": None, "api-tunnel-shield-detail": "tunnel-shield", "api-tunnel-network": None,
+    "api-tunnel-shield-rotate-key": "tunnel-shield", "api-tunnel-shield-end-old-key": "tunnel-shield",
     "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
     "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone",
     "api-zone-list": None, "api-zone-detail": "zone", "api-zone-record-list": None, "api-zone-record-detail": "record",
@@ -157,6 +173,8 @@ API: dict[str, str | None] = {
 }  # fmt: skip
 API_POST_ONLY = {
     "api-failover-action",
+    "api-tunnel-open-join", "api-tunnel-put-key", "api-tunnel-rotate-key", "api-tunnel-shield-rotate-key",
+    "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-zone-import-file", "api-zone-check-delegation",
@@ -165,7 +183,8 @@ API_POST_ONLY = {
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
 PERSONAL = {"session-end", "account-switch", "leave", "invitation"}
 OPEN = PERSONAL | {
-    "channel-confirm", "healthz", "readyz", "metrics", "api-schema", "api-docs", "install", "install-wheel", "payment-event", None,
+    "channel-confirm", "healthz", "readyz", "metrics", "api-schema", "api-docs", "install", "install-wheel", "payment-event",
+    "tunnel-script", "tunnel-join", "tunnel-configuration", "tunnel-key", None,
 }  # fmt: skip
 TASKS = {
     "accounts.tasks.expire_old_rows": "all tenants, set-based",
@@ -251,8 +270,9 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         payment.save()
         zone = Zone.objects.create(name=tenant.domain.hostname)
         record = ZoneRecord.objects.create(zone=zone, name="www", type="A", data="192.0.2.1")
+        tunnel, _ = add_tunnel(name=f"{tenant.owner.name}-web".lower(), actor=tenant.owner)
         return {
-            "zone": zone.pk, "record": record.pk,
+            "zone": zone.pk, "record": record.pk, "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
             "payment": payment.pk, "forward": forward.pk, "provider": provider.pk, "failing-domain": tenant.domain.pk,

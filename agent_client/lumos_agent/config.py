@@ -87,6 +87,7 @@ class State:
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"
         self.geo = self.root / "geo"
+        self.tunnels = self.root / "tunnels"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"

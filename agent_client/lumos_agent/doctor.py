@@ -1,7 +1,9 @@
 """Checks that tell an operator what is wrong and what to do."""
 
+import asyncio
 import shutil
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from lumos_agent.drivers import cli
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.errors import AgentError, HaproxyError
+from lumos_agent.tunnel_doctor import notes_of, problems
 
 DISK_WARN_PERCENT = 90.0
 _GENERATIONS_USUAL = 2
@@ -123,6 +126,17 @@ async def _places(state: State) -> Finding:
     return Finding("places", "ok", "every list has an effect")
 
 
+async def _tunnels(state: State) -> Finding:
+    notes = notes_of(read_status(state))
+    if notes is None:
+        return Finding("tunnels", "ok", "none")
+    found = await asyncio.to_thread(problems, notes, time.time())
+    if found:
+        details, advice = zip(*found, strict=True)
+        return Finding("tunnels", "warn", "; ".join(details), "; ".join(dict.fromkeys(advice)))
+    return Finding("tunnels", "ok", f"{len(notes.tunnels)} connected")
+
+
 async def haproxy_state(state: State) -> dict[str, Any]:
     """Return whether HAProxy answers, with its version and uptime or with the reason."""
     try:
@@ -143,7 +157,7 @@ def read_status(state: State) -> dict[str, object] | None:
 
 CHECKS: tuple[Callable[[State], Awaitable[Finding]], ...] = (
     _haproxy_installed, _enrolled, _disk, _configuration, _haproxy_running, _workers, _listening, _gateway,
-    _agent_running, _places,
+    _agent_running, _places, _tunnels,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from lumos_agent.traffic import Setting
 
 FORWARDS_MAX = 200
 # What a shield itself answers, and what its owner needs to reach it.
-RESERVED = {22: "SSH", 53: "DNS", 80: "HTTP", 443: "HTTPS"}
+RESERVED = {22: "SSH", 53: "DNS", 80: "HTTP", 443: "HTTPS", 51820: "tunnels", 51821: "tunnels"}
 
 IdleSeconds = Annotated[int, Meta(ge=10, le=86_400)]
 Limit = Annotated[int, Meta(ge=0, le=1_000_000)]

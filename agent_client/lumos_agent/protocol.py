@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent.grammar import Address, Id, Port, ProbeKey, Served
+from lumos_agent.tunnel import PEERS_MAX, KeyNumber, PublicKey
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -27,7 +28,7 @@ BATCH_ATTACKS_MAX = 100
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
 PROBES_MAX = 1000
-PEERS_MAX = 8
+PROBED_MAX = 8
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -221,6 +222,33 @@ class Probes(Message, frozen=True, kw_only=True, tag="probes"):
     results: Annotated[tuple[ProbeResult, ...], Meta(max_length=PROBES_MAX)]
 
 
+class TunnelKey(Struct, frozen=True, kw_only=True):
+    """The public half of the shield's key with `number`."""
+
+    number: KeyNumber
+    public_key: PublicKey
+
+
+class TunnelState(Struct, frozen=True, kw_only=True):
+    """How the tunnel to one origin does: by which of the shield's keys and the origin's, when they shook hands last
+    (Unix seconds, 0: not since the interface was made) and what was carried since then.
+    """
+
+    tunnel_id: Id
+    number: KeyNumber
+    public_key: PublicKey
+    handshake_at: Moment = 0.0
+    received_bytes: Count = 0
+    sent_bytes: Count = 0
+
+
+class TunnelReport(Message, frozen=True, kw_only=True, tag="tunnels"):
+    """The shield's keys, and the tunnels whose state changed, or all of them after a reconnect."""
+
+    keys: Annotated[tuple[TunnelKey, ...], Meta(max_length=2)]
+    states: Annotated[tuple[TunnelState, ...], Meta(max_length=PEERS_MAX)] = ()
+
+
 class Traffic(Struct, frozen=True, kw_only=True):
     """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
 
@@ -405,7 +433,7 @@ class Peers(Message, frozen=True, kw_only=True, tag="peers"):
     """With which key this shield answers probes, and whom it probes."""
 
     key: ProbeKey
-    peers: Annotated[tuple[Peer, ...], Meta(max_length=PEERS_MAX)] = ()
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=PROBED_MAX)] = ()
 
 
 class OrderAnswer(Message, frozen=True, kw_only=True, tag="order_answer"):
@@ -442,6 +470,7 @@ AgentMessage = (
     | Batch
     | Origins
     | Probes
+    | TunnelReport
     | CertificateStatus
     | OrderWanted
     | ChallengePublish

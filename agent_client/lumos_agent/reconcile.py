@@ -31,6 +31,7 @@ from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.drivers.knot import Knot
 from lumos_agent.drivers.nftables import Nftables
+from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.forward_counts import ForwardCounts
@@ -48,6 +49,8 @@ from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store, running_snapshot
 from lumos_agent.surge import Surge
+from lumos_agent.tunnel_doctor import Notes
+from lumos_agent.tunnel_watch import TunnelWatch
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,8 @@ class Agent:
         self._places_wanted = asyncio.Event()
         self._prober = Prober(state, self._report)
         self._answers = Answers(self._prober.sights, self._prober.peers)
+        wireguard = Wireguard(state.tunnels)
+        self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
         tcp, udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(tcp, udp)
         self._knot = Knot(state, settings.dns, country_database(state))
@@ -87,7 +92,7 @@ class Agent:
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=(tcp, udp, Standing(self._knot, self._answers)),
+            daemons=(wireguard, tcp, udp, Standing(self._knot, self._answers)),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -119,6 +124,7 @@ class Agent:
             settings.gateway_url, token, self, ca_file=settings.ca_file, poll_seconds=settings.poll_seconds
         )
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
+        self._noted_tunnels: Notes | None = None
         self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
         self._newest = ("", -1)
         self._send: Send | None = None
@@ -138,7 +144,8 @@ class Agent:
             await self._repair()
             counts = (self._collect, self._count_forwards, self._deliver)
             names = (self._aliases.run, self._prober.run, self._decide)
-            reports = (self._crawlers.run, self._origins.run, self._issuer.run, self._bans.run)
+            watches = (self._origins.run, self._tunnels.run, self._bans.run)
+            reports = (self._crawlers.run, self._issuer.run, *watches)
             own = (self._apply_wanted, self._watch, self._place, *counts, *names, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
@@ -208,6 +215,7 @@ class Agent:
         self._origins.tell_all()
         self._answers.connection(is_connected=True)
         self._prober.tell_all()
+        self._tunnels.tell_all()
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -280,6 +288,7 @@ class Agent:
                     self._want_certificates()
                 self._places_wanted.set()
                 self._aliases.look()
+                self._tunnels.look_soon()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -429,6 +438,11 @@ class Agent:
             self._new_batch.clear()
             if (batch := self._metrics.first_waiting) is not None:
                 await self._report(batch)
+
+    def _note_tunnels(self, notes: Notes | None) -> None:
+        if notes != self._noted_tunnels:
+            self._noted_tunnels = notes
+            self._note("tunnels", msgspec.to_builtins(notes))
 
     def status(self) -> dict[str, Any]:
         """Return what the agent knows about itself."""

@@ -37,6 +37,7 @@ from lumos_agent.grammar import (
 from lumos_agent.guard import Guard, Window
 from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
+from lumos_agent.tunnel import Tunnels
 from lumos_agent.zone import ZONES_MAX, Zone
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
@@ -187,6 +188,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     uploads: tuple[Upload, ...] = ()
     acme: Acme | None = None
     under_attack: bool = False
+    tunnels: Tunnels | None = None
     zones: Annotated[tuple[Zone, ...], Meta(max_length=ZONES_MAX)] = ()
     failover: Annotated[tuple[Rule, ...], Meta(max_length=DOMAINS_MAX)] = ()
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_access"),
         ("domains", "0012_dns_challenges"),
-        ("servers", "0010_health"),
+        ("servers", "0011_health"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -28,6 +28,8 @@ def test_haproxy_outlives_the_agent_and_the_agent_has_no_more_rights_than_it_nee
     assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == rights
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
     assert service["ReadWritePaths"] == "/var/lib/lumos"
+    assert (service["DevicePolicy"], service["DeviceAllow"]) == ("closed", "/dev/net/tun rw")
+    assert (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"]) == ("wireguard", "yes")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -90,6 +90,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
         "uploads",
         "acme",
         "under_attack",
+        "tunnels",
         "zones",
         "failover",
         "forwards",

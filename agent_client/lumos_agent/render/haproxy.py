@@ -19,6 +19,7 @@ from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
 from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
+from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 
 ANSWERS_LOGGED_PER_SECOND = 2000
@@ -161,7 +162,7 @@ class Renderer:
         Right after the last domain that was passed through, the socket by which the worker before reaches the frontend
         with the certificates is still there: that worker has connections to hand over.
         """
-        domains = snapshot.domains
+        domains = with_addresses(snapshot.domains, snapshot.tunnels)
         had_passthrough, self._has_passthrough = self._has_passthrough, any(d.traffic.passthrough for d in domains)
         self._update_lists(snapshot)
         networks = self._networks.maps()

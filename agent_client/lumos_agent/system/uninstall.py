@@ -5,8 +5,10 @@ import sys
 from collections.abc import AsyncIterator
 
 from lumos_agent.config import DEFAULT_STATE_DIR, State
+from lumos_agent.drivers import wireguard_device
 from lumos_agent.system import edge, unit
 from lumos_agent.system.host import Host
+from lumos_agent.tunnel import OWN_NAME
 
 
 async def uninstall(root: str, *, purge: bool) -> AsyncIterator[str]:
@@ -27,6 +29,10 @@ async def uninstall(root: str, *, purge: bool) -> AsyncIterator[str]:
         # In a process of its own, which acts as the owner of the state: whose files name the process to end.
         await host.call(sys.executable, "-m", "lumos_agent.cli", "--state-dir", str(state.root), "shutdown", "--yes")
         yield "end HAProxy"
+    for conf in sorted(state.tunnels.glob("lumos-*.conf")):
+        if OWN_NAME.fullmatch(conf.stem):
+            await wireguard_device.remove(conf.stem)
+            yield f"remove the tunnels of {conf.stem}"
     async for action in edge.take_back(root):
         yield f"take back: {action.describe()}"
     if purge and state.root.exists():

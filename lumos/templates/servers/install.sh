@@ -43,7 +43,7 @@ require_system() {
 
 install_packages() {
   missing=
-  for package in haproxy python3-venv curl ca-certificates; do
+  for package in haproxy python3-venv curl ca-certificates iproute2 nftables wireguard-tools; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
   done
   [ -n "$missing" ] || return 0

@@ -12,7 +12,7 @@ import lumos.secrets
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_access"),
-        ("servers", "0009_floods"),
+        ("servers", "0010_tunnels"),
     ]
 
     operations = [
