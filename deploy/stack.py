@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
 HOSTNAME = "demo.example"
 EMAIL = "demo@example.com"
-PORT_NAMES = ("web", "gateway", "redis", "postgres", "origin", "http", "https", "metrics")
+PORT_NAMES = ("web", "gateway", "redis", "postgres", "origin", "http", "https", "dns", "metrics")
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PATH_MAX = 60  # of a directory that holds unix sockets
@@ -258,7 +258,7 @@ class Stack:
             [
                 BIN / "lumos-agent", "--state-dir", self.agent_state, "enroll", "--url", self.gateway,
                 "--http", f"127.0.0.1:{self.ports['http']}", "--https", f"127.0.0.1:{self.ports['https']}",
-                "--local-http", f"127.0.0.1:{self.ports['metrics']}",
+                "--dns", f"127.0.0.1:{self.ports['dns']}", "--local-http", f"127.0.0.1:{self.ports['metrics']}",
             ],
             env={**os.environ, "LUMOS_TOKEN": self.secrets["token"]}, capture_output=True, text=True,
         )  # fmt: skip

@@ -5,9 +5,12 @@ import uuid
 from datetime import timedelta
 
 from django.db import models, transaction
+from django.db.models import Q
+from django.db.models.functions import Length
 from django.utils import timezone
 
 from domains.models import Certificate, Challenge, DomainServer
+from domains.zone_models import Zone, ZoneServer
 from lumos_agent import protocol
 from notifications import causes
 from servers import wake
@@ -19,8 +22,28 @@ PUBLISHED_MAX = 100
 
 def _carries(server_id: uuid.UUID, domain_id: str) -> DomainServer | None:
     """Return the assignment of a domain to this server; an agent can speak of no other domain."""
-    found: DomainServer | None = DomainServer.objects.filter(server_id=server_id, domain_id=domain_id).first()
+    found: DomainServer | None = (
+        DomainServer.objects.select_related("domain").filter(server_id=server_id, domain_id=domain_id).first()
+    )
     return found
+
+
+def _zone_of(hostname: str) -> Zone | None:
+    """Return the zone that answers challenges of a wildcard, the longest; None if there is none, or no wildcard."""
+    if not hostname.startswith("*."):
+        return None
+    labels = hostname.split(".")[1:]
+    names = [".".join(labels[at:]) for at in range(len(labels))]
+    found: Zone | None = Zone.objects.filter(name__in=names).order_by(Length("name").desc()).first()
+    return found
+
+
+def _answering(domain_id: uuid.UUID, zone: Zone | None) -> set[uuid.UUID]:
+    """Return the ids of the servers that may be asked for an answer: those of the domain, and of the zone."""
+    servers = set(DomainServer.objects.filter(domain_id=domain_id).values_list("server_id", flat=True))
+    if zone is not None:
+        servers.update(ZoneServer.objects.filter(zone=zone).values_list("server_id", flat=True))
+    return servers
 
 
 @transaction.atomic
@@ -52,8 +75,9 @@ def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePubl
     mine = Challenge.objects.filter(server_id=server_id)
     if assignment is None or mine.filter(expires_at__gt=timezone.now()).count() >= PUBLISHED_MAX:
         return False
-    servers = DomainServer.objects.filter(domain_id=assignment.domain_id).values_list("server_id", flat=True)
-    if len(servers) == 1:
+    zone = _zone_of(assignment.domain.hostname)
+    servers = _answering(assignment.domain_id, zone)
+    if servers == {server_id}:
         return False
     mine.update_or_create(
         token=published.token,
@@ -61,6 +85,7 @@ def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePubl
         defaults={
             "domain_id": assignment.domain_id,
             "key_authorization": published.key_authorization,
+            "zone": zone,
             "expires_at": timezone.now() + CHALLENGE_LIFETIME,
         },
     )
@@ -72,10 +97,10 @@ def publish_challenge(*, server_id: uuid.UUID, published: protocol.ChallengePubl
 def withdraw_challenges(*, server_id: uuid.UUID, tokens: tuple[str, ...]) -> None:
     """Forget challenges that this shield published; wakes those that answer them."""
     over = Challenge.objects.filter(server_id=server_id, token__in=tokens)
-    domains = set(over.values_list("domain_id", flat=True))
+    concerned = {(row.domain_id, row.zone) for row in over.select_related("zone")}
     over.delete()
-    others = DomainServer.objects.filter(domain_id__in=domains).exclude(server_id=server_id)
-    wake.gateways_on_commit("challenges", others.values_list("server_id", flat=True))
+    others = {pk for domain_id, zone in concerned for pk in _answering(domain_id, zone)} - {server_id}
+    wake.gateways_on_commit("challenges", others)
 
 
 @transaction.atomic
@@ -91,21 +116,25 @@ def record_held(*, server_id: uuid.UUID, tokens: tuple[str, ...]) -> None:
 def _relayed(server_id: uuid.UUID) -> models.QuerySet[Challenge]:
     domains = DomainServer.objects.filter(server_id=server_id).values("domain_id")
     live: models.QuerySet[Challenge] = Challenge.objects.filter(expires_at__gt=timezone.now())
-    return live.filter(domain_id__in=domains).exclude(server_id=server_id)
+    zones = ZoneServer.objects.filter(server_id=server_id).values("zone_id")
+    return live.filter(Q(domain_id__in=domains) | Q(zone_id__in=zones)).exclude(server_id=server_id)
 
 
-def relayed_challenges(server_id: uuid.UUID) -> dict[str, str]:
-    """Return {token: key authorization} that this server should answer for others."""
-    rows = _relayed(server_id).order_by("-created_at").values_list("token", "key_authorization")
-    return dict(rows[: protocol.CHALLENGES_MAX])
+def relayed_challenges(server_id: uuid.UUID) -> protocol.Challenges:
+    """Return the challenges that this server should answer for others."""
+    rows = _relayed(server_id).select_related("domain").order_by("-created_at")[: protocol.CHALLENGES_MAX]
+    return protocol.Challenges(
+        entries={row.token: row.key_authorization for row in rows},
+        dns={row.token: row.domain.hostname for row in rows if row.zone_id is not None},
+    )
 
 
 def readiness(server_id: uuid.UUID) -> dict[str, int]:
     """Return {token: how many connected shields of its domain do not answer it yet} of this server's challenges."""
     now = timezone.now()
     waiting = {}
-    for challenge in Challenge.objects.filter(server_id=server_id, expires_at__gt=now):
-        others = DomainServer.objects.filter(domain_id=challenge.domain_id, server__lease_until__gt=now)
-        missing = others.exclude(server_id=server_id).exclude(server_id__in=challenge.holders.values("pk"))
-        waiting[challenge.token] = missing.count()
+    for challenge in Challenge.objects.filter(server_id=server_id, expires_at__gt=now).select_related("zone"):
+        others = _answering(challenge.domain_id, challenge.zone) - {server_id}
+        missing = Server.objects.filter(pk__in=others, lease_until__gt=now)
+        waiting[challenge.token] = missing.exclude(pk__in=challenge.holders.values("pk")).count()
     return waiting

@@ -4,7 +4,7 @@ Mistakes are named by their place, such as domains[3].origins[0].address.
 """
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,8 +12,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from domains import traffic
+from domains.rdata import canonical_zone
 from domains.services import SERVERS_MAX, OriginData, canonical_origins
 from domains.validators import canonical_served
+from domains.zone_rules import RecordData
+from domains.zones import canonical_record
 from lumos.errors import AppError, InvalidInput
 from lumos_agent.document import (
     DOCUMENT_BYTES_MAX,
@@ -26,8 +29,10 @@ from lumos_agent.document import (
     ConfigLists,
     ConfigOrigin,
     ConfigPolicy,
+    ConfigRecord,
     ConfigScript,
     ConfigServer,
+    ConfigZone,
 )
 from waf.custom_rules import canonical_expression, canonical_limit
 from waf.entries import canonical_entry
@@ -93,8 +98,12 @@ def canonical(document: ConfigDocument) -> ConfigDocument:
     if document.domains is not UNSET:
         domains = tuple(_domain(given, f"domains[{index}]") for index, given in enumerate(document.domains))
         _refuse_twice([domain.hostname for domain in domains], "domains[{}].hostname")
+    zones: tuple[ConfigZone, ...] | UnsetType = UNSET
+    if document.zones is not UNSET:
+        zones = tuple(_zone(given, f"zones[{index}]") for index, given in enumerate(document.zones))
+        _refuse_twice([zone.name for zone in zones], "zones[{}].name")
     account = UNSET if document.account is UNSET else _account(document.account)
-    return ConfigDocument(version=document.version, account=account, servers=servers, domains=domains)
+    return ConfigDocument(version=document.version, account=account, servers=servers, domains=domains, zones=zones)
 
 
 def _account(given: ConfigAccount) -> ConfigAccount:
@@ -114,6 +123,26 @@ def _refuse_twice(names: Sequence[str], place: str) -> None:
         if name in seen:
             raise InvalidInput(f"“{name}” is named twice; keep one of the two.", field=place.format(index))
         seen.add(name)
+
+
+def _zone(given: ConfigZone, place: str) -> ConfigZone:
+    with _at(place):
+        name = canonical_zone(given.name)
+    servers = UNSET if given.servers is UNSET else _server_names(given.servers, f"{place}.servers")
+    if given.records is UNSET:
+        return ConfigZone(name=name, servers=servers)
+    records = []
+    for index, record in enumerate(given.records):
+        with _at(f"{place}.records[{index}]"):
+            values = msgspec.structs.asdict(record)
+            clean = canonical_record(name, RecordData(**{**values, "server": record.server.strip() or None}))
+        records.append(ConfigRecord(**{**vars(clean), "server": clean.server or ""}))
+    return ConfigZone(name=name, servers=servers, records=in_order(records))
+
+
+def in_order(records: Iterable[ConfigRecord]) -> tuple[ConfigRecord, ...]:
+    """Return records in the order of documents."""
+    return tuple(sorted(records, key=msgspec.structs.astuple))
 
 
 def _server(given: ConfigServer, place: str) -> ConfigServer:

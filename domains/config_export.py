@@ -7,10 +7,20 @@ from typing import Any
 from django.db.models import Q
 
 from domains import traffic
-from domains.config_document import canonical_address
-from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState
+from domains.config_document import canonical_address, in_order
+from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState, ZoneState
 from domains.models import Domain, DomainServer, Origin
-from lumos_agent.document import ConfigExclusion, ConfigListEntry, ConfigLists, ConfigOrigin, ConfigPolicy, ConfigScript
+from domains.zone_models import Zone, ZoneRecord, ZoneServer
+from domains.zones import FIELDS
+from lumos_agent.document import (
+    ConfigExclusion,
+    ConfigListEntry,
+    ConfigLists,
+    ConfigOrigin,
+    ConfigPolicy,
+    ConfigRecord,
+    ConfigScript,
+)
 from lumos_agent.guard import Guard
 from lumos_agent.schema import Script
 from servers.models import Server
@@ -30,7 +40,23 @@ def account_state() -> AccountState:
         settings=AccountSettings(under_attack=is_under_attack(), lists=_lists(None).get(None, ConfigLists())),
         servers={s.name: s for s in servers},
         domains={d.hostname: d for d in domains},
+        zones={zone.name: zone for zone in zone_states()},
     )
+
+
+def zone_states() -> list[ZoneState]:
+    """Return the zones of the account by name."""
+    servers: defaultdict[Any, list[str]] = defaultdict(list)
+    for zone_id, name in ZoneServer.objects.order_by("number").values_list("zone_id", "server__name"):
+        servers[zone_id].append(name)
+    records: defaultdict[Any, list[ConfigRecord]] = defaultdict(list)
+    for zone_id, server, *values in ZoneRecord.objects.values_list("zone_id", "server__name", *FIELDS):
+        columns = dict(zip(FIELDS, values, strict=True))
+        records[zone_id].append(ConfigRecord(**columns, server=server or ""))
+    return [
+        ZoneState(name=zone.name, servers=tuple(servers[zone.pk]), records=in_order(records[zone.pk]))
+        for zone in Zone.objects.order_by("name")
+    ]
 
 
 def _server(row: Server) -> ServerState:

@@ -10,9 +10,21 @@ from accounts.models import Account, User
 from accounts.tenancy import active_account_id
 from domains import traffic
 from domains.config_export import account_state
-from domains.config_plan import AccountStep, DomainState, DomainStep, Plan, ServerStep, plan
+from domains.config_plan import (
+    AccountStep,
+    DomainState,
+    DomainStep,
+    Plan,
+    ServerStep,
+    ZoneState,
+    ZoneStep,
+    plan,
+)
 from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain, remove_domain
+from domains.zone_models import Zone
+from domains.zone_rules import RecordData
+from domains.zones import add_zone, change_zone, remove_zone, replace_records
 from lumos.errors import Conflict
 from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
 from lumos_agent.schema import Script
@@ -67,9 +79,31 @@ def _carry_out(found: Plan, actor: User) -> None:
             remove_domain(domain=Domain.objects.get(hostname=domain_step.name), actor=actor)
         else:
             put_domain(domain_step, servers=servers, actor=actor)
+    for zone_step in found.zones:
+        _put_zone(zone_step, servers, actor)
     for step in found.servers:
         if step.after is None:
             remove_server(server=servers[step.name], actor=actor)
+
+
+def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> None:
+    before, after = step.before or ZoneState(name=step.name), step.after
+    if after is None:
+        return remove_zone(zone=Zone.objects.get(name=step.name), actor=actor)
+    named = [servers[name] for name in after.servers]
+    if step.before is None:
+        zone = add_zone(name=after.name, servers=named, actor=actor)
+    else:
+        zone = Zone.objects.get(name=step.name)
+        if after.servers != before.servers:
+            change_zone(zone_id=zone.pk, servers=named, actor=actor)
+    if after.records != before.records:
+        records = [
+            RecordData(**msgspec.structs.asdict(r) | {"server": servers[r.server].pk if r.server else None})
+            for r in after.records
+        ]
+        replace_records(zone_id=zone.pk, records=records, actor=actor)
+    return None
 
 
 def _put_account(step: AccountStep, actor: User) -> None:

@@ -17,8 +17,10 @@ from lumos_agent.document import (
     ConfigLists,
     ConfigOrigin,
     ConfigPolicy,
+    ConfigRecord,
     ConfigScript,
     ConfigServer,
+    ConfigZone,
 )
 from lumos_agent.schema import NETWORKS_MAX
 
@@ -52,6 +54,15 @@ class DomainState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZoneState:
+    """A zone as the document has it, without gaps."""
+
+    name: str
+    servers: tuple[str, ...] = ()
+    records: tuple[ConfigRecord, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountSettings:
     """What holds for all domains."""
 
@@ -61,11 +72,12 @@ class AccountSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountState:
-    """Servers by name and domains by hostname, both sorted."""
+    """Servers and zones by name and domains by hostname, all sorted."""
 
     settings: AccountSettings = field(default_factory=AccountSettings)
     servers: Mapping[str, ServerState]
     domains: Mapping[str, DomainState]
+    zones: Mapping[str, ZoneState] = field(default_factory=dict)
 
     def document(self) -> ConfigDocument:
         """Return the whole as a document."""
@@ -76,6 +88,7 @@ class AccountState:
             account=ConfigAccount(**vars(self.settings)),
             servers=servers,
             domains=tuple(ConfigDomain(**values) for values in domains),
+            zones=tuple(ConfigZone(**vars(zone)) for zone in self.zones.values()),
         )
 
 
@@ -100,6 +113,16 @@ class DomainStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ZoneStep:
+    """A zone to create (no `before`), change or delete (no `after`)."""
+
+    what: Literal["zone"] = "zone"
+    name: str
+    before: ZoneState | None
+    after: ZoneState | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountStep:
     """A change of what holds for all domains."""
 
@@ -109,7 +132,7 @@ class AccountStep:
     after: AccountSettings
 
 
-Step = AccountStep | ServerStep | DomainStep
+Step = AccountStep | ServerStep | DomainStep | ZoneStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +142,13 @@ class Plan:
     account: AccountStep | None = None
     servers: Sequence[ServerStep]
     domains: Sequence[DomainStep]
+    zones: Sequence[ZoneStep] = ()
 
     def shown(self) -> dict[str, list[dict[str, Any]]]:
         """Return {create, change, delete}: lists of {what, name, fields: {field: [before, after]}}."""
         found: dict[str, list[dict[str, Any]]] = {"create": [], "change": [], "delete": []}
         account = [] if self.account is None else [self.account]
-        steps: list[Step] = [*account, *self.servers, *self.domains]
+        steps: list[Step] = [*account, *self.servers, *self.domains, *self.zones]
         for step in steps:
             kind = "create" if step.before is None else "delete" if step.after is None else "change"
             found[kind].append({"what": step.what, "name": step.name, "fields": changed_fields(step)})
@@ -132,7 +156,7 @@ class Plan:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.account or self.servers or self.domains)
+        return not (self.account or self.servers or self.domains or self.zones)
 
     def digest(self) -> str:
         """Return a name for exactly this plan."""
@@ -147,7 +171,7 @@ def changed_fields(step: Step) -> dict[str, list[Any]]:
     return {name: [old.get(name), new.get(name)] for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
-def _facts(state: AccountSettings | ServerState | DomainState | None) -> dict[str, Any]:
+def _facts(state: AccountSettings | ServerState | DomainState | ZoneState | None) -> dict[str, Any]:
     if state is None:
         return {}
     plain = {
@@ -176,6 +200,9 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
     _check_given(wanted.domains or (), current, names)
     settings = _settings(current.settings, wanted)
     _check_kept(after, names, settings.lists)
+    zones = _completed(current.zones, wanted.zones or (), ZoneState, "name")
+    gone_zones = _gone(current.zones, zones) if prune and wanted.zones is not UNSET else []
+    _check_zones(wanted.zones or (), {**current.zones, **zones}, set(gone_zones), names)
     return Plan(
         account=None if settings == current.settings else AccountStep(before=current.settings, after=settings),
         servers=[
@@ -184,6 +211,7 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
         domains=[
             DomainStep(name=n, before=b, after=a) for n, b, a in _differing(current.domains, domains, gone_domains)
         ],
+        zones=[ZoneStep(name=n, before=b, after=a) for n, b, a in _differing(current.zones, zones, gone_zones)],
     )
 
 
@@ -228,6 +256,21 @@ def _check_given(given: Sequence[ConfigDomain], current: AccountState, names: se
                     f"There is no server “{name}”; add it to “servers” of the document or correct the name.",
                     field=f"domains[{index}].servers[{position}]",
                 )
+
+
+def _check_zones(given: Sequence[ConfigZone], after: Mapping[str, ZoneState], gone: set[str], names: set[str]) -> None:
+    for index, zone in enumerate(given):
+        unknown = {*after[zone.name].servers, *(r.server for r in after[zone.name].records if r.server)} - names
+        if unknown:
+            raise InvalidInput(
+                f"There is no server “{min(unknown)}”; add it to “servers” of the document or correct the name.",
+                field=f"zones[{index}].servers",
+            )
+        if not after[zone.name].servers:
+            raise InvalidInput(f"{zone.name} is new and needs a server.", field=f"zones[{index}].servers")
+    left = [name for name, zone in after.items() if name not in gone and not names.issuperset(zone.servers)]
+    if left:
+        raise Conflict(f"Servers to delete serve the zone {left[0]}; name its servers in the document too.")
 
 
 def _check_kept(after: Mapping[str, DomainState], names: set[str], shared: ConfigLists) -> None:

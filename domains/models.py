@@ -6,6 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from accounts.tenancy import TenantModel
+from domains.zone_models import Zone, ZoneRecord, ZoneServer  # noqa: F401 - Django finds models here
 from servers.models import Server
 
 
@@ -205,12 +206,16 @@ class UploadedCertificate(TenantModel):
 
 
 class Challenge(TenantModel):
-    """An HTTP-01 challenge that `server` published for all servers of the domain; `holders` answer it."""
+    """A challenge that `server` published for all servers of the domain; `holders` answer it.
+
+    With `zone` it is one by DNS, for the servers of the zone as well.
+    """
 
     domain = models.ForeignKey(Domain, on_delete=models.CASCADE, related_name="challenges")
     server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="challenges")
     token = models.CharField(max_length=257)
     key_authorization = models.CharField(max_length=257)
+    zone = models.ForeignKey(Zone, null=True, on_delete=models.CASCADE, related_name="+")
     holders: Any = models.ManyToManyField(Server, related_name="+")
     expires_at = models.DateTimeField(db_index=True)
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import User
-from domains import rollouts
+from domains import rollouts, zone_following
 from domains import traffic as traffic_settings
 from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
@@ -156,6 +156,7 @@ def add_domain(
     Policy.objects.create(domain=domain)
     entry = audit.record(actor, audit.Action.DOMAIN_ADDED, domain, audit.changes({}, _described(domain)))
     revisions.bump(servers, cause=entry, touched=[domain.pk])
+    zone_following.follow_domains(domain.hostname, cause=entry)
     return domain
 
 
@@ -194,8 +195,7 @@ def change_domain(
     _save_unique(domain)
     if origins is not None:
         _put_origins(domain, canonical_origins(origins))
-    if origins is not None or traffic is not None:
-        _refuse_unknown_tunnels(domain)
+    _refuse_unknown_tunnels(domain)
     _refuse_contradictions(domain)
     if servers is not None:
         _put_servers(domain, servers)
@@ -206,6 +206,10 @@ def change_domain(
         left = [server for pk, server in old_servers.items() if pk not in new_servers]
         revisions.bump(new_servers.values(), cause=entry, touched=[domain.pk])
         revisions.bump(left, cause=entry, removed_domains=1, touched=[domain.pk])
+        if {"hostname", "servers"} & changed.keys():
+            zone_following.follow(
+                zone_following.zones_with(hostnames=[str(before["hostname"]), domain.hostname]), cause=entry
+            )
         if part_before is not None and changed.keys() & STAGED:
             rollouts.begin(domain, part_before)
     return domain
@@ -232,3 +236,4 @@ def remove_domain(*, domain: Domain, actor: User) -> None:
     domain_id = domain.pk
     domain.delete()
     revisions.bump(servers, cause=entry, removed_domains=1, touched=[domain_id])
+    zone_following.follow_domains(domain.hostname, cause=entry)

@@ -8,7 +8,7 @@ from accounts import personal_views as personal
 from accounts import team_views as team
 from accounts import views as accounts
 from billing import views as billing
-from domains import authority_views, config_views
+from domains import authority_views, config_views, zone_views
 from domains import views as domains
 from lumos import views as lumos
 from notifications import channel_views as channels
@@ -59,6 +59,16 @@ urlpatterns = [
     path("forwards/add", forwards.forward_add, name="forward-add"),
     path("forwards/<uuid:pk>", forwards.forward_edit, name="forward-edit"),
     path("forwards/<uuid:pk>/remove", forwards.forward_remove, name="forward-remove"),
+    path("zones", zone_views.zone_list, name="zones"),
+    path("zones/<uuid:pk>", zone_views.zone_detail, name="zone"),
+    path("zones/<uuid:pk>/servers", zone_views.zone_servers, name="zone-servers"),
+    path("zones/<uuid:pk>/remove", zone_views.zone_remove, name="zone-remove"),
+    path("zones/<uuid:pk>/check", zone_views.zone_check, name="zone-check"),
+    path("zones/<uuid:pk>/file", zone_views.zone_file, name="zone-file"),
+    path("zones/<uuid:pk>/import", zone_views.zone_import, name="zone-import"),
+    path("zones/<uuid:pk>/records", zone_views.record_add, name="record-add"),
+    path("zones/records/<uuid:pk>", zone_views.record_edit, name="record"),
+    path("zones/records/<uuid:pk>/remove", zone_views.record_remove, name="record-remove"),
     path("domains", domains.domain_list, name="domains"),
     path("domains/add", domains.domain_add, name="domain-add"),
     path("domains/import", config_views.domain_import, name="domain-import"),

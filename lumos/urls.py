@@ -13,6 +13,7 @@ from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView,
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
+from domains.zone_api import RecordViewSet, ZoneViewSet
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
 from lumos.metrics import metrics
@@ -46,6 +47,8 @@ router.register("tunnels", TunnelViewSet, "api-tunnel")
 router.register("tunnel-shields", TunnelShieldViewSet, "api-tunnel-shield")
 router.register("forwards", ForwardViewSet, "api-forward")
 router.register("domains", DomainViewSet, "api-domain")
+router.register("zones", ZoneViewSet, "api-zone")
+router.register("zone-records", RecordViewSet, "api-zone-record")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("exclusions", ExclusionViewSet, "api-exclusion")
 router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")

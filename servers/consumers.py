@@ -41,7 +41,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._stale = asyncio.Event()
         self._sending = asyncio.Lock()
         self._challenges_stale = False
-        self._challenges: dict[str, str] = {}
+        self._challenges = protocol.Challenges(entries={})
         self._base: increments.Base | None = None
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
         headers = dict(self.scope["headers"])
@@ -138,7 +138,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         relayed, readiness = await self._call(sessions.challenge_news)
         if relayed != self._challenges:
             self._challenges = relayed
-            await self._send(protocol.Challenges(entries=relayed))
+            await self._send(relayed)
         for token, waiting in readiness.items():
             await self._send(protocol.ChallengeReady(token=token, waiting=waiting))
 

@@ -12,6 +12,7 @@ from domains.traffic import shown
 from lumos_agent.forward import Forward
 from lumos_agent.schema import ACCOUNT_WIDE, Domain, Snapshot
 from lumos_agent.tunnel import Tunnels
+from lumos_agent.zone import Zone
 
 ALL_DOMAINS = "all domains"
 THIS_SERVER = "this server"
@@ -86,17 +87,23 @@ def _change(before: Any, after: Any) -> dict[str, Any]:
 def account_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
     """Return what differs of what holds for all domains, as `changed_fields` does."""
     before, after = _account_facts(old), _account_facts(new)
-    return {name: _change(before[name], after[name]) for name in before if before[name] != after[name]}
+    names = dict.fromkeys([*before, *after])
+    return {
+        name: _change(before.get(name, []), after.get(name, []))
+        for name in names
+        if before.get(name, []) != after.get(name, [])
+    }
 
 
 def _account_facts(snapshot: Snapshot) -> dict[str, Any]:
     allow, deny = snapshot.networks().get(ACCOUNT_WIDE, ([], []))
-    return {
+    everywhere = {
         "under_attack": snapshot.under_attack,
         "lists.allow": allow,
         "lists.deny": deny,
         "tunnels": _tunnel_lines(snapshot.tunnels),
     }
+    return everywhere | {f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones}
 
 
 def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:
@@ -105,6 +112,22 @@ def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:
     ports = " and ".join(str(interface.port) for interface in tunnels.interfaces)
     ends = [f"{peer.name} {peer.address} key {' and '.join(peer.keys)}" for peer in tunnels.peers]
     return [f"shield {tunnels.address} of {tunnels.network}, UDP {ports}, MTU {tunnels.mtu}", *ends]
+
+
+def _zone_lines(zone: Zone) -> Iterator[str]:
+    """Return a zone as lines, without its serial."""
+    for server in zone.nameservers:
+        yield f"ns{server.number} {' '.join(server.addresses)}"
+    for record in zone.records:
+        where = f" place {record.place}" if record.place else f" weight {record.weight}" if record.weight else ""
+        yield f"{record.owner} {record.ttl} {record.kind} {record.data}{where}"
+    for proxied in zone.proxied:
+        for a in proxied.addresses:
+            where = f" place {a.place}" if a.place else f" weight {a.weight}" if a.weight else ""
+            state = " down" if a.down else ""
+            yield f"{proxied.owner} {proxied.ttl} proxied {proxied.answer} {a.address}{where}{state}"
+    for alias in zone.aliases:
+        yield f"{alias.owner} {alias.ttl} alias {alias.target}"
 
 
 def server_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry
 from accounts.tenancy import active_account_id
 from domains.models import DomainServer
+from domains.zone_models import ZoneRecord
 from lumos.errors import Conflict
 from lumos_agent.schema import SchemaError, Snapshot
 from servers.diff import diff
@@ -76,6 +77,7 @@ def _is_small(server_ids: Sequence[Any]) -> bool:
         DomainServer.objects.filter(server_id__in=server_ids).values_list("domain_id", flat=True)[: AT_ONCE_ROWS + 1]
     )
     left = AT_ONCE_ROWS - len(domain_ids)
+    left -= ZoneRecord.objects.filter(zone__nameservers__server__in=server_ids)[: AT_ONCE_ROWS + 1].count()
     entries = ListEntry.objects.filter(Q(domain_id__in=domain_ids) | Q(domain=None))
     return left >= 0 and entries[: left + 1].count() <= left
 

@@ -77,8 +77,8 @@ def _exchanged(
             replies += sessions.answers(account_id, server_id, message)
     replies += _news(account_id, server_id, hello.digest, named)
     relayed, readiness = sessions.challenge_news(account_id, server_id)
-    if relayed or poll.holds_challenges:
-        replies.append(protocol.Challenges(entries=relayed))
+    if relayed.entries or poll.holds_challenges:
+        replies.append(relayed)
     return replies + [protocol.ChallengeReady(token=token, waiting=n) for token, n in readiness.items()]
 
 

@@ -5,6 +5,7 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import User
 from billing import entitlements
+from domains import zone_following
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
@@ -45,7 +46,11 @@ def add_server(
 
 @transaction.atomic
 def change_server(*, server: Server, actor: User, **values: str | None) -> Server:
-    """Change name, region or public addresses; none of them reaches the shield's configuration."""
+    """Change name, region or public addresses; the addresses are in the answers of zones.
+
+    Raises:
+        Conflict: the name is taken, or a zone needs an address.
+    """
     row: Server = Server.objects.select_for_update().get(pk=server.pk)
     before = {name: getattr(row, name) for name in EDITABLE}
     for name, value in values.items():
@@ -53,7 +58,10 @@ def change_server(*, server: Server, actor: User, **values: str | None) -> Serve
     changed = audit.changes(before, {name: getattr(row, name) for name in EDITABLE})
     if changed:
         _save_unique(row)
-        audit.record(actor, audit.Action.SERVER_CHANGED, row, changed)
+        cause = audit.record(actor, audit.Action.SERVER_CHANGED, row, changed)
+        if {"public_ipv4", "public_ipv6"} & changed.keys():
+            zone_following.refuse_without_address(row)
+            zone_following.follow(zone_following.zones_with(servers=[row]), cause=cause)
     return row
 
 
@@ -62,7 +70,7 @@ def remove_server(*, server: Server, actor: User) -> None:
     """Forget a server. Its domains stay; the shield goes on with its last configuration until it is uninstalled.
 
     Raises:
-        Conflict: a domain would be left without any server.
+        Conflict: a domain or zone would be left without any server.
     """
     alone = [
         domain.hostname
@@ -72,6 +80,9 @@ def remove_server(*, server: Server, actor: User) -> None:
     if alone:
         shown = ", ".join(alone[:5]) + ("…" if len(alone) > 5 else "")
         raise Conflict(f"Only this server carries {shown}. Assign another server or remove the domain first.")
-    audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
+    zone_following.refuse_only_server(server)
+    cause = audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
     revisions.disconnect(server)
+    concerned = zone_following.zones_with(servers=[server])
     server.delete()
+    zone_following.follow(concerned, cause=cause)

@@ -226,7 +226,7 @@ def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: prot
         return certificates.publish_challenge(server_id=server_id, published=message)
 
 
-def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[dict[str, str], dict[str, int]]:
+def challenge_news(account_id: uuid.UUID, server_id: uuid.UUID) -> tuple[protocol.Challenges, dict[str, int]]:
     """Return the challenges that this server should answer for others, and how far its own ones have come."""
     with tenant_scope(account_id):
         return certificates.relayed_challenges(server_id), certificates.readiness(server_id)

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from domains import traffic
 from domains.acme import acme_part
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
+from domains.zone_parts import zone_parts
 from lumos_agent.guard import Guard as GuardPart
 from lumos_agent.schema import Domain as DomainPart
 from lumos_agent.schema import Origin as OriginPart
@@ -107,6 +108,7 @@ def snapshot_of(server: Server) -> Snapshot:
         under_attack=is_under_attack(),
         tunnels=tunnels_part(server),
         forwards=forward_parts(server),
+        zones=zone_parts(server),
         flood=flood_part(server),
     )
 

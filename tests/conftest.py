@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from accounts import audit
 from accounts.models import Role, User
+from domains import delegation
 from tests import factories
 
 # A loaded machine is slow, not wrong.
@@ -44,6 +45,12 @@ def own_source() -> Iterator[None]:
     token = audit.source.set(audit.source.get())
     yield
     audit.source.reset(token)
+
+
+@pytest.fixture(autouse=True)
+def no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody ask the world's DNS; a test that wants answers gives its own network."""
+    monkeypatch.setattr(delegation, "NETWORK", delegation.Network(resolvers=["127.0.0.1"], port=9))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from billing.models import TopUp, TopUpState
+from domains.zone_models import Zone, ZoneRecord
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from servers.models import Forward
 from servers.tunnels import add_tunnel
@@ -29,7 +30,9 @@ PAGES: dict[str, str | None] = {
     "overview": None, "analytics": None, "analytics-csv": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
-    "rollout-release": "domain",
+    "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
+    "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
+    "record-remove": "record",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
@@ -76,6 +79,12 @@ POST_ONLY = {
     "domain-preset",
     "domain-remove",
     "rollout-release",
+    "zone-servers",
+    "zone-remove",
+    "zone-check",
+    "zone-import",
+    "record-add",
+    "record-remove",
     "domain-bulk",
     "domain-clone",
     "policy-save",
@@ -120,6 +129,7 @@ VIEWER_REFUSED = {
     "tunnel-add",
     "tunnel-files",
     "certificate-authority",
+    "record",
     "rate-edit",
     "api-keys",
     "account-export",
@@ -151,6 +161,8 @@ API: dict[str, str | None] = {
     "api-tunnel-shield-list": None, "api-tunnel-shield-detail": "tunnel-shield", "api-tunnel-network": None,
     "api-tunnel-shield-rotate-key": "tunnel-shield", "api-tunnel-shield-end-old-key": "tunnel-shield",
     "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
+    "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone",
+    "api-zone-list": None, "api-zone-detail": "zone", "api-zone-record-list": None, "api-zone-record-detail": "record",
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
@@ -158,6 +170,7 @@ API_POST_ONLY = {
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-zone-import-file", "api-zone-check-delegation",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
@@ -239,8 +252,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
         tunnel, _ = add_tunnel(name=f"{tenant.owner.name}-web".lower(), actor=tenant.owner)
+        zone = Zone.objects.create(name=tenant.domain.hostname)
+        record = ZoneRecord.objects.create(zone=zone, name="www", type="A", data="192.0.2.1")
         return {
             "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
+            "zone": zone.pk, "record": record.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
             "payment": payment.pk, "forward": forward.pk,

@@ -40,6 +40,7 @@ async def _enroll(args: argparse.Namespace, state: State) -> int:
     chosen = {
         "http": args.http,
         "https": args.https,
+        "dns": args.dns,
         "local_http": args.local_http,
         "proxy_protocol_from": args.proxy_protocol_from,
         "poll_seconds": args.poll_seconds,
@@ -49,8 +50,8 @@ async def _enroll(args: argparse.Namespace, state: State) -> int:
         settings = msgspec.convert({"gateway_url": args.url, "ca_file": args.ca_file, **given}, Settings)
     except msgspec.ValidationError as error:
         raise AgentError(
-            "--http and --https take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of this "
-            "machine's own, such as 127.0.0.1:9101; --proxy-protocol-from takes networks, such as 10.0.0.0/24; "
+            "--http, --https and --dns take address:port, such as 0.0.0.0:80 or [::]:80; --local-http takes one of "
+            "this machine's own, such as 127.0.0.1:9101; --proxy-protocol-from takes networks, such as 10.0.0.0/24; "
             f"--poll-seconds takes 1 to 3600: {error}"
         ) from error
     before = haproxy_report.read_config(args.haproxy_cfg) if args.haproxy_cfg else None
@@ -208,6 +209,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--token-file", help="file with the server token (default: LUMOS_TOKEN)")
     command.add_argument("--http", action="append", metavar="ADDRESS:PORT", help="may be repeated")
     command.add_argument("--https", action="append", metavar="ADDRESS:PORT", help="may be repeated")
+    command.add_argument(
+        "--dns", action="append", metavar="ADDRESS:PORT", help="where zones are answered; may be repeated"
+    )
     command.add_argument(
         "--proxy-protocol-from",
         action="append",

@@ -24,16 +24,17 @@ Listen = Annotated[str, Meta(pattern=r"\A(?:[0-9.]{7,15}|\[[0-9a-f:]{2,39}\]):[0
 class Settings(Struct, forbid_unknown_fields=True, kw_only=True):
     """What enrolment decides. Listen addresses are `address:port` with brackets around IPv6.
 
-    `poll_seconds` is how often the gateway is asked where WebSockets are refused.
-    `local_http` is where metrics and health are served; empty means nowhere. Connections from `proxy_protocol_from`
-    (load balancers) begin with a PROXY protocol header, which says who the visitor is. The databases are files in
-    MaxMind's format; empty means geo/country.mmdb and geo/asn.mmdb below the state directory.
+    `dns` is where zones are answered, while there are any. `poll_seconds` is how often the gateway is asked where
+    WebSockets are refused. `local_http` is where metrics and health are served; empty means nowhere. Connections from
+    `proxy_protocol_from` (load balancers) begin with a PROXY protocol header, which says who the visitor is. The
+    databases are files in MaxMind's format; empty means geo/country.mmdb and geo/asn.mmdb below the state directory.
     """
 
     gateway_url: str
     server_id: str = ""
     http: tuple[Listen, ...] = ("0.0.0.0:80", "[::]:80")
     https: tuple[Listen, ...] = ("0.0.0.0:443", "[::]:443")
+    dns: Annotated[tuple[Listen, ...], Meta(min_length=1)] = ("0.0.0.0:53", "[::]:53")
     ca_file: str = ""
     acme_ca_file: str = ""
     acme_http_port: int = 80
@@ -75,6 +76,7 @@ class State:
         self.lock_file = self.root / "lock"
         self.spool_file = self.root / "metrics.json"
         self.crawlers_file = self.root / "crawlers.json"
+        self.aliases_file = self.root / "aliases.json"
         self.watches_file = self.root / "watches.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"

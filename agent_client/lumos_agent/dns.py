@@ -1,4 +1,4 @@
-"""Questions to the machine's own resolvers over UDP: PTR, A and AAAA (RFC 1035, RFC 3596), without other threads.
+"""Questions to resolvers over UDP: PTR, A, AAAA, SOA and TXT (RFC 1035, RFC 3596), without other threads.
 
 Answers are used to compare texts and addresses; whatever is odd in one counts as no answer.
 """
@@ -17,7 +17,7 @@ from lumos_agent.errors import AgentError
 SECONDS = 2.0
 TRIES = 3
 PORT = 53
-_KINDS = {"A": 1, "PTR": 12, "AAAA": 28}
+_KINDS = {"A": 1, "SOA": 6, "PTR": 12, "TXT": 16, "AAAA": 28}
 _INTERNET = 1
 _RECURSION_DESIRED = 0x0100
 _IS_ANSWER, _IS_CUT, _CODE = 0x8000, 0x0200, 0x000F
@@ -27,7 +27,7 @@ _RECORD = struct.Struct("!HHIH")
 _NAME = re.compile(r"\A(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
 _NAMESERVER = re.compile(r"(?m)^\s*nameserver\s+([0-9A-Fa-f.:]+)\s*$")
 
-Kind = Literal["A", "PTR", "AAAA"]
+Kind = Literal["A", "SOA", "PTR", "TXT", "AAAA"]
 
 
 class NoAnswer(AgentError):
@@ -80,6 +80,22 @@ class Resolver:
             NoAnswer: nobody could say.
         """
         return await self._ask(name, "A" if version == 4 else "AAAA")
+
+    async def texts(self, name: str) -> list[str]:
+        """Return the texts of a name.
+
+        Raises:
+            NoAnswer: nobody could say.
+        """
+        return await self._ask(name, "TXT")
+
+    async def serials(self, zone: str) -> list[str]:
+        """Return the serial of a zone, in decimal; nothing if there is no such zone.
+
+        Raises:
+            NoAnswer: nobody could say.
+        """
+        return await self._ask(zone, "SOA")
 
     async def _ask(self, name: str, kind: Kind) -> list[str]:
         if not _NAME.match(name):
@@ -156,7 +172,21 @@ def records_in(message: bytes, question: bytes, kind: Kind) -> list[str]:
     return found
 
 
+def _text_at(message: bytes, at: int, end: int) -> str:
+    """Return the strings of a text joined (RFC 1035, 3.3.14)."""
+    found = b""
+    while at < end:
+        found += message[at + 1 : at + 1 + message[at]]
+        at += 1 + message[at]
+    return found.decode("latin-1")
+
+
 def _said(message: bytes, at: int, length: int, kind: Kind) -> str:
     if kind == "PTR":
         return _name_at(message, at)[0]
+    if kind == "TXT":
+        return _text_at(message, at, at + length)
+    if kind == "SOA":
+        _, after = _name_at(message, _name_at(message, at)[1])
+        return str(struct.unpack_from("!I", message, after)[0])
     return str(ipaddress.ip_address(message[at : at + length]))

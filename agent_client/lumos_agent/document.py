@@ -21,6 +21,7 @@ from lumos_agent.grammar import (
 )
 from lumos_agent.guard import Window
 from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
+from lumos_agent.zone import RECORDS_MAX, ZONES_MAX
 
 VERSION: Literal[1] = 1
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024  # with its form around it, a request of the dashboard may have 8 MiB
@@ -125,6 +126,26 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     lists: ConfigLists | UnsetType = UNSET
 
 
+class ConfigRecord(Part, frozen=True, kw_only=True):
+    """A record of a zone; `server`, a name, is for proxied names that are about one shield only."""
+
+    name: _Host
+    type: Annotated[str, Meta(max_length=10)]
+    data: Annotated[str, Meta(max_length=20_000)]
+    ttl: int = 300
+    place: Annotated[str, Meta(max_length=40)] = ""
+    weight: int = 0
+    server: Annotated[Text, Meta(max_length=100)] = ""
+
+
+class ConfigZone(Part, frozen=True, kw_only=True):
+    """A zone that shields serve; `servers` are names, in the order of their numbers."""
+
+    name: _Host
+    servers: tuple[_Name, ...] | UnsetType = UNSET
+    records: Annotated[tuple[ConfigRecord, ...], Meta(max_length=RECORDS_MAX)] | UnsetType = UNSET
+
+
 class ConfigAccount(Part, frozen=True, kw_only=True):
     """What holds for all domains: the account's "under attack" switch and its lists."""
 
@@ -133,9 +154,10 @@ class ConfigAccount(Part, frozen=True, kw_only=True):
 
 
 class ConfigDocument(Part, frozen=True, kw_only=True):
-    """Servers by name, domains by hostname. A document that has no `servers` says nothing about servers."""
+    """Servers and zones by name, domains by hostname. A document that has no `servers` says nothing about servers."""
 
     version: Literal[1]
     account: ConfigAccount | UnsetType = UNSET
     servers: Annotated[tuple[ConfigServer, ...], Meta(max_length=SERVERS_MAX)] | UnsetType = UNSET
     domains: Annotated[tuple[ConfigDomain, ...], Meta(max_length=DOMAINS_MAX)] | UnsetType = UNSET
+    zones: Annotated[tuple[ConfigZone, ...], Meta(max_length=ZONES_MAX)] | UnsetType = UNSET

@@ -127,11 +127,12 @@ def _are_halves(first: _Network, second: _Network) -> bool:
 
 def _sources(state: State) -> tuple[Path, Path]:
     """Return where the databases of countries and of autonomous systems are."""
-    settings = state.settings()
-    return (
-        Path(settings.country_database or state.geo / "country.mmdb"),
-        Path(settings.asn_database or state.geo / "asn.mmdb"),
-    )
+    return country_database(state), Path(state.settings().asn_database or state.geo / "asn.mmdb")
+
+
+def country_database(state: State) -> Path:
+    """Return where the database of countries is."""
+    return Path(state.settings().country_database or state.geo / "country.mmdb")
 
 
 class _Opened:

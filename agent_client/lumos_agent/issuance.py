@@ -21,6 +21,8 @@ from lumos_agent.budget import Ask
 from lumos_agent.certificate_records import Record, load_records
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, write_atomically
+from lumos_agent.dns import Resolver
+from lumos_agent.dns_challenges import DnsChallenges
 from lumos_agent.errors import AgentError, CertificateRefused, NotReachable
 from lumos_agent.ordering import Orders, Publish, Withdraw
 from lumos_agent.protocol import CertificateStatus
@@ -46,12 +48,14 @@ class Issuer:
         state: State,
         served: ServedCertificates,
         challenges: Challenges,
+        dns: DnsChallenges,
         *,
         publish: Publish,
         withdraw: Withdraw,
         report: Report,
         ask: Ask,
         resolver: preflight.Resolve = preflight.resolve,
+        texts: preflight.Texts | None = None,
     ) -> None:
         self._state = state
         self._served = served
@@ -64,7 +68,15 @@ class Issuer:
         self._records = load_records(state.certificates_file)
         self._saved = b""
         self.orders = Orders(
-            state, challenges, self._records, publish=publish, withdraw=withdraw, ask=ask, resolver=resolver
+            state,
+            challenges,
+            dns,
+            self._records,
+            publish=publish,
+            withdraw=withdraw,
+            ask=ask,
+            resolver=resolver,
+            texts=texts or Resolver().texts,
         )
 
     def want(self, snapshot: Snapshot) -> None:

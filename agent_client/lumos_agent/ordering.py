@@ -13,6 +13,7 @@ from lumos_agent.budget import WEEK_SECONDS, Ask, refuse_beyond_own
 from lumos_agent.certificate_records import Record
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State
+from lumos_agent.dns_challenges import DnsChallenges, challenge_name, dns_answer
 from lumos_agent.errors import CertificateRefused
 from lumos_agent.schema import Acme
 from lumos_agent.sealing import SealingKey
@@ -41,15 +42,19 @@ class Orders:
         self,
         state: State,
         challenges: Challenges,
+        dns: DnsChallenges,
         records: dict[str, Record],
         *,
         publish: Publish,
         withdraw: Withdraw,
         ask: Ask,
         resolver: preflight.Resolve,
+        texts: preflight.Texts,
     ) -> None:
         self._state = state
         self._challenges = challenges
+        self._dns = dns
+        self._texts = texts
         self._records = records
         self._publish = publish
         self._withdraw = withdraw
@@ -88,10 +93,11 @@ class Orders:
         Raises:
             CertificateRefused: with a reason that a person understands.
         """
-        if hostname.startswith("*"):
+        is_wildcard = hostname.startswith("*")
+        if is_wildcard and (hostname == "*" or not self._dns.covers(hostname)):
             raise CertificateRefused(
-                "A wildcard needs a DNS-01 challenge, which this domain has no zone for. "
-                "Protect each hostname as a domain of its own, or upload a certificate."
+                "A wildcard needs a DNS-01 challenge, and this shield serves no zone for it. Add the zone under DNS "
+                "with this shield, protect each hostname as a domain of its own, or upload a certificate."
             )
         if abs(self.clock_skew_seconds) > CLOCK_SKEW_SECONDS_MAX:
             hours = abs(self.clock_skew_seconds) / 3600
@@ -105,7 +111,10 @@ class Orders:
 
         async def answer(token: str, key_authorization: str) -> None:
             tokens.append(token)
-            await self._challenges.add(token, key_authorization)
+            if is_wildcard:
+                await self._dns.add(token, hostname, key_authorization)
+            else:
+                await self._challenges.add(token, key_authorization)
             await self._publish(domain_id, token, key_authorization)
 
         def answer_from_thread(token: str, key_authorization: str) -> None:
@@ -114,8 +123,11 @@ class Orders:
         try:
             probe, expected = secrets.token_urlsafe(24), f"{secrets.token_urlsafe(8)}.{secrets.token_urlsafe(8)}"
             await answer(probe, expected)
-            port = self._state.settings().acme_http_port
-            await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
+            if is_wildcard:
+                await preflight.check_text(challenge_name(hostname), dns_answer(expected), self._texts)
+            else:
+                port = self._state.settings().acme_http_port
+                await preflight.check(hostname, probe, expected, port=port, resolver=self._resolver)
             if self._records[domain_id].failures >= REHEARSED_FROM_FAILURES:
                 await self._rehearse(acme, hostname, answer_from_thread)
             await self._spend(domain_id)
@@ -123,6 +135,7 @@ class Orders:
         finally:
             for token in tokens:
                 await self._challenges.remove(token)
+                await self._dns.remove(token)
             await self._withdraw(tuple(tokens))
 
     async def _rehearse(self, acme: Acme, hostname: str, answer: "Answer") -> None:

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+from lumos_agent.dns import NoAnswer
 from lumos_agent.errors import NotReachable
 
 CONNECT_SECONDS = 5.0
@@ -11,6 +12,7 @@ ADDRESSES_MAX = 4
 CHALLENGE_PATH = "/.well-known/acme-challenge/"
 
 Resolve = Callable[[str], Awaitable[list[str]]]
+Texts = Callable[[str], Awaitable[list[str]]]
 
 
 async def resolve(hostname: str) -> list[str]:
@@ -43,6 +45,23 @@ async def check(hostname: str, token: str, expected: str, *, port: int, resolver
         raise NotReachable(f"DNS has no address for {hostname}. Point its A or AAAA record to this shield.")
     for address in addresses[:ADDRESSES_MAX]:
         await _check_address(hostname, address, port, token, expected)
+
+
+async def check_text(name: str, expected: str, texts: Texts) -> None:
+    """Look a probe up that all shields of the zone answer.
+
+    Raises:
+        NotReachable: says what to change.
+    """
+    try:
+        found = await texts(name)
+    except NoAnswer as error:
+        raise NotReachable(f"DNS does not answer on this shield, so {name} cannot be looked up.") from error
+    if expected not in found:
+        raise NotReachable(
+            f"DNS does not lead to this zone's shields for {name}. Enter their name servers at your registrar; "
+            "“Check now” on the zone's page says what is missing."
+        )
 
 
 async def _check_address(hostname: str, address: str, port: int, token: str, expected: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id
+from lumos_agent.grammar import Id, Served
 from lumos_agent.tunnel import PEERS_MAX, KeyNumber, PublicKey
 
 PROTOCOL_VERSION = 1
@@ -160,7 +160,7 @@ class CertificateStatus(Message, frozen=True, kw_only=True, tag="certificate"):
 
 
 class ChallengePublish(Message, frozen=True, kw_only=True, tag="challenge_publish"):
-    """All shields of a domain should answer this HTTP-01 challenge (RFC 8555, 8.3)."""
+    """All shields of a domain should answer this challenge, HTTP-01 or for a wildcard DNS-01 (RFC 8555, 8.3, 8.4)."""
 
     domain_id: Id
     token: ChallengeText
@@ -382,9 +382,13 @@ class BatchAck(Message, frozen=True, kw_only=True, tag="batch_ack"):
 
 
 class Challenges(Message, frozen=True, kw_only=True, tag="challenges"):
-    """The challenges that this shield should answer for others: {token: key authorization}, all of them."""
+    """The challenges that this shield should answer for others: {token: key authorization}, all of them.
+
+    `dns`: {token: hostname} of those that are answered by DNS (RFC 8555, 8.4).
+    """
 
     entries: dict[ChallengeText, ChallengeText]
+    dns: dict[ChallengeText, Served] = {}
 
 
 class ChallengeReady(Message, frozen=True, kw_only=True, tag="challenge_ready"):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from lumos_agent import facts, protocol
+from lumos_agent.aliases import Aliases, Found
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.bans import Bans
 from lumos_agent.budget import Budget
@@ -23,15 +24,17 @@ from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
+from lumos_agent.dns_challenges import DnsChallenges, Texts
 from lumos_agent.drivers.build import installed_build, usable_quic
 from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.knot import Knot
 from lumos_agent.drivers.nftables import Nftables
 from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.forward_counts import ForwardCounts
-from lumos_agent.geo import Geo, Locator, Needs
+from lumos_agent.geo import Geo, Locator, Needs, country_database
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
@@ -78,18 +81,21 @@ class Agent:
         self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
         tcp, udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(tcp, udp)
+        self._knot = Knot(state, settings.dns, country_database(state))
         self._bans = Bans(udp)
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=(wireguard, tcp, udp),
+            daemons=(wireguard, tcp, udp, self._knot),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
         self._metrics.on_events = lambda events: self._bans.told(events, self._applier.snapshot())
         self._crawlers = Crawlers(state, Resolver())
+        self._aliases = Aliases(state.aliases_file, Resolver(), self._applier.snapshot, self._use_resolved)
+        self._knot.use_resolved(self._aliases.known())
         self._response = AttackResponse(
             state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
         )
@@ -97,12 +103,14 @@ class Agent:
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
-        self._relay = Relay(self._challenges, self._report)
+        self._dns_challenges = DnsChallenges(self._applier.snapshot, self._use_texts)
+        self._relay = Relay(self._challenges, self._dns_challenges, self._report)
         self._budget = Budget(self._report)
         self._issuer = Issuer(
             state,
             self._certificates,
             self._challenges,
+            self._dns_challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
@@ -130,7 +138,7 @@ class Agent:
             self._haproxy.adopt()
             await self._repair()
             counts = (self._collect, self._count_forwards, self._deliver)
-            watches = (self._origins.run, self._tunnels.run, self._bans.run)
+            watches = (self._origins.run, self._tunnels.run, self._bans.run, self._aliases.run)
             reports = (self._crawlers.run, self._issuer.run, *watches)
             own = (self._apply_wanted, self._watch, self._place, *counts, *reports)
             async with asyncio.TaskGroup() as group:
@@ -269,6 +277,7 @@ class Agent:
                     self._want_certificates()
                 self._places_wanted.set()
                 self._tunnels.look_soon()
+                self._aliases.look()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -292,9 +301,19 @@ class Agent:
                 async with self._collecting:
                     if self._applier.use_places(*maps):
                         await self._applier.refresh()
+                if self._knot.refresh_database():
+                    await self._applier.keep_daemons()
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _use_texts(self, texts: Texts) -> None:
+        if self._knot.use_texts(texts):
+            await self._applier.keep_daemons()
+
+    async def _use_resolved(self, resolved: Found) -> None:
+        if self._knot.use_resolved(resolved):
+            await self._applier.keep_daemons()
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from lumos_agent import protocol
 from lumos_agent.challenges import Challenges
+from lumos_agent.dns_challenges import DnsChallenges
 from lumos_agent.errors import HaproxyError
 
 log = logging.getLogger(__name__)
@@ -19,8 +20,9 @@ Send = Callable[[protocol.AgentMessage], Awaitable[None]]
 class Relay:
     """`send` drops what it is given while there is no connection; an order then relies on this shield alone."""
 
-    def __init__(self, challenges: Challenges, send: Send) -> None:
+    def __init__(self, challenges: Challenges, dns: DnsChallenges, send: Send) -> None:
         self._challenges = challenges
+        self._dns = dns
         self._send = send
         self._ready: dict[str, asyncio.Event] = {}
 
@@ -46,6 +48,7 @@ class Relay:
         if isinstance(message, protocol.Challenges):
             try:
                 await self._challenges.set_relayed(message.entries)
+                await self._dns.set_relayed(message.entries, message.dns)
             except HaproxyError as error:
                 log.warning("challenge_not_relayed", extra={"error": str(error)})
                 return

@@ -37,6 +37,7 @@ from lumos_agent.guard import Guard, Window
 from lumos_agent.script import ScriptError, compiled
 from lumos_agent.traffic import Target, Traffic
 from lumos_agent.tunnel import Tunnels
+from lumos_agent.zone import ZONES_MAX, Zone
 
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 DOMAINS_MAX = 20_000
@@ -178,7 +179,8 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a snapshot holds beside the domains and lists, which travel in pieces (parts.py).
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
-    switch: every visitor of every domain must pass the bot check. `forwards` are sorted by protocol and port.
+    switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves.
+    `forwards` are sorted by protocol and port.
     """
 
     server_id: Id
@@ -186,6 +188,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     acme: Acme | None = None
     under_attack: bool = False
     tunnels: Tunnels | None = None
+    zones: Annotated[tuple[Zone, ...], Meta(max_length=ZONES_MAX)] = ()
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
     flood: FloodLimits = FloodLimits()
 

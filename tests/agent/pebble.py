@@ -41,14 +41,24 @@ def _directory_certificate(folder: Path) -> Path:
 
 
 class Pebble:
-    """A running CA. `ca_file` verifies its directory; with `external` ({key id: MAC key}) it wants accounts bound."""
+    """A running CA. `ca_file` verifies its directory; with `external` ({key id: MAC key}) it wants accounts bound.
+
+    It asks the DNS at `dns_port`, or one of its own.
+    """
 
     def __init__(
-        self, folder: Path, http_port: int, address: str = "127.0.0.1", external: dict[str, str] | None = None
+        self,
+        folder: Path,
+        http_port: int,
+        address: str = "127.0.0.1",
+        external: dict[str, str] | None = None,
+        dns_port: int | None = None,
     ) -> None:
         self.ca_file = _directory_certificate(folder)
         self._folder = folder
         self._port, self._management, self._dns, self._dns_management = (free_port() for _ in range(4))
+        self._has_own_dns = dns_port is None
+        self._dns = dns_port or self._dns
         config: dict[str, Any] = {
             "listenAddress": f"127.0.0.1:{self._port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
@@ -94,7 +104,7 @@ class Pebble:
         environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
         log = (self._folder / "pebble.log").open("wb")
         with log:
-            for argv in (dns, ca):
+            for argv in (dns, ca) if self._has_own_dns else (ca,):
                 self._processes.append(subprocess.Popen(argv, stdout=log, stderr=log, env=environment))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -121,9 +131,11 @@ class Pebble:
 
 
 @contextmanager
-def pebble(folder: Path, http_port: int, external: dict[str, str] | None = None) -> Iterator[Pebble]:
-    """Run a CA that fetches challenges at `http_port`."""
-    made = Pebble(folder, http_port, external=external)
+def pebble(
+    folder: Path, http_port: int, external: dict[str, str] | None = None, dns_port: int | None = None
+) -> Iterator[Pebble]:
+    """Run a CA that fetches challenges at `http_port`, and asks the DNS at `dns_port` if one is given."""
+    made = Pebble(folder, http_port, external=external, dns_port=dns_port)
     try:
         made.start()
         yield made

@@ -16,6 +16,7 @@ import pytest
 from lumos_agent import ordering
 from lumos_agent.budget import OWN_ORDERS_MAX, Budget
 from lumos_agent.challenges import Challenges
+from lumos_agent.dns_challenges import DnsChallenges, Texts
 from lumos_agent.drivers import cli
 from lumos_agent.issuance import Issuer
 from lumos_agent.protocol import CertificateStatus, OrderAnswer
@@ -40,6 +41,10 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
         yield made
 
 
+async def _no_zones(texts: Texts) -> None:
+    """Serve no zone."""
+
+
 class Issuing:
     """A shield with its issuer, without a control plane."""
 
@@ -62,6 +67,7 @@ class Issuing:
             state,
             self.served,
             self.challenges,
+            DnsChallenges(shield.applier.snapshot, _no_zones),
             publish=self._publish,
             withdraw=self._withdraw,
             report=self._report,

@@ -8,7 +8,8 @@ import pytest
 from accounts.models import AuditEntry, Membership
 from domains.config_document import encoded
 from domains.models import Domain
-from lumos_agent.document import DOCUMENT_BYTES_MAX, ConfigDocument
+from domains.zone_models import ZoneRecord
+from lumos_agent.document import DOCUMENT_BYTES_MAX, ConfigDocument, ConfigRecord
 from servers.models import Server, SnapshotRecord
 from servers.services import EDITABLE
 from tests import factories
@@ -86,6 +87,16 @@ def fill(api: Api, tenant: Tenant) -> None:
         rule = {"name": f"r{number}", "expression": 'path eq "/x"', "action": action, "enabled": not number}
         rule |= {"domain": made.json()["id"], "expires_at": "2100-01-01T00:00:00Z"}
         assert api.post("/custom-rules", rule).status_code == 201
+    zone = api.post("/zones", {"name": "shop.example", "servers": [second["id"]]}).json()["id"]
+    for record in (
+        {"name": "@", "type": "PROXIED", "data": "first"},
+        {"name": "@", "type": "PROXIED", "data": "first", "place": "continent:EU", "server": second["id"]},
+        {"name": "w", "type": "A", "data": "192.0.2.1", "weight": 3, "ttl": 30},
+        {"name": "@", "type": "TXT", "data": "ü" * 200},
+        {"name": "shop", "type": "ALIAS", "data": "shop.example.net"},
+    ):
+        answer = api.post("/zone-records", {"zone": zone, **record})
+        assert answer.status_code == 201, answer.content
     for kind, network, note in (
         ("allow", "10.0.0.0/8", "büro"),
         ("deny", "2001:db8::/32", ""),
@@ -108,7 +119,7 @@ def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Te
 def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
     fill(api, alice)
     document = json.loads(exported(api))
-    assert list(document) == ["version", "account", "servers", "domains"]
+    assert list(document) == ["version", "account", "servers", "domains", "zones"]
     assert document["servers"][0] == {"name": "alice-shield", "region": "", "public_ipv4": None, "public_ipv6": None}
     (star, site, _) = document["domains"]
     assert site == {
@@ -134,7 +145,7 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(15):
+    with django_assert_max_num_queries(18):
         answer = api.get("/export")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"
@@ -397,9 +408,27 @@ def test_what_holds_for_all_domains_goes_along(api: Api, alice: Tenant) -> None:
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "account.lists.deny[0].network")
 
 
+def test_zones_change_and_go_as_a_document_says(api: Api, alice: Tenant) -> None:
+    fill(api, alice)
+    record = {"name": "www", "type": "A", "data": "192.0.2.1"}
+    zones: list[dict[str, Any]] = [{"name": "Shop.Example", "servers": ["b-shield"], "records": [record]}]
+    plan = done(api, {"version": 1, "zones": zones})
+    assert plan == {"change": ["zone shop.example"]}
+    assert done(api, {"version": 1, "zones": zones}) == {}
+    zones[0]["records"].append({"name": "www", "type": "A", "data": "192.0.2.300"})
+    refused = send(api, {"version": 1, "zones": zones}).json()
+    assert refused["errors"][0]["field"] == "zones[0].records[1].data"
+    zones[0] = {"name": "shop.example", "servers": ["nobody"]}
+    assert send(api, {"version": 1, "zones": zones}).status_code == 400
+    assert done(api, {"version": 1, "zones": []}, "dry_run=false&prune=true") == {"delete": ["zone shop.example"]}
+
+
 def test_document_knows_every_setting_of_a_domain_and_server() -> None:
     """A new column needs its line in lumos_agent/document.py and domains/config_*.py; then it may be added here."""
     assert {f.name for f in Domain._meta.concrete_fields} - {"id", "account", "created_at"} == {
         "hostname", "traffic", "certificate", "rollout",
     }  # fmt: skip
+    assert {f.name for f in ZoneRecord._meta.concrete_fields} - {"id", "account", "created_at", "zone"} == set(
+        ConfigRecord.__struct_fields__
+    )
     assert set(EDITABLE) == {"name", "region", "public_ipv4", "public_ipv6"}

@@ -44,6 +44,7 @@ NOUNS = {
     "notifications": "notification", "notification-channels": "channel", "notification-deliveries": "delivery",
     "maintenance-windows": "window", "channel": "channel", "notification": "notification",
     "server": "server", "domain": "domain", "from": "domain",
+    "zones": "zone", "zone-records": "record", "zone": "zone",
 }  # fmt: skip
 
 

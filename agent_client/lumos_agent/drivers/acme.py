@@ -1,4 +1,7 @@
-"""Orders at an ACME CA (RFC 8555, HTTP-01), with one account key per shield. Blocking: call it in a thread."""
+"""Orders at an ACME CA (RFC 8555: HTTP-01, for wildcards DNS-01), with one account key per shield.
+
+Blocking: call it in a thread.
+"""
 
 import contextlib
 import datetime
@@ -71,9 +74,10 @@ class Account:
         for authorization in order.authorizations:
             if authorization.body.status == messages.STATUS_VALID:
                 continue
-            body = next(c for c in authorization.body.challenges if isinstance(c.chall, challenges.HTTP01))
-            response, validation = body.response_and_validation(ca.net.key)
-            answer(body.chall.encode("token"), validation)
+            kind = challenges.DNS01 if hostname.startswith("*.") else challenges.HTTP01
+            body = next(c for c in authorization.body.challenges if isinstance(c.chall, kind))
+            response = body.response(ca.net.key)
+            answer(body.chall.encode("token"), response.key_authorization)
             ca.answer_challenge(body, response)
         deadline = datetime.datetime.now() + datetime.timedelta(seconds=ORDER_SECONDS)  # noqa: DTZ005 - acme compares naive times
         finished = ca.poll_and_finalize(order, deadline)

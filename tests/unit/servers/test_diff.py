@@ -6,6 +6,7 @@ from lumos_agent.schema import Domain, Origin, Policy, Snapshot, listings
 from lumos_agent.traffic import Health, Traffic
 from servers.diff import Site, as_rows, changed_fields, diff, facts, pairs, sites
 from tests.agent.builders import Networks, domain, ident, snapshot
+from tests.agent.zones import record, zone
 
 
 def site(one: Domain, **lists: Networks) -> Site:
@@ -66,11 +67,21 @@ def test_what_holds_for_all_domains_is_a_change_of_its_own() -> None:
     assert (row["hostname"], row["fields"][0]) == ("all domains", ("under_attack", ["False"], ["True"], 0))
 
 
+def test_zones_are_compared_line_by_line() -> None:
+    one = replace(snapshot(domain(1)), zones=(zone(record("www", "A", "192.0.2.1")),))
+    two = replace(one, zones=(zone(record("www", "A", "192.0.2.2", place="country:DE"), serial=2),))
+    assert diff(one, two)["account"] == {
+        "zone example.com": {"added": ["www 60 A 192.0.2.2 place country:DE"], "removed": ["www 60 A 192.0.2.1"]}
+    }
+    gone = diff(one, replace(one, zones=()))["account"]["zone example.com"]
+    assert gone == {"added": [], "removed": ["ns1 192.0.2.53", "www 60 A 192.0.2.1"]}
+
+
 def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
     assert Snapshot.__struct_fields__ == (
-        "server_id", "uploads", "acme", "under_attack", "tunnels", "forwards", "flood", "domains", "lists",
+        "server_id", "uploads", "acme", "under_attack", "tunnels", "zones", "forwards", "flood", "domains", "lists",
     )  # fmt: skip
 
 

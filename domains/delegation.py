@@ -1,0 +1,151 @@
+"""Whether the world finds a zone: the parent is asked for its name servers, and each of them for its serial."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+from domains.zone_models import Zone
+from domains.zone_parts import addresses_of
+from lumos.addresses import Ip, is_public
+
+SECONDS = 3.0
+PARENT_SERVERS_MAX = 4
+AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """How the DNS is reached: resolvers (None: the machine's), the port of name servers, and who may be asked."""
+
+    resolvers: Sequence[str] | None = None
+    port: int = 53
+    is_allowed: Callable[[Ip], bool] = is_public
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What one name server said at one of its addresses; `problem` is empty if all is well."""
+
+    name: str
+    address: str
+    serial: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delegation:
+    """What the parent says, and what the name servers say."""
+
+    expected: list[str]
+    found: list[str]
+    problems: list[str] = field(default_factory=list)
+    servers: list[Asked] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether visitors find the zone everywhere."""
+        return not self.problems and not any(server.problem for server in self.servers)
+
+
+NETWORK = Network()
+
+
+def check_delegation(zone: Zone, network: Network | None = None) -> Delegation:
+    """Ask the DNS about a zone; takes a few seconds at most, and raises nothing."""
+    reach = network or NETWORK
+    rows = list(zone.nameservers.select_related("server").order_by("number"))
+    wanted = {f"ns{row.number}.{zone.name}": addresses_of(row.server) for row in rows}
+    questions = [(name, address) for name, addresses in wanted.items() for address in addresses]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        parent = pool.submit(_delegated, zone.name, reach)
+        servers = list(pool.map(lambda asked: _asked(zone, asked[0], asked[1], reach), questions))
+        found, glue, problem = parent.result()
+    problems = [problem] if problem else _differences(wanted, found, glue)
+    return Delegation(expected=sorted(wanted), found=sorted(found), problems=problems, servers=servers)
+
+
+def _differences(wanted: dict[str, list[str]], found: set[str], glue: dict[str, set[str]]) -> list[str]:
+    problems = [f"{name} is not entered at the registrar." for name in sorted(wanted.keys() - found)]
+    problems += [f"{name} is entered, but does not serve this zone." for name in sorted(found - wanted.keys())]
+    for name in sorted(found & wanted.keys()):
+        if glue.get(name, set()) != set(wanted[name]):
+            there = ", ".join(sorted(glue.get(name, set()))) or "none"
+            problems.append(f"The addresses of {name} are {there} at the registrar; enter {', '.join(wanted[name])}.")
+    return problems
+
+
+def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str]], str]:
+    """Return (name servers, their addresses, problem) as the parent has them."""
+    problem = "No name server of the parent zone could be asked."
+    for address in _parent_addresses(zone, network):
+        try:
+            question = dns.message.make_query(f"{zone}.", "NS", use_edns=0, flags=0)
+            answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+        except (dns.exception.DNSException, OSError):
+            continue
+        if answer.rcode() == dns.rcode.NXDOMAIN:
+            return set(), {}, "The parent zone does not know this zone; enter the name servers at your registrar."
+        name = dns.name.from_text(zone)
+        sets = [s for s in (*answer.answer, *answer.authority) if s.name == name and s.rdtype == dns.rdatatype.NS]
+        if not sets:
+            problem = "The parent zone has no name servers for this zone; enter them at your registrar."
+            continue
+        glue: dict[str, set[str]] = {}
+        for rrset in answer.additional:
+            if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+                glue.setdefault(_text(rrset.name), set()).update(str(ip_address(r.to_text())) for r in rrset)
+        return {_text(r.target) for s in sets for r in s}, glue, ""
+    return set(), {}, problem
+
+
+def _parent_addresses(zone: str, network: Network) -> Iterable[str]:
+    """Yield addresses of the zone above that may be asked."""
+    resolver = dns.resolver.Resolver(configure=network.resolvers is None)
+    if network.resolvers is not None:
+        resolver.nameservers, resolver.port = list(network.resolvers), network.port
+    resolver.lifetime = SECONDS
+    names: list[str] = []
+    above = dns.name.from_text(zone)
+    while not names and above != dns.name.root:
+        above = above.parent()
+        try:
+            names = [r.target.to_text() for r in resolver.resolve(above, "NS")]
+        except (dns.exception.DNSException, OSError):
+            continue
+    for name in names[:PARENT_SERVERS_MAX]:
+        for kind in ("A", "AAAA"):
+            try:
+                found = [r.to_text() for r in resolver.resolve(name, kind)]
+            except (dns.exception.DNSException, OSError):
+                continue
+            yield from (address for address in found[:1] if network.is_allowed(ip_address(address)))
+
+
+def _asked(zone: Zone, name: str, address: str, network: Network) -> Asked:
+    if not network.is_allowed(ip_address(address)):
+        return Asked(name=name, address=address, problem="This is no public address; nobody else can ask there.")
+    try:
+        question = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+    except (dns.exception.DNSException, OSError) as error:
+        reason = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
+        return Asked(name=name, address=address, problem=f"Does not answer ({reason}); is UDP and TCP port 53 open?")
+    serials = [r.serial for s in answer.answer if s.rdtype == dns.rdatatype.SOA for r in s]
+    if not serials or not answer.flags & dns.flags.AA:
+        return Asked(name=name, address=address, problem="Answers, but does not serve this zone.")
+    problem = "" if serials[0] == zone.serial else f"Serves another version than the newest, {zone.serial}."
+    return Asked(name=name, address=address, serial=serials[0], problem=problem)
+
+
+def _text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
