@@ -2,9 +2,9 @@
 
 Six doors open a scope: the HTTP middleware, API-key authentication, `TenantTask`, gateway messages, a payment
 provider's signed messages and the token of an origin's script; the operator's admin opens one for what it does to an
-account. A query outside a scope
-raises, so that a forgotten filter is an error and never another tenant's data. Joins and annotations are not filtered
-by the manager: a child row carries its parent's account, and `save()` compares it with the scope.
+account. A query outside a scope raises, so that a forgotten filter is an error and never another tenant's data. Joins
+and annotations are not filtered by the manager: a child row carries its parent's account, and `save()` compares it with
+the scope.
 """
 
 import uuid

@@ -1,14 +1,14 @@
 """Verbs on domains: each is one transaction of rows, audit entry and revision bump."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
 from accounts import audit
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from domains import rollouts, zone_following
 from domains import traffic as traffic_settings
 from domains.contradictions import refuse_contradictions
@@ -202,17 +202,21 @@ def change_domain(
     changed = audit.changes(before, _described(domain))
     if changed:
         entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
-        new_servers = {server.pk: server for server in domain.servers.all()}
-        left = [server for pk, server in old_servers.items() if pk not in new_servers]
-        revisions.bump(new_servers.values(), cause=entry, touched=[domain.pk])
-        revisions.bump(left, cause=entry, removed_domains=1, touched=[domain.pk])
+        _bump(domain, old_servers, entry)
         if {"hostname", "servers"} & changed.keys():
-            zone_following.follow(
-                zone_following.zones_with(hostnames=[str(before["hostname"]), domain.hostname]), cause=entry
-            )
+            hostnames = [str(before["hostname"]), domain.hostname]
+            zone_following.follow(zone_following.zones_with(hostnames=hostnames), cause=entry)
         if part_before is not None and changed.keys() & STAGED:
             rollouts.begin(domain, part_before)
     return domain
+
+
+def _bump(domain: Domain, old_servers: Mapping[uuid.UUID, Server], cause: AuditEntry) -> None:
+    """Raise the revisions of the servers that carry a changed domain, and of those that no longer do."""
+    new_servers = {server.pk: server for server in domain.servers.all()}
+    left = [server for pk, server in old_servers.items() if pk not in new_servers]
+    revisions.bump(new_servers.values(), cause=cause, touched=[domain.pk])
+    revisions.bump(left, cause=cause, removed_domains=1, touched=[domain.pk])
 
 
 @transaction.atomic

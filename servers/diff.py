@@ -97,13 +97,13 @@ def account_changes(old: Snapshot, new: Snapshot) -> dict[str, dict[str, Any]]:
 
 def _account_facts(snapshot: Snapshot) -> dict[str, Any]:
     allow, deny = snapshot.networks().get(ACCOUNT_WIDE, ([], []))
-    everywhere = {
+    return {
         "under_attack": snapshot.under_attack,
         "lists.allow": allow,
         "lists.deny": deny,
         "tunnels": _tunnel_lines(snapshot.tunnels),
+        **{f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones},
     }
-    return everywhere | {f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones}
 
 
 def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:

@@ -251,12 +251,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         forward.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
         payment.save()
-        tunnel, _ = add_tunnel(name=f"{tenant.owner.name}-web".lower(), actor=tenant.owner)
         zone = Zone.objects.create(name=tenant.domain.hostname)
         record = ZoneRecord.objects.create(zone=zone, name="www", type="A", data="192.0.2.1")
+        tunnel, _ = add_tunnel(name=f"{tenant.owner.name}-web".lower(), actor=tenant.owner)
         return {
-            "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
-            "zone": zone.pk, "record": record.pk,
+            "zone": zone.pk, "record": record.pk, "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
             "payment": payment.pk, "forward": forward.pk,

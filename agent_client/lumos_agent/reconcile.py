@@ -276,8 +276,8 @@ class Agent:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
                 self._places_wanted.set()
-                self._tunnels.look_soon()
                 self._aliases.look()
+                self._tunnels.look_soon()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
