@@ -56,6 +56,12 @@ def probe_port(settings: Settings) -> int:
     return split_listen(settings.http[0])[1] if settings.http else 0
 
 
+def reachable(listen: str) -> tuple[str, int]:
+    """Return where this machine reaches one of its own listeners."""
+    address, port = split_listen(listen)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port  # noqa: S104 - compared, not bound
+
+
 def checked_gateway_url(url: str) -> str:
     """Return `url` if it is wss://, or ws:// to this machine.
 

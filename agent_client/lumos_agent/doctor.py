@@ -18,7 +18,9 @@ from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.drivers.knot import Knot
 from lumos_agent.errors import AgentError, HaproxyError
+from lumos_agent.geo import country_database
 from lumos_agent.tunnel_doctor import notes_of, problems
 
 DISK_WARN_PERCENT = 90.0
@@ -155,9 +157,23 @@ def read_status(state: State) -> dict[str, object] | None:
     return status
 
 
+async def _zones(state: State) -> Finding:
+    knot = Knot(state, state.settings().dns, country_database(state))
+    if not knot.has_zones():
+        return Finding("zones", "ok", "none")
+    if knot.process() is None:
+        return Finding(
+            "zones",
+            "fail",
+            f"Knot DNS does not run: {knot.last_words()[-500:]}",
+            "install the packages knot and knot-module-geoip; another program may hold port 53 (ss -lup sport = 53)",
+        )
+    return Finding("zones", "ok", "Knot DNS runs")
+
+
 CHECKS: tuple[Callable[[State], Awaitable[Finding]], ...] = (
     _haproxy_installed, _enrolled, _disk, _configuration, _haproxy_running, _workers, _listening, _gateway,
-    _agent_running, _places, _tunnels,
+    _agent_running, _places, _zones, _tunnels,
 )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ import dns.rdatatype
 import pytest
 from msgspec import structs
 
+from lumos_agent.config import Settings
+from lumos_agent.doctor import diagnose
 from lumos_agent.errors import ApplyError
 from lumos_agent.zone import Address, Alias, Nameserver
 from tests.agent.builders import ident
@@ -224,6 +226,20 @@ async def test_agent_that_starts_again_finds_it_running_and_brings_a_dead_one_ba
     knot.knot = knot.again()
     assert await knot.serve(served) == "started"
     assert await knot.answers("www.example.com") == ["192.0.2.1"]
+
+
+async def test_doctor_tells_that_knot_does_not_run(knot: RunningKnot) -> None:
+    knot.state.save_settings(Settings(gateway_url="ws://127.0.0.1:1/agent/v1", dns=(f"127.0.0.1:{knot.port}",)))
+
+    async def found() -> tuple[str, str]:
+        finding = next(finding for finding in await diagnose(knot.state) if finding.check == "zones")
+        return finding.result, finding.detail.partition(":")[0]
+
+    assert await found() == ("ok", "none")
+    await knot.serve(zone(record("www", "A", "192.0.2.1")))
+    assert await found() == ("ok", "Knot DNS runs")
+    await knot.knot.stop()
+    assert await found() == ("fail", "Knot DNS does not run")
 
 
 async def test_what_a_crash_interrupted_is_done_again(knot: RunningKnot, monkeypatch: pytest.MonkeyPatch) -> None:

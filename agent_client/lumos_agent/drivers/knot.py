@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import structs
 
-from lumos_agent.config import State, split_listen, write_atomically
+from lumos_agent.config import State, reachable, write_atomically
 from lumos_agent.dns import NoAnswer, Resolver
 from lumos_agent.drivers.database_copy import DatabaseCopy
 from lumos_agent.drivers.detached import Detached, Process
@@ -146,6 +146,17 @@ class Knot:
         """Return the process that runs, or None."""
         return self._process.running()
 
+    def has_zones(self) -> bool:
+        """Whether there is something to serve, as it was written last."""
+        return any(self._root.glob("zones/*"))
+
+    def last_words(self) -> str:
+        """Return the end of what knotd wrote."""
+        try:
+            return self._log.read_bytes()[-2000:].decode(errors="replace")
+        except OSError:
+            return "(no log)"
+
     async def stop(self) -> bool:
         """End knotd; False if it did not run."""
         return await self._process.stop()
@@ -222,7 +233,7 @@ class Knot:
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
         while not await self._answers():
             if self._process.running() is None or asyncio.get_running_loop().time() > deadline:
-                raise ApplyError("reload", f"knotd does not start: {self._last_words()}")
+                raise ApplyError("reload", f"knotd does not start: {self.last_words()}")
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _answers(self) -> bool:
@@ -249,7 +260,7 @@ class Knot:
         argv = ["knotc", "-s", str(self._socket), "-t", str(int(COMMAND_SECONDS)), *words]
         code, said = await run(argv, timeout_seconds=2 * COMMAND_SECONDS)
         if code:
-            raise ApplyError("reload", f"knotd refuses: {said[-2000:]} {self._last_words()}")
+            raise ApplyError("reload", f"knotd refuses: {said[-2000:]} {self.last_words()}")
 
     async def _probe(self, zones: Sequence[Zone]) -> None:
         """Ask for the serials of some zones as everybody does.
@@ -257,26 +268,14 @@ class Knot:
         Raises:
             ApplyError: one is not served, or not in this version.
         """
-        resolver = Resolver([_reachable(self._listen[0])])
+        resolver = Resolver([reachable(self._listen[0])])
         for zone in zones[:PROBED_MAX]:
             try:
                 serials = await resolver.serials(zone.name)
             except NoAnswer as error:
-                raise ApplyError("probe", f"{zone.name}: {error}; {self._last_words()}") from error
+                raise ApplyError("probe", f"{zone.name}: {error}; {self.last_words()}") from error
             if serials != [str(zone.serial)]:
                 raise ApplyError("probe", f"{zone.name} answers the serials {serials}, not {zone.serial}")
-
-    def _last_words(self) -> str:
-        try:
-            return self._log.read_bytes()[-2000:].decode(errors="replace")
-        except OSError:
-            return "(no log)"
-
-
-def _reachable(listen: str) -> tuple[str, int]:
-    """Return where this machine reaches one of its own listeners."""
-    address, port = split_listen(listen)
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port  # noqa: S104 - compared, not bound
 
 
 def _digest(data: bytes) -> str:
