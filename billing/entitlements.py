@@ -122,3 +122,16 @@ def require_api_keys() -> None:
         raise LimitReached(
             f"The plan {wallet.next_plan or wallet.plan} has no API keys. Choose a larger plan under Billing first."
         )
+
+
+def require_failover() -> None:
+    """Refuse failover on a plan without it.
+
+    Raises:
+        LimitReached: it has none.
+    """
+    wallet = locked_wallet()
+    if not _limits(wallet).failover:
+        raise LimitReached(
+            f"The plan {wallet.next_plan or wallet.plan} has no failover. Choose a larger plan under Billing first."
+        )

@@ -193,7 +193,8 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
     values["lists"] = _lists(given.lists, f"{place}.lists")
     if given.policy is not UNSET:
         values["policy"] = _policy(given.policy, f"{place}.policy")
-    return ConfigDomain(certificate=given.certificate, rollout=given.rollout, **values)
+    values |= {"certificate": given.certificate, "rollout": given.rollout, "failover": given.failover}
+    return ConfigDomain(**values)
 
 
 def _policy(given: ConfigPolicy, place: str) -> ConfigPolicy:

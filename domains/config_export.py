@@ -2,18 +2,20 @@
 
 import ipaddress
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal, cast
 
 from django.db.models import Q
 
 from domains import traffic
 from domains.config_document import canonical_address, in_order
 from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState, ZoneState
+from domains.failover_models import Failover
 from domains.models import Domain, DomainServer, Origin
 from domains.zone_models import Zone, ZoneRecord, ZoneServer
 from domains.zones import FIELDS
 from lumos_agent.document import (
     ConfigExclusion,
+    ConfigFailover,
     ConfigListEntry,
     ConfigLists,
     ConfigOrigin,
@@ -78,7 +80,7 @@ def domain_states(rows: Any) -> list[DomainState]:
     carried = DomainServer.objects.filter(domain_id__in=ids).order_by("position", "pk")
     for domain_id, name in carried.values_list("domain_id", "server__name"):
         servers[domain_id].append(name)
-    policies = _policies(ids)
+    policies, failovers = _policies(ids), _failovers(ids)
     lists, guards, scripts = _lists(ids), guard_parts(ids), script_parts(ids)
     return [
         DomainState(
@@ -92,9 +94,24 @@ def domain_states(rows: Any) -> list[DomainState]:
             guard=traffic.plain(guards.get(row.pk, Guard())),
             script=_script(scripts.get(row.pk, Script())),
             lists=lists.get(row.pk, ConfigLists()),
+            failover=failovers.get(row.pk),
         )
         for row in rows
     ]
+
+
+def _failovers(domain_ids: Any) -> dict[Any, ConfigFailover]:
+    rows = Failover.objects.filter(domain_id__in=domain_ids).select_related("provider")
+    return {
+        row.domain_id: ConfigFailover(
+            mode=cast(Literal["ordered", "all"], row.mode),
+            hold_down_seconds=row.hold_down_seconds,
+            gap_seconds=row.gap_seconds,
+            provider=row.provider.name if row.provider else "",
+            ttl=row.ttl,
+        )
+        for row in rows
+    }
 
 
 def _script(part: Script) -> ConfigScript:

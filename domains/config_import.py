@@ -20,13 +20,15 @@ from domains.config_plan import (
     ZoneStep,
     plan,
 )
+from domains.failover import FailoverData, put_failover, remove_failover
+from domains.failover_models import DnsProvider
 from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain, remove_domain
 from domains.zone_models import Zone
 from domains.zone_rules import RecordData
 from domains.zones import add_zone, change_zone, remove_zone, replace_records
 from lumos.errors import Conflict
-from lumos_agent.document import ConfigDocument, ConfigLists, ConfigOrigin
+from lumos_agent.document import ConfigDocument, ConfigFailover, ConfigLists, ConfigOrigin
 from lumos_agent.schema import Script
 from servers import revisions
 from servers.models import Server
@@ -147,7 +149,22 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
         put_script(domain=domain, wanted=part, actor=actor)
     if after.lists != before.lists:
         _put_lists(domain, after.lists, actor)
+    if after.failover != before.failover:
+        _put_failover(domain, after.failover, actor)
     return domain
+
+
+def _put_failover(domain: Domain, wanted: ConfigFailover | None, actor: User) -> None:
+    if wanted is None:
+        remove_failover(domain_id=domain.pk, actor=actor)
+        return
+    values = msgspec.structs.asdict(wanted)
+    provider = None
+    if name := values.pop("provider"):
+        provider = DnsProvider.objects.filter(name=name).first()
+        if provider is None:
+            raise Conflict(f"{domain.hostname} is published at “{name}”: add a DNS provider of that name first.")
+    put_failover(domain_id=domain.pk, data=FailoverData(**values, provider=provider), actor=actor)
 
 
 def _changed(before: DomainState, after: DomainState, servers: Mapping[str, Server], actor: User) -> Domain:

@@ -14,6 +14,7 @@ from lumos_agent.document import (
     ConfigAccount,
     ConfigDocument,
     ConfigDomain,
+    ConfigFailover,
     ConfigLists,
     ConfigOrigin,
     ConfigPolicy,
@@ -51,6 +52,7 @@ class DomainState:
     guard: dict[str, Any] = field(default_factory=dict)
     script: ConfigScript = field(default_factory=ConfigScript)
     lists: ConfigLists = field(default_factory=ConfigLists)
+    failover: ConfigFailover | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from accounts import audit
 from accounts.models import AuditEntry, User
-from domains import rollouts, zone_following
+from domains import failover, rollouts, zone_following
 from domains import traffic as traffic_settings
 from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
@@ -204,11 +204,16 @@ def change_domain(
         entry = audit.record(actor, audit.Action.DOMAIN_CHANGED, domain, changed)
         _bump(domain, old_servers, entry)
         if {"hostname", "servers"} & changed.keys():
-            hostnames = [str(before["hostname"]), domain.hostname]
-            zone_following.follow(zone_following.zones_with(hostnames=hostnames), cause=entry)
+            _answer(domain, str(before["hostname"]), entry)
         if part_before is not None and changed.keys() & STAGED:
             rollouts.begin(domain, part_before)
     return domain
+
+
+def _answer(domain: Domain, hostname_before: str, cause: AuditEntry) -> None:
+    """Let names answer with the shields that the domain has now."""
+    failover.look(domain.pk, actor=cause.actor, follows=False)
+    zone_following.follow(zone_following.zones_with(hostnames=[hostname_before, domain.hostname]), cause=cause)
 
 
 def _bump(domain: Domain, old_servers: Mapping[uuid.UUID, Server], cause: AuditEntry) -> None:

@@ -1,13 +1,19 @@
 """Periodic jobs on domains."""
 
 import logging
+import uuid
+from collections.abc import Iterable
+from typing import Any
 
 from celery import shared_task
+from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import rollouts
+from domains import failover, rollouts
+from domains.dns import publishing
 from domains.models import Rollout, RolloutState
 from lumos.jobs import Job
+from lumos.tasks import TenantTask
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +28,38 @@ def advance_rollouts() -> None:
                 rollouts.advance(rollout_id=rollout_id)
         except Exception:
             log.exception("rollout_not_advanced", extra={"rollout": str(rollout_id)})
+
+
+@shared_task(base=Job)
+def look_at_failovers() -> dict[str, int]:
+    """Decide where time alone may have decided, and publish what waits to be published again."""
+    now = timezone.now()
+    waiting = failover.due(now)
+    _look(waiting)
+    for account_id, domain_id in publishing.due(now):
+        publish_dns.apply_async((str(account_id), str(domain_id)), expires=30)
+    return {"domains": len(waiting)}
+
+
+@shared_task(base=Job)
+def sweep_failovers() -> dict[str, int]:
+    """Decide about every domain, in case that something was missed."""
+    everything = failover.all_of_everybody()
+    _look(everything)
+    return {"domains": len(everything)}
+
+
+def _look(domains: Iterable[tuple[Any, Any]]) -> None:
+    """Look at domains, each in its account; one tenant's failure does not stop the others."""
+    for account_id, domain_id in domains:
+        try:
+            with tenant_scope(account_id):
+                failover.look(domain_id)
+        except Exception:
+            log.exception("failover_not_decided", extra={"domain": str(domain_id)})
+
+
+@shared_task(base=TenantTask)
+def publish_dns(account_id: str, domain_id: str) -> None:
+    """Bring the records of a domain at its provider to what it answers."""
+    publishing.publish(uuid.UUID(domain_id))

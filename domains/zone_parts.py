@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
+from domains.failover_parts import down_addresses
 from domains.models import Domain, DomainServer
 from domains.zone_models import RecordType, Zone, ZoneRecord, ZoneServer
 from lumos_agent.zone import Address, Alias, Kind, Nameserver, Proxied, Record
@@ -28,8 +29,9 @@ def zone_parts(server: Server) -> tuple[ZonePart, ...]:
     for record in rows:
         records[record.zone_id].append(record)
     names = {zone.pk: zone.name for zone in zones}
-    shields = shields_of({absolute(r.name, names[r.zone_id]) for r in rows if r.type == RecordType.PROXIED})
-    return tuple(_part(zone, nameservers[zone.pk], records[zone.pk], shields) for zone in zones)
+    proxied = {absolute(r.name, names[r.zone_id]) for r in rows if r.type == RecordType.PROXIED}
+    shields, down = shields_of(proxied), _down_of(proxied)
+    return tuple(_part(zone, nameservers[zone.pk], records[zone.pk], shields, down) for zone in zones)
 
 
 def absolute(name: str, zone: str) -> str:
@@ -44,21 +46,37 @@ def addresses_of(server: Server) -> list[str]:
 
 def shields_of(hostnames: Iterable[str]) -> Shields:
     """Return {hostname: shields in order} by the domain that serves it: itself, a wildcard above it, or the rest."""
-    served = {name: [name, f"*.{name.partition('.')[2]}", "*"] for name in hostnames}
-    wanted = {candidate for candidates in served.values() for candidate in candidates}
-    domains = dict(Domain.objects.filter(hostname__in=wanted).values_list("hostname", "pk"))
+    domains = domains_of(hostnames)
     carriers: defaultdict[Any, list[Server]] = defaultdict(list)
     assigned = DomainServer.objects.filter(domain_id__in=domains.values()).select_related("server")
     for row in assigned.order_by("position", "pk"):
         carriers[row.domain_id].append(row.server)
-    found = {}
-    for name, candidates in served.items():
-        domain = next((domains[candidate] for candidate in candidates if candidate in domains), None)
-        found[name] = carriers[domain] if domain is not None else []
-    return found
+    return {name: carriers[domains[name]] if name in domains else [] for name in hostnames}
 
 
-def _part(zone: Zone, nameservers: list[Nameserver], rows: list[ZoneRecord], shields: Shields) -> ZonePart:
+def domains_of(hostnames: Iterable[str]) -> dict[str, Any]:
+    """Return {hostname: domain that serves it}, of those that are served."""
+    served = {name: [name, f"*.{name.partition('.')[2]}", "*"] for name in hostnames}
+    wanted = {candidate for candidates in served.values() for candidate in candidates}
+    domains = dict(Domain.objects.filter(hostname__in=wanted).values_list("hostname", "pk"))
+    chosen = {name: next((domains[c] for c in candidates if c in domains), None) for name, candidates in served.items()}
+    return {name: domain for name, domain in chosen.items() if domain is not None}
+
+
+def _down_of(hostnames: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return {hostname: addresses that are left out of its answers}."""
+    domains = domains_of(hostnames)
+    down = down_addresses(domains.values())
+    return {name: down.get(domain, frozenset()) for name, domain in domains.items()}
+
+
+def _part(
+    zone: Zone,
+    nameservers: list[Nameserver],
+    rows: list[ZoneRecord],
+    shields: Shields,
+    down: dict[str, frozenset[str]],
+) -> ZonePart:
     made = (RecordType.PROXIED, RecordType.ALIAS)
     proxied: defaultdict[str, list[ZoneRecord]] = defaultdict(list)
     for row in rows:
@@ -74,15 +92,19 @@ def _part(zone: Zone, nameservers: list[Nameserver], rows: list[ZoneRecord], shi
             for r in rows
             if r.type not in made
         ),
-        proxied=tuple(_proxied(of, shields[absolute(name, zone.name)]) for name, of in sorted(proxied.items())),
+        proxied=tuple(
+            _proxied(of, shields[hostname], down.get(hostname, frozenset()))
+            for name, of in sorted(proxied.items())
+            for hostname in [absolute(name, zone.name)]
+        ),
         aliases=tuple(Alias(owner=r.name, ttl=r.ttl, target=r.data) for r in rows if r.type == RecordType.ALIAS),
     )
 
 
-def _proxied(rows: list[ZoneRecord], shields: list[Server]) -> Proxied:
+def _proxied(rows: list[ZoneRecord], shields: list[Server], down: frozenset[str]) -> Proxied:
     """Return a proxied name; each row is about all shields of the domain or about one of them."""
     addresses = [
-        Address(address=address, server=str(shield.pk), place=row.place, weight=row.weight)
+        Address(address=address, server=str(shield.pk), place=row.place, weight=row.weight, down=address in down)
         for row in rows
         for shield in shields
         if row.server_id in (None, shield.pk)

@@ -11,9 +11,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "advance-rollouts": {"task": "domains.tasks.advance_rollouts", "schedule": 5.0},
+    "look-at-failovers": {"task": "domains.tasks.look_at_failovers", "schedule": 5.0, "options": {"expires": 5}},
+    "sweep-failovers": {"task": "domains.tasks.sweep_failovers", "schedule": 300.0},
     "expire-idempotent-answers": {"task": "accounts.tasks.expire_old_rows", "schedule": 3600.0},
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
+    "probe-servers": {"task": "servers.tasks.probe_servers", "schedule": 5.0, "options": {"expires": 5}},
+    "look-at-servers": {"task": "servers.tasks.look_at_servers", "schedule": 5.0, "options": {"expires": 5}},
     "expire-minutes": {"task": "servers.tasks.expire_minutes", "schedule": 60.0},
     "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0, "options": {"expires": 15}},
     "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0, "options": {"expires": 30}},

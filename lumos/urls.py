@@ -13,6 +13,7 @@ from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView,
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ExportView, ImportView
+from domains.failover_api import DecisionViewSet, FailoverActionView, FailoverPlanView, FailoverView, ProviderViewSet
 from domains.zone_api import RecordViewSet, ZoneViewSet
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
@@ -49,6 +50,8 @@ router.register("forwards", ForwardViewSet, "api-forward")
 router.register("domains", DomainViewSet, "api-domain")
 router.register("zones", ZoneViewSet, "api-zone")
 router.register("zone-records", RecordViewSet, "api-zone-record")
+router.register("domains/(?P<domain_pk>[0-9a-f-]{36})/failover/decisions", DecisionViewSet, "api-failover-decision")
+router.register("dns-providers", ProviderViewSet, "api-dns-provider")
 router.register("policies", PolicyViewSet, "api-policy")
 router.register("exclusions", ExclusionViewSet, "api-exclusion")
 router.register("custom-rules", CustomRuleViewSet, "api-custom-rule")
@@ -81,6 +84,9 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/tunnel-network", TunnelNetworkView.as_view(), name="api-tunnel-network"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
+    path("api/v1/domains/<uuid:pk>/failover", FailoverView.as_view(), name="api-failover"),
+    path("api/v1/domains/<uuid:pk>/failover/actions", FailoverActionView.as_view(), name="api-failover-action"),
+    path("api/v1/domains/<uuid:pk>/failover/plan", FailoverPlanView.as_view(), name="api-failover-plan"),
     path("api/v1/servers/<uuid:pk>/flood-protection", FloodView.as_view(), name="api-server-flood"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),

@@ -3,12 +3,13 @@
 from typing import Any
 
 from accounts.models import User
+from domains.failover_models import FailoverDecision
 from domains.models import Certificate, CertificateStatus, Domain
 from lumos_agent import protocol
 from notifications.kinds import Kind
 from notifications.models import Channel
 from notifications.outbox import record
-from servers.models import Server
+from servers.models import Server, ServerVerdict, ShieldState
 from waf.records import Attack, AttackReason
 
 _RELOAD_STAGES = {"switch", "reload", "probe"}
@@ -28,15 +29,18 @@ def _time(moment: Any) -> str | None:
 
 
 def server_down(server: Server, *, is_flapping: bool) -> None:
-    """A shield was not heard from for two minutes, or keeps going and coming."""
-    seen = server.last_seen_at
+    """A shield was not heard from for two minutes, does not answer those who probe it, or keeps going and coming."""
+    seen, judged = server.last_seen_at, ServerVerdict.objects.filter(server=server).first()
+    reasons = list(judged.reasons) if judged is not None and judged.state in ("down", "degraded") else []
     if is_flapping:
         title = f"{server.name} keeps going down and coming back"
         text = "You are told again when it has stayed the same for half an hour."
     else:
-        title = f"{server.name} is down"
+        serves = judged is not None and judged.state == ShieldState.DEGRADED
+        title = f"The agent of {server.name} is silent" if serves else f"{server.name} is down"
         text = f"It was last heard from at {seen:%Y-%m-%d %H:%M:%S} UTC." if seen else ""
-    data = {**_about(server), "last_seen_at": _time(seen), "is_flapping": is_flapping}
+        text = " ".join([text, *reasons]).strip()
+    data = {**_about(server), "last_seen_at": _time(seen), "is_flapping": is_flapping, "reasons": reasons}
     record(Kind.SERVER_DOWN, key=f"server_down:{server.pk}", title=title, text=text, data=data, server=server)
 
 
@@ -134,6 +138,19 @@ def attack_began(attack: Attack) -> None:
     record(
         Kind.ATTACK_DETECTED, key=f"attack:{domain.pk}", title=title, text=text, data=data, server=server, domain=domain
     )
+
+
+def failover_decided(domain: Domain, decision: FailoverDecision, *, is_recovery: bool) -> None:
+    """A domain answers with other shields than before, and no person wanted that."""
+    if decision.cause in ("first", "person"):
+        return
+    data = {
+        **_about(domain=domain), "cause": decision.cause, "before": decision.before, "answered": decision.answered,
+        "addresses": decision.addresses, "evidence": decision.evidence,
+    }  # fmt: skip
+    title = f"{domain.hostname} answers with {', '.join(decision.answered)}{' again' if is_recovery else ''}"
+    kind = Kind.FAILOVER_RECOVERED if is_recovery else Kind.FAILOVER_TRIGGERED
+    record(kind, key=f"{kind}:{domain.pk}", title=title, text=decision.reason, data=data, domain=domain)
 
 
 def signed_in(person: User, *, address: str, user_agent: str) -> None:

@@ -15,6 +15,8 @@ class Kind(models.TextChoices):
     SSL_EXPIRING = "ssl_expiring", "Certificate expiring"
     SSL_RENEWED = "ssl_renewed", "Certificate renewed"
     SSL_FAILED = "ssl_failed", "Certificate failed"
+    FAILOVER_TRIGGERED = "failover_triggered", "Failover"
+    FAILOVER_RECOVERED = "failover_recovered", "Failover over"
     ATTACK_DETECTED = "attack_detected", "Attack detected"
     NEW_LOGIN = "new_login", "New sign-in"
     LOW_BALANCE = "low_balance", "Balance is low"
@@ -41,7 +43,7 @@ class Traits:
 
 
 TRAITS: dict[Kind, Traits] = {
-    Kind.SERVER_DOWN: Traits(about="A shield was not heard from for two minutes."),
+    Kind.SERVER_DOWN: Traits(about="A shield was not heard from for two minutes, or does not answer."),
     Kind.SERVER_RECOVERED: Traits(about="A shield that was down is back."),
     Kind.SERVER_ERROR: Traits(
         about="HAProxy crashed, or a configuration was not accepted.", quiet=timedelta(minutes=10)
@@ -49,6 +51,8 @@ TRAITS: dict[Kind, Traits] = {
     Kind.SSL_EXPIRING: Traits(about="A certificate ends in 14, 7 or 1 days.", is_urgent=False),
     Kind.SSL_RENEWED: Traits(about="A certificate was renewed.", is_urgent=False),
     Kind.SSL_FAILED: Traits(about="A certificate could not be ordered or renewed.", quiet=timedelta(hours=6)),
+    Kind.FAILOVER_TRIGGERED: Traits(about="The DNS of a domain was switched to other shields."),
+    Kind.FAILOVER_RECOVERED: Traits(about="The DNS of a domain is back at the shields that it usually answers."),
     Kind.ATTACK_DETECTED: Traits(about="A shield noticed an attack on a domain.", quiet=timedelta(minutes=30)),
     Kind.NEW_LOGIN: Traits(
         about="Somebody signed in from a new device or network.", is_silenced=False, is_about_account=True

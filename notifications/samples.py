@@ -22,6 +22,8 @@ _TEXTS = {
         "It is valid until 2026-05-30 12:00 UTC.",
     ),
     Kind.SSL_FAILED: ("No certificate for shop.example on frankfurt-1", "Port 80 of shop.example cannot be reached."),
+    Kind.FAILOVER_TRIGGERED: ("shop.example answers with berlin-1", "frankfurt-1 is down."),
+    Kind.FAILOVER_RECOVERED: ("shop.example answers with frankfurt-1 again", "frankfurt-1 served for 120 s."),
     Kind.ATTACK_DETECTED: (
         "shop.example is under attack",
         "Many more requests than usual: 5100 requests a second, usually 40. Seen by frankfurt-1. Every visitor has to "

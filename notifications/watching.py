@@ -1,4 +1,4 @@
-"""Which servers went and came: a sweep over presence leases, with memory for those that were down lately."""
+"""Which servers went and came: a sweep over presence leases and verdicts, with memory for those down lately."""
 
 import uuid
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from notifications import causes, maintenance
 from notifications.flapping import State, Told, step
 from notifications.models import Watch
 from servers.gateway import PRESENCE_GAP
-from servers.models import GatewayPresence, Server
+from servers.models import GatewayPresence, Server, ShieldState
 
 # A lease ends 45 s after the last sign of life; two minutes without any are "down".
 GRACE = timedelta(seconds=75)
@@ -37,24 +37,29 @@ def accounts_to_look_at() -> set[uuid.UUID]:
         return set()
     settled = Q(is_down=True, told_down=True, is_flapping=False)
     known = Watch.unscoped.filter(settled).values("server")
-    gone = Server.unscoped.filter(connected_at__isnull=False, lease_until__lt=now - GRACE).exclude(pk__in=known)
-    restless = Watch.unscoped.exclude(settled & Q(server__lease_until__lt=now - GRACE))
+    gone = Server.unscoped.filter(_is_gone(now)).exclude(pk__in=known)
+    restless = Watch.unscoped.exclude(settled & _is_gone(now, "server__"))
     return {*gone.values_list("account_id", flat=True), *restless.values_list("account_id", flat=True)}
+
+
+def _is_gone(now: datetime, prefix: str = "") -> Q:
+    """Return the condition that a server is not heard from, or that those who probe it agree that it is down."""
+    silent = {f"{prefix}connected_at__isnull": False, f"{prefix}lease_until__lt": now - GRACE}
+    return Q(**silent) | Q(**{f"{prefix}verdict__state": ShieldState.DOWN})
 
 
 def look() -> None:
     """Look at the servers of the account in scope, but those in maintenance."""
     now = timezone.now()
     watched = Q(pk__in=Watch.objects.values("server"))
-    gone = Q(connected_at__isnull=False, lease_until__lt=now - GRACE)
-    for server in Server.objects.filter(watched | gone).order_by("pk"):
+    for server in Server.objects.filter(watched | _is_gone(now)).select_related("verdict").order_by("pk"):
         if not maintenance.covers(server=server.pk):
             _look_at(server, now)
 
 
 @transaction.atomic
 def _look_at(server: Server, now: datetime) -> None:
-    is_down = server.lease_until is not None and server.lease_until < now - GRACE
+    is_down = Server.objects.filter(_is_gone(now), pk=server.pk).exists()
     Watch.objects.get_or_create(server=server, defaults={"is_down": False, "since": now})
     row = Watch.objects.select_for_update().get(server=server)
     known = State(

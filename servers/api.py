@@ -19,13 +19,14 @@ from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
 from lumos.filters import TimeFilter
-from servers import analytics, enrolment, history, preview, reunion, services
+from servers import analytics, enrolment, health, history, preview, reunion, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 from servers.serializers import (
     DiffSerializer,
     MetricSerializer,
     PreviewSerializer,
+    ProbesSerializer,
     RestoredSerializer,
     ReunionSerializer,
     ServerSerializer,
@@ -33,6 +34,8 @@ from servers.serializers import (
     SnapshotContentSerializer,
     SnapshotSerializer,
 )
+
+CHANGES_SHOWN = 50
 
 
 class ServerFilter(django_filters.FilterSet):
@@ -52,7 +55,7 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
 
     def get_queryset(self) -> QuerySet[Server]:
         """Return the servers of the account."""
-        return Server.objects.all()
+        return Server.objects.select_related("verdict")
 
     def _with_token(self, server: Server, token: str, code: int) -> Response:
         body = {"server": server, "token": token, "install": enrolment.install_line(token)}
@@ -96,6 +99,14 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
         decide(server=server, actor=actor(request))
         server.refresh_from_db()
         return Response(ServerSerializer(server).data)
+
+    @extend_schema(responses=ProbesSerializer)
+    @action(detail=True)
+    def probes(self, request: Request, pk: str | None = None) -> Response:
+        """Show what other shields and Lumos see of this one."""
+        server = self.get_object()
+        body = {"sights": health.sights_of(server), "changes": server.verdict_changes.all()[:CHANGES_SHOWN]}
+        return Response(ProbesSerializer(body).data)
 
     @extend_schema(responses=PreviewSerializer)
     @action(detail=True)

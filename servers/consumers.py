@@ -41,6 +41,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._stale = asyncio.Event()
         self._sending = asyncio.Lock()
         self._challenges_stale = False
+        self._peers_stale = False
+        self._answers_probes = False
         self._challenges = protocol.Challenges(entries={})
         self._base: increments.Base | None = None
         await self.accept(protocol.SUBPROTOCOL if protocol.SUBPROTOCOL in self.scope["subprotocols"] else None)
@@ -106,7 +108,8 @@ class AgentConsumer(AsyncWebsocketConsumer):
         # Register first, then read the revision: the other order loses a change in between.
         previous = gateway.add(self)
         self._delivery = asyncio.create_task(self._deliver())
-        self.wake()
+        self._answers_probes = hello.facts.probe_port > 0
+        self.wake_peers()
         if previous is not None:
             await previous.close_link(protocol.CLOSE_REPLACED)
         log.info("agent_connected", extra={"agent_version": hello.facts.agent_version})
@@ -121,6 +124,9 @@ class AgentConsumer(AsyncWebsocketConsumer):
                     self._challenges_stale = False
                     await self._send_challenges()
                 await self._send_step()
+                if self._peers_stale and self._answers_probes:
+                    self._peers_stale = False
+                    await self._send(await self._call(sessions.peers))
             except Exception:
                 log.exception("delivery_failed")  # the sweep tries again
 
@@ -166,6 +172,11 @@ class AgentConsumer(AsyncWebsocketConsumer):
     def wake_challenges(self) -> None:
         """Compare relayed challenges soon."""
         self._challenges_stale = True
+        self._stale.set()
+
+    def wake_peers(self) -> None:
+        """Say soon whom it probes."""
+        self._peers_stale = True
         self._stale.set()
 
     async def close_link(self, code: int) -> None:

@@ -65,6 +65,9 @@ class Link(Protocol):
     def wake_challenges(self) -> None:
         """Compare relayed challenges soon."""
 
+    def wake_peers(self) -> None:
+        """Compare whom it probes soon."""
+
     async def close_link(self, code: int) -> None:
         """End the connection."""
 
@@ -109,6 +112,8 @@ class Gateway:
             link.wake()
         elif kind == "challenges":
             link.wake_challenges()
+        elif kind == "peers":
+            link.wake_peers()
         else:
             await link.close_link(1012)
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts.tenancy import TenantModel
 from servers.forward_models import Forward, ForwardHour
+from servers.health_models import ProbeKey, ProbeRound, ServerVerdict, ShieldState, Sight, VerdictChange
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
 
@@ -182,16 +183,22 @@ __all__ = [
     "GatewayPresence",
     "HourlyMetric",
     "MinuteMetric",
+    "ProbeKey",
+    "ProbeRound",
     "Server",
     "ServerDay",
     "ServerHour",
     "ServerMinute",
     "ServerStatus",
+    "ServerVerdict",
+    "ShieldState",
+    "Sight",
     "SnapshotRecord",
     "SnapshotState",
     "Tunnel",
     "TunnelNetwork",
     "TunnelShield",
     "TunnelState",
+    "VerdictChange",
     "epoch",
 ]  # fmt: skip

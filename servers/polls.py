@@ -79,6 +79,8 @@ def _exchanged(
     relayed, readiness = sessions.challenge_news(account_id, server_id)
     if relayed.entries or poll.holds_challenges:
         replies.append(relayed)
+    if hello.facts.probe_port:
+        replies.append(sessions.peers(account_id, server_id))
     return replies + [protocol.ChallengeReady(token=token, waiting=n) for token, n in readiness.items()]
 
 

@@ -14,6 +14,7 @@ NEUTRAL = Options(
     run_dir="/var/lib/lumos/run",
     certificates_list="/var/lib/lumos/certs/list",
     challenges_map="/var/lib/lumos/run/challenges.map",
+    alive_map="/var/lib/lumos/run/alive.map",
     server_state="/var/lib/lumos/run/server-state",
     engine="/var/lib/lumos/engine/waf.lua",
     countries="/var/lib/lumos/geo/countries.map",

@@ -13,7 +13,7 @@ WINDOW = timedelta(hours=24)
 
 def servers_with_domains() -> QuerySet[Server]:
     """Return the servers of the account, newest first, each with its domains prefetched."""
-    return Server.objects.prefetch_related("domains")
+    return Server.objects.select_related("verdict").prefetch_related("domains")
 
 
 def requests_per_hour(*, domain: Any = None, server: Any = None) -> dict[str, Any]:

@@ -6,20 +6,52 @@ import msgspec
 from rest_framework import serializers
 
 from servers import history
-from servers.models import HourlyMetric, Server, ServerStatus, SnapshotRecord
+from servers.models import HourlyMetric, Server, ServerStatus, ServerVerdict, Sight, SnapshotRecord, VerdictChange
+
+
+class VerdictSerializer(serializers.ModelSerializer[ServerVerdict]):
+    """How a shield does, by its agent and by probes: `reasons` are for people."""
+
+    class Meta:
+        model = ServerVerdict
+        fields = ("state", "reasons", "down_addresses", "since")
+
+
+class SightSerializer(serializers.ModelSerializer[Sight]):
+    """What a vantage point sees of one address; `vantage` null is Lumos itself."""
+
+    class Meta:
+        model = Sight
+        fields = ("address", "vantage", "is_ok", "reason", "seconds", "since")
+
+
+class VerdictChangeSerializer(serializers.ModelSerializer[VerdictChange]):
+    """A verdict that was another one before."""
+
+    class Meta:
+        model = VerdictChange
+        fields = ("state", "reasons", "created_at")
+
+
+class ProbesSerializer(serializers.Serializer[Any]):
+    """What vantage points see now, and the newest 50 changes of the verdict."""
+
+    sights = SightSerializer(many=True)
+    changes = VerdictChangeSerializer(many=True)
 
 
 class ServerSerializer(serializers.ModelSerializer[Server]):
     """A shield with its live status and how far the newest change has come."""
 
     status = serializers.ChoiceField(choices=ServerStatus.choices, read_only=True)
+    verdict = VerdictSerializer(read_only=True, allow_null=True, default=None)
 
     class Meta:
         model = Server
         fields = (
-            "id", "name", "region", "public_ipv4", "public_ipv6", "status", "token_prefix", "revision", "apply_state",
-            "applied_revision", "applied_digest", "applied_at", "apply_report", "last_seen_at", "facts", "health",
-            "created_at",
+            "id", "name", "region", "public_ipv4", "public_ipv6", "status", "verdict", "token_prefix", "revision",
+            "apply_state", "applied_revision", "applied_digest", "applied_at", "apply_report", "last_seen_at", "facts",
+            "health", "created_at",
         )  # fmt: skip
         read_only_fields = (
             "id", "token_prefix", "revision", "apply_state", "applied_revision", "applied_digest", "applied_at",

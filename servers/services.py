@@ -5,11 +5,12 @@ from django.db import IntegrityError, transaction
 from accounts import audit
 from accounts.models import User
 from billing import entitlements
-from domains import zone_following
+from domains import failover, zone_following
 from lumos.errors import Conflict
 from servers import revisions
 from servers.enrolment import new_token
 from servers.models import Server, Tunnel
+from servers.peers import tell_neighbours
 from servers.tunnel_ends import give_places, lock_account
 
 EDITABLE = ("name", "region", "public_ipv4", "public_ipv6")
@@ -62,6 +63,8 @@ def change_server(*, server: Server, actor: User, **values: str | None) -> Serve
         if {"public_ipv4", "public_ipv6"} & changed.keys():
             zone_following.refuse_without_address(row)
             zone_following.follow(zone_following.zones_with(servers=[row]), cause=cause)
+            failover.look_after_commit([row.pk])
+        tell_neighbours([row.pk])
     return row
 
 
@@ -84,5 +87,6 @@ def remove_server(*, server: Server, actor: User) -> None:
     cause = audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
     revisions.disconnect(server)
     concerned = zone_following.zones_with(servers=[server])
+    tell_neighbours([server.pk])
     server.delete()
     zone_following.follow(concerned, cause=cause)

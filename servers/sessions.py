@@ -11,13 +11,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates, health, orders
+from domains import certificates, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
+from servers import health as shields
 from servers import history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
+from servers.peers import peers_of, tell_neighbours
 from servers.snapshots import Compiled, compile_snapshot
 from waf import bans
 
@@ -44,9 +46,12 @@ def record_hello(
     facts["poll_seconds"] = poll_seconds
     facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
     with tenant_scope(account_id):
-        Server.objects.filter(pk=server_id).update(
-            facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease
-        )
+        known = Server.objects.filter(pk=server_id)
+        ports = known.values_list("facts__probe_port", flat=True)
+        is_new = ports.first() != hello.facts.probe_port
+        known.update(facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease)
+        if is_new:
+            tell_neighbours([server_id])
         wake.pages_on_commit(account_id, "servers")
     return epoch()
 
@@ -177,7 +182,7 @@ def answers(
         case protocol.TunnelReport():
             with tenant_scope(account_id):
                 tunnel_ends.record_report(server_id=server_id, report=message)
-        case protocol.Origins() | protocol.Incident():
+        case protocol.Origins() | protocol.Probes() | protocol.Incident():
             record_news(account_id, server_id, message)
     return []
 
@@ -208,16 +213,27 @@ def certificate_message(
 
 
 @transaction.atomic
-def record_news(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Incident) -> None:
-    """Take what a shield noticed: how its origins do, what an operator should know."""
+def record_news(
+    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Probes | protocol.Incident
+) -> None:
+    """Take what a shield noticed: how its origins and other shields do, what an operator should know."""
     with tenant_scope(account_id):
         match message:
             case protocol.Origins():
                 health.record_states(server_id=server_id, states=message.states)
+            case protocol.Probes():
+                seen = shields.record_probes(vantage_id=server_id, results=message.results)
+                failover.look_at_servers(shields.look(seen))
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
                 if (server := Server.objects.filter(pk=server_id).first()) is not None:
                     causes.incident(server, message)
+
+
+def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:
+    """Return whom a shield probes, and how it proves itself."""
+    with tenant_scope(account_id):
+        return peers_of(server_id)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

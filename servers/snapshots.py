@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from domains import traffic
 from domains.acme import acme_part
+from domains.failover_parts import failover_parts
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
 from domains.zone_parts import zone_parts
 from lumos_agent.guard import Guard as GuardPart
@@ -99,6 +100,7 @@ def _with_rollouts(server: Server, parts: list[DomainPart]) -> list[DomainPart]:
 def snapshot_of(server: Server) -> Snapshot:
     """Return what `server` should run."""
     domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
+    zones = zone_parts(server)
     return Snapshot(
         server_id=str(server.pk),
         acme=acme_part(server),
@@ -107,8 +109,9 @@ def snapshot_of(server: Server) -> Snapshot:
         uploads=tuple(_upload_parts(server)),
         under_attack=is_under_attack(),
         tunnels=tunnels_part(server),
+        zones=zones,
+        failover=failover_parts() if zones else (),
         forwards=forward_parts(server),
-        zones=zone_parts(server),
         flood=flood_part(server),
     )
 

@@ -1,14 +1,18 @@
 """Periodic jobs of all tenants; each is one set-based statement that gives the same result when it runs twice."""
 
 import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from celery import shared_task
 from django.utils import timezone
 
-from domains import orders
+from accounts.tenancy import tenant_scope
+from domains import failover, orders
 from domains.models import Challenge
 from lumos.jobs import Job
-from servers import forwards, history, rollup
+from servers import forwards, health, history, probing, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -29,6 +33,8 @@ def expire_old_rows() -> dict[str, int]:
     events = expire_events(now)
     expire_attacks(now - KEPT)
     expire_hits(now)
+    health.expire(now)
+    failover.expire(now)
     forwards.expire_hours(now)
     Challenge.unscoped.filter(expires_at__lt=now).delete()
     orders.forget_old_orders()
@@ -43,3 +49,29 @@ def expire_old_rows() -> dict[str, int]:
 def expire_minutes() -> dict[str, int]:
     """Delete what the live view no longer shows."""
     return {"minutes": rollup.expire_minutes(timezone.now())}
+
+
+@shared_task(base=Job)
+def probe_servers() -> dict[str, int]:
+    """Probe every shield from here, and judge those of which something changed."""
+    changed = probing.probe_round()
+    _look(changed)
+    return {"changed": sum(map(len, changed.values()))}
+
+
+@shared_task(base=Job)
+def look_at_servers() -> dict[str, int]:
+    """Judge the shields that time alone may change the verdict on."""
+    waiting = health.unsettled()
+    _look(waiting)
+    return {"servers": sum(map(len, waiting.values()))}
+
+
+def _look(servers: Mapping[uuid.UUID, Iterable[Any]]) -> None:
+    """Look at servers by account; one tenant's failure does not stop the others."""
+    for account_id, ids in servers.items():
+        try:
+            with tenant_scope(account_id):
+                failover.look_at_servers(health.look(ids))
+        except Exception:
+            log.exception("servers_not_judged", extra={"account": str(account_id)})

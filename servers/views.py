@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
-from servers import enrolment, history, preview, reunion, selectors, services
+from servers import enrolment, health, history, preview, reunion, selectors, services
 from servers.diff import as_rows
 from servers.forms import ServerForm
 from servers.models import Server, SnapshotRecord
@@ -57,13 +57,15 @@ def server_add(request: PageRequest) -> HttpResponse:
 @page()
 def server_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One shield: what it runs, what it said, what it serves."""
-    server = get_object_or_404(Server.objects.all(), pk=pk)
+    server = get_object_or_404(Server.objects.select_related("verdict"), pk=pk)
     context = {
         "server": server,
         "domains": server.domains.order_by("hostname")[:200],
         "chart": selectors.requests_per_hour(server=server.pk),
         "history": history.records(server)[:HISTORY_SHOWN],
         "found": reunion.found_on(server),
+        "sights": health.sights_of(server),
+        "verdicts": server.verdict_changes.all()[:HISTORY_SHOWN],
     }
     return render(request, "servers/detail.html", context)
 

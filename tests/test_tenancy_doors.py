@@ -15,7 +15,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import Account, AuditEntry, Invitation, Membership, Role, User
 from accounts.tenancy import TenantManager, TenantModel, TenantScopeError, tenant_scope
 from billing.models import TopUp, TopUpState
+from domains.failover_models import DnsProvider, Failover
 from domains.zone_models import Zone, ZoneRecord
+from lumos.secrets import Secret
 from notifications.models import Channel, Delivery, MaintenanceWindow, Notification
 from servers.models import Forward
 from servers.tunnels import add_tunnel
@@ -30,10 +32,11 @@ PAGES: dict[str, str | None] = {
     "overview": None, "analytics": None, "analytics-csv": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
     "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
+    "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider",
+    "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
     "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
     "record-remove": "record",
-    "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
     "exclusion-add": "domain", "exclusion-remove": "exclusion", "waf-try": "domain",
@@ -73,6 +76,8 @@ POST_ONLY = {
     "maintenance-remove",
     "server-restore",
     "server-reunite",
+    "failover-act",
+    "dns-provider-remove",
     "server-rotate",
     "server-remove",
     "domain-cache-purge",
@@ -143,7 +148,8 @@ API: dict[str, str | None] = {
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
-    "api-analytics": None,
+    "api-analytics": None, "api-server-probes": "server", "api-failover": "failing-domain", "api-failover-action": "failing-domain",
+    "api-failover-plan": "failing-domain", "api-failover-decision-list": "domain", "api-dns-provider-list": None, "api-dns-provider-detail": "provider",
     "api-account": None, "api-member-list": None, "api-member-detail": "member", "api-invitation-list": None,
     "api-invitation-detail": "invitation", "api-audit-entry-list": None, "api-audit-entry-detail": "audit-entry",
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
@@ -166,6 +172,7 @@ API: dict[str, str | None] = {
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
 API_POST_ONLY = {
+    "api-failover-action",
     "api-tunnel-open-join", "api-tunnel-put-key", "api-tunnel-rotate-key", "api-tunnel-shield-rotate-key",
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
@@ -188,11 +195,16 @@ TASKS = {
     "notifications.tasks.hourly": "each certificate in its own account's scope; old rows of all tenants, set-based",
     "notifications.tasks.watch_servers": "each account in its own scope",
     "domains.tasks.advance_rollouts": "each row in its own tenant's scope",
+    "domains.tasks.look_at_failovers": "each row in its own tenant's scope; enqueues one job per row, with its account",
+    "domains.tasks.sweep_failovers": "each row in its own tenant's scope",
+    "domains.tasks.publish_dns": "a TenantTask",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
     "servers.tasks.expire_minutes": "all tenants, set-based",
+    "servers.tasks.probe_servers": "probes all tenants' servers, writes in each account's scope",
+    "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",
     "billing.tasks.charge_cycle": "all tenants, set-based",
     "billing.tasks.check_ledger": "all tenants, set-based",
@@ -247,6 +259,11 @@ def ids(tenant: Tenant) -> dict[str, Any]:
         delivery.save()
         window = MaintenanceWindow(starts_at=event.time, ends_at=later, note=f"{tenant.owner.name} window")
         window.save()
+        secret: Any = Secret.of("t")
+        name = f"{tenant.owner.name} dns"
+        provider = DnsProvider(kind="cloudflare", name=name, zone=tenant.domain.hostname, credential=secret)
+        provider.save()
+        Failover(domain=tenant.domain).save()
         forward = Forward(server=tenant.server, name="game", port=27015, target="203.0.113.7", target_port=27015)
         forward.save()
         payment = TopUp(provider="stripe", amount_microcredits=1, currency="eur", state=TopUpState.PAID)
@@ -258,7 +275,7 @@ def ids(tenant: Tenant) -> dict[str, Any]:
             "zone": zone.pk, "record": record.pk, "tunnel": tunnel.pk, "tunnel-shield": tenant.server.tunnel_end.pk,
             "channel": channel.pk, "notification": note.pk, "delivery": delivery.pk, "window": window.pk,
             "subscription": subscription.pk,
-            "payment": payment.pk, "forward": forward.pk,
+            "payment": payment.pk, "forward": forward.pk, "provider": provider.pk, "failing-domain": tenant.domain.pk,
             "invitation": invitation.pk,
             "audit-entry": AuditEntry.objects.all()[0].pk,
             "member": member(tenant.account, f"{tenant.owner.name}-colleague".lower(), Role.VIEWER).pk,

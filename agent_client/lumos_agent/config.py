@@ -51,6 +51,11 @@ def split_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def probe_port(settings: Settings) -> int:
+    """Return the port at which the shield answers probes, 0 for none."""
+    return split_listen(settings.http[0])[1] if settings.http else 0
+
+
 def reachable(listen: str) -> tuple[str, int]:
     """Return where this machine reaches one of its own listeners."""
     address, port = split_listen(listen)
@@ -83,6 +88,7 @@ class State:
         self.spool_file = self.root / "metrics.json"
         self.crawlers_file = self.root / "crawlers.json"
         self.aliases_file = self.root / "aliases.json"
+        self.peers_file = self.root / "peers.json"
         self.watches_file = self.root / "watches.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"
@@ -108,6 +114,7 @@ class State:
         self.fifo = self.run / "events"
         self.answers_fifo = self.run / "answers"
         self.crawlers_map = self.run / "crawlers.map"
+        self.alive_map = self.run / "alive.map"
         self.challenges_map = self.run / "challenges.map"
         self.pid_file = self.run / "haproxy.json"
         self.server_state = self.run / "server-state"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from lumos_agent.failover import GAP_SECONDS, HOLD_DOWN_SECONDS, Seconds
 from lumos_agent.grammar import (
     Expression,
     GroupName,
@@ -108,6 +109,16 @@ class ConfigLists(Part, frozen=True, kw_only=True):
     deny: tuple[ConfigListEntry, ...] = ()
 
 
+class ConfigFailover(Part, frozen=True, kw_only=True):
+    """How a domain fails over. `provider` names a DNS provider; the access to it is no part of a document."""
+
+    mode: Literal["ordered", "all"] = "ordered"
+    hold_down_seconds: Seconds = HOLD_DOWN_SECONDS
+    gap_seconds: Seconds = GAP_SECONDS
+    provider: Annotated[Text, Meta(max_length=100)] = ""
+    ttl: Annotated[int, Meta(ge=30, le=86_400)] = 60
+
+
 class ConfigDomain(Part, frozen=True, kw_only=True):
     """A protected hostname; `servers` are names, the primary first.
 
@@ -124,6 +135,7 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     guard: dict[str, Any] | UnsetType = UNSET
     script: ConfigScript | UnsetType = UNSET
     lists: ConfigLists | UnsetType = UNSET
+    failover: ConfigFailover | UnsetType | None = UNSET
 
 
 class ConfigRecord(Part, frozen=True, kw_only=True):

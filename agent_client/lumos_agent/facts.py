@@ -12,7 +12,7 @@ from lumos_agent.drivers.build import Build
 _FEATURES = ("QUIC", "LUA", "PCRE2_JIT", "OPENSSL", "PROMEX")
 
 
-def facts(state_root: Path, build: Build, sealing_key: str) -> protocol.Facts:
+def facts(state_root: Path, build: Build, sealing_key: str, probe_port: int) -> protocol.Facts:
     """Return what does not change while the agent runs."""
     return protocol.Facts(
         agent_version=__version__,
@@ -26,6 +26,7 @@ def facts(state_root: Path, build: Build, sealing_key: str) -> protocol.Facts:
         disk_bytes=shutil.disk_usage(state_root).total,
         clock=time.time(),
         sealing_key=sealing_key,
+        probe_port=probe_port,
     )
 
 

@@ -43,6 +43,8 @@ Entry = Annotated[
         r"|agent:[a-z0-9._/;:()+,@*-](?:[a-z0-9._/;:()+,@* -]{0,62}[a-z0-9._/;:()+,@*-])?)\Z"
     ),
 ]
+# 32 bytes in Base64, or nothing.
+ProbeKey = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9+/]{43}=)?\Z")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Weight = Annotated[int, Meta(ge=0, le=256)]
 NameOrNone = Annotated[str, Meta(pattern=rf"\A(?:(?=.{{1,253}}\Z)(?:{_LABEL}\.)*{_LABEL})?\Z", max_length=253)]

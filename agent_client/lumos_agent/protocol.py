@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from lumos_agent.grammar import Id, Served
+from lumos_agent.grammar import Address, Id, Port, ProbeKey, Served
 from lumos_agent.tunnel import PEERS_MAX, KeyNumber, PublicKey
 
 PROTOCOL_VERSION = 1
@@ -27,6 +27,8 @@ BATCH_EVENTS_MAX = 500
 BATCH_ATTACKS_MAX = 100
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
+PROBES_MAX = 1000
+PROBED_MAX = 8
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -51,7 +53,10 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What the agent knows about its machine. Times are Unix seconds; keys are sealed to `sealing_key` (sealing.py)."""
+    """What the agent knows about its machine. Times are Unix seconds; keys are sealed to `sealing_key` (sealing.py).
+
+    Probes are answered at `probe_port`; 0 is an agent that knows nothing of them.
+    """
 
     agent_version: Text = ""
     hostname: Text = ""
@@ -64,6 +69,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     disk_bytes: Count = 0
     clock: float = 0.0
     sealing_key: Text = ""
+    probe_port: Annotated[int, Meta(ge=0, le=65535)] = 0
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -198,6 +204,22 @@ class Origins(Message, frozen=True, kw_only=True, tag="origins"):
     """The origins whose state changed, or all of them after a reconnect."""
 
     states: Annotated[tuple[OriginState, ...], Meta(max_length=ORIGINS_MAX)]
+
+
+class ProbeResult(Struct, frozen=True, kw_only=True):
+    """What probes of one address of another shield settled on; `seconds` is how long the last one took."""
+
+    server_id: Id
+    address: Address
+    is_ok: bool
+    reason: Text = ""
+    seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+
+
+class Probes(Message, frozen=True, kw_only=True, tag="probes"):
+    """The results that changed, or all of them after a reconnect."""
+
+    results: Annotated[tuple[ProbeResult, ...], Meta(max_length=PROBES_MAX)]
 
 
 class TunnelKey(Struct, frozen=True, kw_only=True):
@@ -398,6 +420,22 @@ class ChallengeReady(Message, frozen=True, kw_only=True, tag="challenge_ready"):
     waiting: Count
 
 
+class Peer(Struct, frozen=True, kw_only=True):
+    """A shield to probe: its public addresses, and the key with which it proves itself (Base64)."""
+
+    server_id: Id
+    addresses: Annotated[tuple[Address, ...], Meta(max_length=8)]
+    port: Port
+    key: ProbeKey
+
+
+class Peers(Message, frozen=True, kw_only=True, tag="peers"):
+    """With which key this shield answers probes, and whom it probes."""
+
+    key: ProbeKey
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=PROBED_MAX)] = ()
+
+
 class OrderAnswer(Message, frozen=True, kw_only=True, tag="order_answer"):
     """Answer to `OrderWanted`: it is counted, or held back for `retry_seconds`; `reason` is for people."""
 
@@ -431,6 +469,7 @@ AgentMessage = (
     | Incident
     | Batch
     | Origins
+    | Probes
     | TunnelReport
     | CertificateStatus
     | OrderWanted
@@ -450,6 +489,7 @@ GatewayMessage = (
     | Challenges
     | ChallengeReady
     | OrderAnswer
+    | Peers
 )
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)

@@ -14,11 +14,12 @@ import msgspec
 
 from lumos_agent import facts, protocol
 from lumos_agent.aliases import Aliases, Found
+from lumos_agent.answers import LOOK_SECONDS, Answers, Standing
 from lumos_agent.apply import Applier, OnStep
 from lumos_agent.bans import Bans
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
-from lumos_agent.config import State, write_atomically
+from lumos_agent.config import State, probe_port, write_atomically
 from lumos_agent.connection import CONNECTED, Connection, Send
 from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
@@ -40,6 +41,7 @@ from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
 from lumos_agent.origins import OriginWatch
+from lumos_agent.prober import Prober
 from lumos_agent.relay import Relay
 from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.response import AttackResponse
@@ -77,6 +79,8 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
+        self._prober = Prober(state, self._report)
+        self._answers = Answers(self._prober.sights, self._prober.peers)
         wireguard = Wireguard(state.tunnels)
         self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
         tcp, udp = TcpForwards(state), Nftables(state)
@@ -88,7 +92,7 @@ class Agent:
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=(wireguard, tcp, udp, self._knot),
+            daemons=(wireguard, tcp, udp, Standing(self._knot, self._answers)),
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
@@ -134,13 +138,15 @@ class Agent:
     async def run(self) -> None:
         """Run until cancelled; HAProxy goes on."""
         with single_instance(self._state):
-            self._facts = facts.facts(self._state.root, installed_build(), SealingKey(self._state.sealing_key).public())
+            key = SealingKey(self._state.sealing_key).public()
+            self._facts = facts.facts(self._state.root, installed_build(), key, probe_port(self._state.settings()))
             self._haproxy.adopt()
             await self._repair()
             counts = (self._collect, self._count_forwards, self._deliver)
-            watches = (self._origins.run, self._tunnels.run, self._bans.run, self._aliases.run)
+            names = (self._aliases.run, self._prober.run, self._decide)
+            watches = (self._origins.run, self._tunnels.run, self._bans.run)
             reports = (self._crawlers.run, self._issuer.run, *watches)
-            own = (self._apply_wanted, self._watch, self._place, *counts, *reports)
+            own = (self._apply_wanted, self._watch, self._place, *counts, *names, *reports)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own):
                     group.create_task(job())
@@ -207,6 +213,8 @@ class Agent:
         for status in self._issuer.statuses():
             await send(status)
         self._origins.tell_all()
+        self._answers.connection(is_connected=True)
+        self._prober.tell_all()
         self._tunnels.tell_all()
         self._new_batch.set()
 
@@ -217,6 +225,8 @@ class Agent:
                 await self._received_wanted(message)
             case protocol.Challenges() | protocol.ChallengeReady():
                 await self._relay.received(message)
+            case protocol.Peers():
+                await self._prober.use(message)
             case protocol.OrderAnswer():
                 self._budget.received(message)
             case protocol.HeartbeatAck():
@@ -264,6 +274,7 @@ class Agent:
     def disconnected(self, why: str) -> None:
         """Note it; sites go on."""
         self._send = None
+        self._answers.connection(is_connected=False)
         self._note("connection", why)
 
     # Jobs
@@ -288,6 +299,7 @@ class Agent:
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
             await self._refresh_challenges()
+            await self._prober.refresh()
             self._new_batch.set()  # a reload may have made one
 
     async def _place(self) -> None:
@@ -306,6 +318,16 @@ class Agent:
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
+
+    async def _decide(self) -> None:
+        """Keep the answers of proxied names right while the control plane is gone."""
+        while True:
+            try:
+                if (snapshot := self._applier.snapshot()) is not None and self._answers.look(snapshot):
+                    await self._applier.keep_daemons()
+            except (AgentError, OSError) as error:
+                log.error("answers_not_changed", extra={"error": str(error)})
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _use_texts(self, texts: Texts) -> None:
         if self._knot.use_texts(texts):
@@ -443,6 +465,7 @@ def options_of(state: State) -> Options:
         run_dir=str(state.run),
         certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
         challenges_map=str(_existing(state.challenges_map, "")),
+        alive_map=str(_existing(state.alive_map, "")),
         server_state=str(state.server_state),
         engine=str(_installed_engine(state)),
         proxy_protocol_from=settings.proxy_protocol_from,

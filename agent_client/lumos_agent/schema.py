@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from lumos_agent import conditions
+from lumos_agent.failover import Rule
 from lumos_agent.flood import FloodLimits
 from lumos_agent.forward import FORWARDS_MAX, Forward
 from lumos_agent.grammar import (
@@ -179,8 +180,8 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a snapshot holds beside the domains and lists, which travel in pieces (parts.py).
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
-    switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves.
-    `forwards` are sorted by protocol and port.
+    switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves;
+    `failover` says how their names fail over. `forwards` are sorted by protocol and port.
     """
 
     server_id: Id
@@ -189,6 +190,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     under_attack: bool = False
     tunnels: Tunnels | None = None
     zones: Annotated[tuple[Zone, ...], Meta(max_length=ZONES_MAX)] = ()
+    failover: Annotated[tuple[Rule, ...], Meta(max_length=DOMAINS_MAX)] = ()
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
     flood: FloodLimits = FloodLimits()
 

@@ -24,7 +24,11 @@ ACME_DIRECTORY_URL = env.text("ACME_DIRECTORY_URL", "https://acme-v02.api.letsen
 ACME_EMAIL = env.text("ACME_EMAIL", "")
 ACME = None if ACME_DIRECTORY_URL == "off" else {"directory_url": ACME_DIRECTORY_URL, "email": ACME_EMAIL}
 # What monitoring sends to /metrics as a bearer token; without one there are no metrics.
+# The API of Cloudflare; empty: the real one.
+CLOUDFLARE_API_URL = env.text("CLOUDFLARE_API_URL", "")
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
+# Whether shields at private addresses are probed from here, which lets whoever adds a server reach them.
+PROBE_PRIVATE_ADDRESSES = env.flag("PROBE_PRIVATE_ADDRESSES", default=False)
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
 # Only currencies with a hundred cents: payments are made in whole ones.
 BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
@@ -289,6 +293,9 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "ShieldStateEnum": "servers.models.ShieldState",
+        "DnsProviderKindEnum": "domains.failover_models.ProviderKind",
+        "FailoverModeEnum": "domains.failover_models.FailoverMode",
         "SnapshotStateEnum": "servers.models.SnapshotState",
         "NotificationKindEnum": "notifications.kinds.Kind",
         "RoutingStateEnum": "notifications.models.RoutingState",

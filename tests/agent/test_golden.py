@@ -14,7 +14,8 @@ from tests.agent.builders import Networks, domain, ident, snapshot
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "haproxy"
 OPTIONS = Options(
     http=("0.0.0.0:80", "[::]:80"), https=("0.0.0.0:443", "[::]:443"), run_dir="/var/lib/lumos/run",
-    certificates_list="/var/lib/lumos/certs/list", challenges_map="/var/lib/lumos/run/challenges.map", server_state="/var/lib/lumos/run/server-state",
+    certificates_list="/var/lib/lumos/certs/list", challenges_map="/var/lib/lumos/run/challenges.map",
+    alive_map="/var/lib/lumos/run/alive.map", server_state="/var/lib/lumos/run/server-state",
     engine="/var/lib/lumos/engine/waf.lua",
 )  # fmt: skip
 CASES: dict[str, tuple[Domain, ...]] = {

@@ -13,6 +13,7 @@ OPTIONS = Options(
     run_dir="/run/l",
     certificates_list="/c",
     challenges_map="/m",
+    alive_map="/a",
     server_state="/s",
     engine="/waf.lua",
 )

@@ -228,6 +228,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     make_default_certificate(root / "default.pem")
     (root / "state").write_text("1\n")
     (root / "challenges.map").touch()
+    (root / "alive.map").touch()
     (root / "crawlers.map").touch()
     (root / "list").write_text(f"{root / 'default.pem'}\n")
     (root / "waf.lua").write_text(lua_bundle())
@@ -235,7 +236,8 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     (root / "systems.map").write_text("192.0.2.0/24 AS64500\n")
     return Options(
         http=("127.0.0.1:80", "[::1]:80"), https=("127.0.0.1:443",), run_dir=str(root),
-        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
+        certificates_list=str(root / "list"), challenges_map=str(root / "challenges.map"),
+        alive_map=str(root / "alive.map"), server_state=str(root / "state"), engine=str(root / "waf.lua"),
         quic=installed_build().quic, countries=str(root / "countries.map"), systems=str(root / "systems.map"),
     )  # fmt: skip
 
@@ -270,6 +272,7 @@ def test_equal_snapshots_give_equal_bytes_and_survive_the_wire(given_snapshot: S
         run_dir="/r",
         certificates_list="/c",
         challenges_map="/m",
+        alive_map="/a",
         server_state="/s",
         engine="/e",
     )

@@ -88,6 +88,7 @@ def test_an_origin_by_the_name_of_a_tunnel_has_the_address_of_this_shield() -> N
         run_dir="/r",
         certificates_list="/l",
         challenges_map="/c",
+        alive_map="/a",
         server_state="/s",
         engine="/e",
     )

@@ -86,8 +86,18 @@ def test_everything_in_a_snapshot_comes_back_as_one_revision(api: Api, alice: Te
 def test_restore_knows_every_part_of_a_snapshot() -> None:
     """A new part of the schema needs its line in servers/restore.py; then it may be added here."""
     assert schema.Snapshot.__struct_fields__ == (
-        "server_id", "uploads", "acme", "under_attack", "tunnels", "zones", "forwards", "flood", "domains", "lists",
-    )  # fmt: skip
+        "server_id",
+        "uploads",
+        "acme",
+        "under_attack",
+        "tunnels",
+        "zones",
+        "failover",
+        "forwards",
+        "flood",
+        "domains",
+        "lists",
+    )
     assert schema.Domain.__struct_fields__ == (
         "id", "hostname", "origins", "policy", "guard", "script", "traffic", "certificate",
     )  # fmt: skip

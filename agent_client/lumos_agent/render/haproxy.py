@@ -41,6 +41,7 @@ class Options(Struct, frozen=True, kw_only=True):
     run_dir: str
     certificates_list: str
     challenges_map: str
+    alive_map: str
     engine: str
     server_state: str
     proxy_protocol_from: tuple[str, ...] = ()

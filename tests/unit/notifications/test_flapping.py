@@ -11,7 +11,7 @@ from notifications.flapping import State, Told, step
 from notifications.models import MaintenanceWindow, Notification, Watch
 from notifications.watching import GRACE, RETURN
 from servers.gateway import renew_leases
-from servers.models import GatewayPresence, Server
+from servers.models import GatewayPresence, Server, ServerVerdict
 from tests.factories import Tenant
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,3 +119,31 @@ def test_nobody_is_down_because_lumos_was_away(alice: Tenant) -> None:
     GatewayPresence.objects.update(since=since)
     renew_leases([])
     assert told() == ["server_down"]
+
+
+@pytest.mark.django_db
+def test_a_shield_that_nobody_reaches_is_down_though_its_agent_talks(alice: Tenant) -> None:
+    heard(alice, timedelta(0))
+    with alice.scope:
+        row = ServerVerdict.objects.create(
+            server=alice.server, state="down", since=timezone.now(), reasons=["192.0.2.1 does not answer."]
+        )
+    tasks.watch_servers()
+    (told,) = Notification.unscoped.filter(kind="server_down")
+    assert (told.title, "192.0.2.1 does not answer." in told.text) == ("alice-shield is down", True)
+    ServerVerdict.unscoped.filter(pk=row.pk).update(state="up")
+    tasks.watch_servers()
+    Watch.unscoped.update(since=timezone.now() - timedelta(minutes=1))
+    tasks.watch_servers()
+    assert Notification.unscoped.filter(kind="server_recovered").count() == 1
+
+
+@pytest.mark.django_db
+def test_a_silent_agent_whose_shield_answers_is_told_as_that(alice: Tenant) -> None:
+    heard(alice, timedelta(minutes=10))
+    with alice.scope:
+        ServerVerdict.objects.create(
+            server=alice.server, state="degraded", since=timezone.now(), reasons=["Its agent."]
+        )
+    tasks.watch_servers()
+    assert Notification.unscoped.get(kind="server_down").title == "The agent of alice-shield is silent"
