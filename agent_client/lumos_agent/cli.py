@@ -22,6 +22,7 @@ from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.drivers.knot import Knot
 from lumos_agent.drivers.nftables import Nftables
+from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.enrolment import enroll, read_token
 from lumos_agent.errors import AgentError
 from lumos_agent.geo import country_database
@@ -188,6 +189,7 @@ async def _shutdown(args: argparse.Namespace, state: State) -> int:
     await haproxy.end_master()
     knot = Knot(state, settings.dns, country_database(state))
     await Daemons([TcpForwards(state), Nftables(state), knot]).keep(empty_snapshot())
+    await Wireguard(state.tunnels).stop(settings.server_id)
     _show(args, {"stopped": was_running}, "HAProxy has ended." if was_running else "HAProxy was not running.")
     return 0
 

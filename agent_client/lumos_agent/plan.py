@@ -105,5 +105,7 @@ def plan(old: Artefact | None, new: Artefact) -> Plan:
     meta = _map_changes(META, old.maps[META], new.maps[META])
     if not changes and not meta and not servers:
         return Plan("nothing", "the configuration is the same")
-    reason = f"{len(changes)} map entries changed" + (f", {len(servers)} origins" if servers else "")
+    parts = [f"{len(changes)} map entries changed"] if changes else []
+    parts += [f"{len(servers)} origins changed"] if servers else []
+    reason = ", ".join(parts) or "HAProxy's part is the same"
     return Plan("runtime", reason, (*puts, *removals, *meta), servers)

@@ -3,13 +3,14 @@
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
 import dns.asyncquery
 import dns.edns
 import dns.message
+from msgspec import structs
 from netaddr import IPSet  # type: ignore[import-untyped]
 
 from lumos_agent.config import State
@@ -109,3 +110,14 @@ async def nameserver() -> AsyncIterator[RunningKnot]:
             yield made
         finally:
             await made.knot.apply(snapshot_of())
+
+
+def without(part: Proxied, down: Collection[str]) -> Proxied:
+    """Return a proxied name whose shields at these addresses are down."""
+    addresses = (structs.replace(a, down=a.address in down) for a in part.addresses)
+    return structs.replace(part, addresses=tuple(addresses))
+
+
+def zone_without(served: Zone, down: Collection[str]) -> Zone:
+    """Return a zone whose shields at these addresses are down."""
+    return structs.replace(served, proxied=tuple(without(part, down) for part in served.proxied))

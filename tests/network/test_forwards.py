@@ -173,7 +173,7 @@ def test_host_keeps_its_own_rules_and_forwards_nothing_else(network: Network) ->
 def test_table_that_somebody_flushed_comes_back(network: Network) -> None:
     network.apply(forward(27015))
     network.shield.run("nft", "flush", "ruleset")
-    assert network.apply(forward(27015)) == "nftables: 1 UDP ports"
+    assert network.apply(forward(27015)) == "nftables: 1 UDP port"
     with closing(network.udp_client()) as client:
         assert echoed(client, "hello", 27015).startswith("target")
 
@@ -192,7 +192,7 @@ def test_tcp_half_close_and_long_connections_survive_changes_of_others(network: 
     with network.connect(2222) as long:
         assert asked(long, "1") == "target 1"
         assert network.apply(tcp(2222), tcp(2223, target=OTHER)) == "TCP forwards: reloaded with 2 ports"
-        assert network.apply(tcp(2222), tcp(2223)) == "TCP forwards: 1 targets changed"
+        assert network.apply(tcp(2222), tcp(2223)) == "TCP forwards: 1 target changed"
         with network.connect(2223) as other:
             assert asked(other, "1") == "target 1"
         assert network.apply(tcp(2222), tcp(2223)) == ""

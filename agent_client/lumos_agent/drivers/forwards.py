@@ -58,7 +58,7 @@ class TcpForwards:
         if running == wanted.structure:
             changed = await self._change_targets(before, wanted.text)
             self._write(wanted.text)
-            return f"{changed} targets changed"
+            return f"{_counted(changed, 'target')} changed"
         self._write(wanted.text)
         try:
             return await self._reload(wanted, is_running=running is not None)
@@ -120,8 +120,8 @@ class TcpForwards:
             if asyncio.get_running_loop().time() > deadline:
                 raise HaproxyError(f"HAProxy did not answer within {READY_SECONDS:.0f} s: {self._process.last_words()}")
             await asyncio.sleep(POLL_SECONDS)
-        count = len(targets_of(wanted.text))
-        return f"reloaded with {count} ports" if is_running else f"started with {count} ports"
+        count = _counted(len(targets_of(wanted.text)), "port")
+        return f"reloaded with {count}" if is_running else f"started with {count}"
 
     def _start(self) -> None:
         with self._log.open("ab") as errors:
@@ -165,3 +165,7 @@ class TcpForwards:
     def stop(self) -> bool:
         """End it at once; False if it did not run."""
         return self._process.stop()
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -35,7 +35,6 @@ class _Inputs(NamedTuple):
     """All that the files are made of."""
 
     zones: tuple[Zone, ...]
-    down: frozenset[str]
     resolved: Mapping[str, Sequence[str]]
     texts: Mapping[str, Sequence[str]]
     database: str
@@ -53,20 +52,12 @@ class Knot:
         self._socket = state.run / "k.sock"
         self._log = self._root / "knot.log"
         self._process = Detached(state.run / "knot.json")
-        self._down: frozenset[str] = frozenset()
         self._resolved: Mapping[str, Sequence[str]] = {}
         self._texts: Mapping[str, Sequence[str]] = {}
         self._database: str | None = None
         self._around: object = None
         self._known: dict[str, RenderedZone] = {}
         self._applied: _Inputs | None = None
-
-    def use_down(self, addresses: frozenset[str]) -> bool:
-        """Leave these addresses out of the answers of proxied names from the next apply on; False if they are known."""
-        if addresses == self._down:
-            return False
-        self._down = addresses
-        return True
 
     def use_resolved(self, resolved: Mapping[str, Sequence[str]]) -> bool:
         """Answer for aliases with these addresses from the next apply on, {target: addresses}; False if known."""
@@ -171,7 +162,7 @@ class Knot:
     def _inputs(self, snapshot: Snapshot) -> _Inputs:
         if snapshot.zones and (not self._database or not Path(self._database).exists()):
             self._database = self._copies.path()
-        return _Inputs(snapshot.zones, self._down, self._resolved, self._texts, self._database or "")
+        return _Inputs(snapshot.zones, self._resolved, self._texts, self._database or "")
 
     def _rendered(self, inputs: _Inputs, root: Path | None = None) -> Files:
         options = KnotOptions(
@@ -187,14 +178,14 @@ class Knot:
 
     def _parts(self, inputs: _Inputs) -> list[RenderedZone]:
         """Render the zones; those that are as they were are not rendered again."""
-        around = inputs.down, inputs.resolved, bool(inputs.database)
+        around = inputs.resolved, bool(inputs.database)
         known = self._known if around == self._around else {}
         parts = []
         for zone in inputs.zones:
             texts = {name: of for name, of in inputs.texts.items() if name.endswith(f".{zone.name}")}
             part = known.get(zone.name)
             if part is None or part.zone != zone or part.texts != texts:
-                part = rendered_zone(zone, inputs.down, inputs.resolved, texts, has_database=bool(inputs.database))
+                part = rendered_zone(zone, inputs.resolved, texts, has_database=bool(inputs.database))
             parts.append(part)
         self._around, self._known = around, {**known, **{part.zone.name: part for part in parts}}
         return parts

@@ -77,7 +77,8 @@ class Nftables:
         if not await self._runs(table):
             raise ApplyError("probe", "the kernel took the table, and it is not there")
         await self._end_sessions(_targets(before), {mark_of(forward): _place(forward) for forward in udp})
-        return f"{len(udp)} UDP ports" + (", floods limited" if snapshot.flood.is_on() else "")
+        said = [f"{len(udp)} UDP port{'' if len(udp) == 1 else 's'}"] if udp else []
+        return ", ".join([*said, *(["floods limited"] if snapshot.flood.is_on() else [])])
 
     async def _find_control(self, snapshot: Snapshot) -> None:
         """Look the control plane's addresses up now and then; without an answer the known ones stay."""
@@ -96,7 +97,7 @@ class Nftables:
         flood = snapshot.flood
         if flood.is_on():
             flood = msgspec.structs.replace(flood, spared=tuple(sorted({*spared(snapshot), *self._control})))
-        return render_table(snapshot.forwards, flood, ports=ports, closed=sorted(self._opened()))
+        return render_table(snapshot.forwards, flood, ports=ports, closed=sorted(self.opened()))
 
     async def _nft(self, text: str, stage: str) -> None:
         try:
@@ -125,12 +126,12 @@ class Nftables:
         if before := await self._objects():
             await self._nft(f"delete table {FAMILY} {TABLE}\n", "switch")
             await self._end_sessions(_targets(before), {})
-        for version in self._opened():
+        for version in self.opened():
             await asyncio.to_thread(_FORWARDING[version].write_text, "0")
         self._opened_file.unlink(missing_ok=True)
         return "removed" if before else ""
 
-    def _opened(self) -> set[int]:
+    def opened(self) -> set[int]:
         """Return the families (4, 6) whose forwarding this agent switched on."""
         try:
             return set(msgspec.json.decode(self._opened_file.read_bytes(), type=list[int]))
@@ -142,11 +143,11 @@ class Nftables:
 
         That is remembered: the table then drops all other packets that would be forwarded.
         """
-        before = self._opened()
+        before = self.opened()
         for version in sorted(versions):
             if _FORWARDING[version].read_text().strip() != "0":
                 continue
-            write_atomically(self._opened_file, msgspec.json.encode(sorted(self._opened() | {version})))
+            write_atomically(self._opened_file, msgspec.json.encode(sorted(self.opened() | {version})))
             if version == 6:
                 _keep_router_advertisements()
             try:
@@ -158,7 +159,7 @@ class Nftables:
                     "CAP_NET_ADMIN and a writable /proc/sys/net",
                 ) from error
             log.info("forwarding_switched_on", extra={"family": f"IPv{version}"})
-        return self._opened() != before
+        return self.opened() != before
 
     async def _end_sessions(self, before: dict[int, Place], after: dict[int, Place]) -> None:
         """Forget the sessions of ports that have another target now, or none: the next packet opens a new one."""
@@ -198,6 +199,27 @@ class Nftables:
             elif kind == "counter" and item["name"] in packets:
                 packets[item["name"]] = item["packets"]
         return banned, packets["flood_banned"], packets["flood_limited"]
+
+
+async def remove_tables(state: State) -> list[str]:
+    """Take all tables of shields out of the kernel without touching the state; returns their names.
+
+    Forwarding that an agent switched on is switched off.
+    """
+    code, output = await run(["nft", "-j", "list", "tables"])
+    if code != 0:
+        return []
+    tables = [item["table"] for item in msgspec.json.decode(output)["nftables"] if "table" in item]
+    names = [table["name"] for table in tables if table["family"] == FAMILY and _is_ours(table["name"])]
+    for name in names:
+        await run(["nft", "delete", "table", FAMILY, name])
+    for version in Nftables(state).opened():
+        _FORWARDING[version].write_text("0")
+    return names
+
+
+def _is_ours(name: str) -> bool:
+    return name == TABLE or name.startswith(f"{TABLE}_tunnels_")
 
 
 def _targets(objects: list[tuple[str, dict[str, Any]]]) -> dict[int, Place]:

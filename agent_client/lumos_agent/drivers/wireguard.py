@@ -60,6 +60,12 @@ class Wireguard:
             if not self._conf(name).exists() and not _is_free(interface.port):
                 raise ApplyError("check", f"another program has UDP port {interface.port}; end it, or change the port")
 
+    async def stop(self, server_id: str) -> None:
+        """Take interfaces and counters away; keys stay, so that the same ends find each other again."""
+        for conf in self._folder.glob("*.conf"):
+            await device.remove(conf.stem)
+        await arrivals.remove(server_id)
+
     async def apply(self, snapshot: Snapshot) -> str:
         """Converge; see `daemons.Daemon`."""
         if snapshot.tunnels is None and not self._folder.exists():

@@ -56,11 +56,9 @@ def zone_file_name(zone: str) -> str:
     return f"zones/{zone}.zone"
 
 
-def rendered_zone(
-    zone: Zone, down: frozenset[str], resolved: Resolved, texts: Texts, *, has_database: bool
-) -> RenderedZone:
-    """Return what a zone is made of, as `record_sets` understands `down`, `resolved` and `texts`."""
-    sets = record_sets(zone, down, resolved, texts)
+def rendered_zone(zone: Zone, resolved: Resolved, texts: Texts, *, has_database: bool) -> RenderedZone:
+    """Return what a zone is made of, as `record_sets` understands `resolved` and `texts`."""
+    sets = record_sets(zone, resolved, texts)
     return RenderedZone(zone, texts, _zone_text(sets), tuple(_modules(sets, has_database=has_database)))
 
 

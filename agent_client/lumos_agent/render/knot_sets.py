@@ -25,8 +25,8 @@ class RecordSet(Struct):
 Sets = dict[str, dict[str, RecordSet]]
 
 
-def record_sets(zone: Zone, down: frozenset[str], resolved: Resolved, texts: Texts) -> Sets:
-    """Return {absolute name: {type: set}} with SOA and NS; shields in `down` are left out while others work.
+def record_sets(zone: Zone, resolved: Resolved, texts: Texts) -> Sets:
+    """Return {absolute name: {type: set}} with SOA and NS; shields that are down are left out while others work.
 
     `resolved`: {target of an alias: addresses}; `texts`: {name below the zone: texts that are answered for a moment}.
     """
@@ -36,7 +36,7 @@ def record_sets(zone: Zone, down: frozenset[str], resolved: Resolved, texts: Tex
         _add(sets, owner, record.kind, record.ttl, record.data, record.place, record.weight)
     for proxied in zone.proxied:
         owner = absolute(proxied.owner, zone.name)
-        for a in answered(proxied, down):
+        for a in answered(proxied):
             _add(sets, owner, _kind(a.address), proxied.ttl, a.address, a.place, a.weight)
     for alias in zone.aliases:
         for address in resolved.get(alias.target, ()):
@@ -63,13 +63,13 @@ def _authority(zone: Zone) -> Sets:
     return sets
 
 
-def answered(proxied: Proxied, down: frozenset[str]) -> list[Address]:
+def answered(proxied: Proxied) -> list[Address]:
     """Return the addresses that a proxied name answers with; there are always some if it has any.
 
     A place without a working shield is left out, so that everybody's answer holds there; if no shield works for
     everybody, those of all places stand in.
     """
-    works = [a for a in proxied.addresses if not a.down and a.address not in down] or list(proxied.addresses)
+    works = [a for a in proxied.addresses if not a.down] or list(proxied.addresses)
     groups: dict[str, list[Address]] = {}
     for address in works:
         groups.setdefault(address.place, []).append(address)

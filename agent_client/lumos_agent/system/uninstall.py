@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from lumos_agent.config import DEFAULT_STATE_DIR, State
 from lumos_agent.drivers import wireguard_device
+from lumos_agent.drivers.nftables import remove_tables
 from lumos_agent.system import edge, unit
 from lumos_agent.system.host import Host
 from lumos_agent.tunnel import OWN_NAME
@@ -28,11 +29,13 @@ async def uninstall(root: str, *, purge: bool) -> AsyncIterator[str]:
     if state.settings_file.exists():
         # In a process of its own, which acts as the owner of the state: whose files name the process to end.
         await host.call(sys.executable, "-m", "lumos_agent.cli", "--state-dir", str(state.root), "shutdown", "--yes")
-        yield "end HAProxy"
+        yield "end HAProxy and Knot DNS"
     for conf in sorted(state.tunnels.glob("lumos-*.conf")):
         if OWN_NAME.fullmatch(conf.stem):
             await wireguard_device.remove(conf.stem)
             yield f"remove the tunnels of {conf.stem}"
+    for table in await remove_tables(state):
+        yield f"remove the table {table} of nftables"
     async for action in edge.take_back(root):
         yield f"take back: {action.describe()}"
     if purge and state.root.exists():
