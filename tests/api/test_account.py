@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.models import Account, ApiKey, AuditEntry, Membership, Role, User
 from accounts.selectors import active_membership
 from accounts.tenancy import TenantModel
+from lumos.secrets import Secret, SecretField
 from servers.enrolment import server_by_token
 from tests.conftest import Api
 from tests.factories import Tenant, member
@@ -124,6 +125,8 @@ def a_value(field: Any, unique: int) -> Any:
         return timezone.now()
     if isinstance(field, models.DateField):
         return timezone.now().date()
+    if isinstance(field, SecretField):
+        return Secret.of("secret")
     if isinstance(field, models.BinaryField):
         return b""
     if isinstance(field, models.GenericIPAddressField):

@@ -135,6 +135,7 @@ def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
         "guard": {},
         "script": {"mode": "off", "fails": "open", "source": ""},
         "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
+        "failover": None,
     }
     assert set(star["traffic"]) == {"compression", "health", "hsts", "headers", "routes"}
     assert star["traffic"]["hsts"] == {}
@@ -145,7 +146,7 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(19):
         answer = api.get("/export")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"

@@ -28,8 +28,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-MISSING = os.geteuid() != 0 or not all(shutil.which(tool) for tool in ("ip", "nsenter"))
-needs_hosts = pytest.mark.skipif(MISSING, reason="network namespaces need root and iproute2")
 SECONDS = 60.0
 
 _numbers = itertools.count()
@@ -39,6 +37,21 @@ T = TypeVar("T")
 
 def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, timeout=SECONDS)
+
+
+def _can_make_namespaces() -> bool:
+    name = f"lt{os.getpid()}try"
+    try:
+        _ip("netns", "add", name)
+        _ip("netns", "del", name)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return shutil.which("nsenter") is not None
+
+
+needs_hosts = pytest.mark.skipif(
+    not _can_make_namespaces(), reason="network namespaces need root, iproute2 and a kernel that lets them be made"
+)
 
 
 def _make_namespace(name: str) -> None:
