@@ -99,6 +99,7 @@ class Host:
         self.addresses = tuple(str(ip_interface(address).ip) for address in addresses)
         self._bridge = f"{network}-bridge"
         self._port = f"port{number}"
+        self._started: list[subprocess.Popen[bytes]] = []
         _make_namespace(self.namespace)
         pair = ("type", "veth", "peer", "name", "eth0", "netns", self.namespace)
         _ip("-n", self._bridge, "link", "add", self._port, *pair)
@@ -136,7 +137,16 @@ class Host:
 
     def start(self, *argv: str | Path, **popen: Any) -> "subprocess.Popen[bytes]":
         """Start a command; leaving the network ends it if it still runs."""
-        return subprocess.Popen(self.argv(*argv), **popen)
+        process = subprocess.Popen(self.argv(*argv), **popen)
+        self._started.append(process)
+        return process
+
+    def remove(self) -> None:
+        """End what was started here, whether it has entered the namespace already or not, and all that is in it."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+        _remove_namespace(self.namespace)
 
     def inside(self, call: Callable[[], T]) -> T:
         """Call `call` in a thread that is in this namespace: a socket made there stays there."""
@@ -199,7 +209,7 @@ class Hosts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for host in self.hosts:
-            _remove_namespace(host.namespace)
+            host.remove()
         _remove_namespace(self._bridge)
 
     def add(self, name: str, *addresses: str) -> Host:
