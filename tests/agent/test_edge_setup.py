@@ -81,6 +81,7 @@ def test_dry_run_says_everything_and_does_nothing(root: Path) -> None:
         "/var/lib/lumos",
         "lumos-agent.service",
         "haproxy.service",
+        "knot.service",
         "90-lumos.conf",
         "somaxconn",
     ):

@@ -47,6 +47,7 @@ def plan(root: str, prefix: Path) -> list[AnyAction]:
         InstallUnit(root=root, target=UNIT_FILE, content=unit.text(prefix)),
         LinkCommand(root=root, target="/usr/local/bin/lumos-agent", to=f"{prefix}/bin/lumos-agent"),
         DisableService(root=root, target="haproxy.service"),
+        DisableService(root=root, target="knot.service"),
         WriteFile(root=root, target=f"/etc/sysctl.d/{_SYSCTL}", content=sysctl),
         SetKernel(root=root, values=_values(sysctl)),
     ]

@@ -43,7 +43,9 @@ require_system() {
 
 install_packages() {
   missing=
-  for package in haproxy python3-venv curl ca-certificates iproute2 nftables wireguard-tools; do
+  packages='haproxy python3-venv curl ca-certificates iproute2 nftables conntrack knot knot-module-geoip wireguard-tools'
+  [ -d /sys/module/wireguard ] || modprobe -q wireguard 2>/dev/null || packages="$packages wireguard-go"
+  for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
   done
   [ -n "$missing" ] || return 0
