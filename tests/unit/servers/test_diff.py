@@ -81,7 +81,8 @@ def test_every_field_of_the_schema_is_a_fact() -> None:
     names = {name.partition(".")[0] for name in facts(site(domain(1)))}
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
     assert Snapshot.__struct_fields__ == (
-        "server_id", "uploads", "acme", "under_attack", "tunnels", "zones", "forwards", "flood", "domains", "lists",
+        "server_id", "uploads", "acme", "under_attack", "tunnels", "zones", "failover", "forwards",
+        "flood", "domains", "lists",
     )  # fmt: skip
 
 
