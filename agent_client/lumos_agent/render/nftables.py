@@ -135,8 +135,8 @@ def _passed(chosen: Sequence[Forward]) -> Part:
         action = f'ct mark set {mark_of(forward):#x} ct timeout set "{timeout}" return'
         rules.append(("fresh", f"{family} udp dport {port} {action}"))
         if forward.packets_per_second:
-            objects.append(("set", f"rate{version}_{port}", _sources(version)))
-            rules.append(("early", _limited(forward, version)))
+            objects += [("set", f"rate{version}_{port}", _sources(version)), ("chain", f"limit_{port}", "")]
+            rules.append((f"limit_{port}", _limited(forward, version)))
     return Part(objects, elements, rules + _fixed_rules(chosen))
 
 
@@ -151,14 +151,16 @@ def _sources(version: int) -> str:
 
 def _limited(forward: Forward, version: int) -> str:
     rate = f"{forward.packets_per_second}/second burst {forward.packets_per_second} packets"
-    match = f"meta nfproto ipv{version} fib daddr type local udp dport {forward.port}"
+    match = f"meta nfproto ipv{version} fib daddr type local"
     return f"{match} update @rate{version}_{forward.port} {{ {_SOURCE[version]} limit rate over {rate} }} drop"
 
 
 def _fixed_rules(forwards: Sequence[Forward]) -> list[tuple[str, str]]:
-    """Return the rules that read the mark."""
+    """Return the rules that are there once however many forwards there are."""
     counters = {way: ", ".join(f'{mark_of(f):#x} : "{way}_{f.port}"' for f in forwards) for way in ("in", "out")}
+    limited = ", ".join(f"{f.port} : jump limit_{f.port}" for f in forwards if f.packets_per_second)
     return [
+        *([("early", f"udp dport vmap {{ {limited} }}")] if limited else []),
         ("accepted", "ct state new fib daddr type local meta l4proto udp jump fresh"),
         ("translate", f"meta nfproto ipv4 {_OURS} dnat ip to udp dport map @udp4"),
         ("translate", f"meta nfproto ipv6 {_OURS} dnat ip6 to udp dport map @udp6"),
@@ -178,6 +180,8 @@ def script(table: Table, stale: Sequence[tuple[str, str]] = ()) -> str:
     lines += [f"add chain {where} {name}{f' {{ {hook} }}' if hook else ''}" for name, hook in _CHAINS.items()]
     lines += [f"flush chain {where} {name}" for name in _CHAINS]
     lines += [f"add {kind} {where} {name}{f' {{ {text} }}' if text else ''}" for kind, name, text in table.objects]
+    own = [name for kind, name, _ in table.objects if kind == "chain"]
+    lines += [f"flush chain {where} {name}" for name in [*own, *(name for kind, name in stale if kind == "chain")]]
     lines += [f"flush map {where} {name}" for kind, name, _ in table.objects if kind == "map"]
     lines += [f"flush set {where} {name}" for kind, name, _ in table.objects if name.startswith("spared")]
     lines += [f"add element {where} {name} {{ {element} }}" for name, element in table.elements]
