@@ -63,7 +63,9 @@ def start(folder: Path, port: int, origin: int) -> subprocess.Popen[bytes]:
     """
     (folder / "waf.conf").write_text(_WAF.format(setup=_SETUP, rules=_RULES))
     (folder / "nginx.conf").write_text(_PROXY.format(module=MODULE, folder=folder, port=port, origin=origin))
-    process = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], stderr=subprocess.PIPE, start_new_session=True
+    )
     until = time.monotonic() + _STARTS_WITHIN_SECONDS
     while time.monotonic() < until and process.poll() is None:
         with socket.socket() as probe:

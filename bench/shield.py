@@ -21,10 +21,13 @@ ORIGIN = "frontend o\n  bind 127.0.0.1:{port}\n  http-request return status 200 
 
 
 def start_plain(folder: Path, name: str, text: str) -> subprocess.Popen[bytes]:
-    """Start an HAProxy with a hand-written configuration."""
+    """Start an HAProxy with a hand-written configuration.
+
+    In a session of its own, as the shield's is: the kernel shares the CPU between sessions (sched(7), autogroup).
+    """
     path = folder / f"{name}.cfg"
     path.write_text(DEFAULTS + text)
-    return subprocess.Popen(["haproxy", "-db", "-f", str(path)], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(["haproxy", "-db", "-f", str(path)], stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def cpu_seconds(pid: int) -> float:
