@@ -14,6 +14,7 @@ from typing import Any
 from bench.common import Api
 from deploy.stack import BIN, ROOT, Stack
 from tests.network.hosts import Host, Hosts
+from tests.network.machine import Machine
 
 SECONDS = 120.0
 ZONE, NAME = "edge.example", "www.edge.example"
@@ -77,7 +78,8 @@ class Edge:
             sys.executable, "-m", "http.server", "80", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self.control.inside(self.stack.start)
-        self.relay(self.control, self.control.address, self.stack.ports["gateway"], "127.0.0.1")
+        for role in ("gateway", "web"):
+            self.relay(self.control, self.control.address, self.stack.ports[role], "127.0.0.1")
         self.near = Shield(self, hosts.add("near", "192.0.2.1/24"))
         self.far = Shield(self, hosts.add("far", "192.0.2.2/24"))
 
@@ -101,6 +103,17 @@ class Edge:
         rule = {"mode": "ordered", "hold_down_seconds": HOLD_DOWN_SECONDS, "gap_seconds": 5}
         self.api("PUT", f"/domains/{domain_id}/failover", rule)
         return domain_id
+
+    def join(self, name: str) -> tuple[str, Machine]:
+        """Let the origin join as a tunnel by the command of the dashboard; returns the tunnel's id and the machine."""
+        made = self.api("POST", "/tunnels", {"name": name})
+        self.relay(self.origin, "127.0.0.1", self.stack.ports["web"], self.control.address)
+        machine = Machine(self.origin, self.folder / "origin")
+        command = made["command"].replace("sudo ", "env ")
+        dashboard = f"curl -fs -o /dev/null {self.stack.web}/healthz"
+        until(lambda: machine.run("sh", "-c", dashboard, check=False).returncode == 0, "no way to the dashboard")
+        machine.run("sh", "-c", command)
+        return made["tunnel"]["id"], machine
 
     def answer(self, shield: Shield) -> list[str]:
         """Return the addresses of `NAME` that a shield answers to the client."""

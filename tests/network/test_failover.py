@@ -1,6 +1,7 @@
 """A shield is cut off the network, not stopped: its name is answered without it, with and without the control plane."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -49,6 +50,18 @@ def _visit(network: Edge, address: str) -> bool:
         f"http://{address}/",
     )
     return network.client.run(*argv, check=False).stdout == "200"
+
+
+def test_origin_is_reached_through_its_tunnel_alone(network: Edge, domain: str) -> None:
+    tunnel, machine = network.join("web")
+    network.api("PATCH", f"/domains/{domain}", {"origins": [{"address": "web.tunnel", "port": 80}]})
+    script = network.folder / "lumos-origin.sh"
+    script.write_text(network.api("GET", f"/tunnels/{tunnel}/firewall?ports=80")["script"])
+    machine.run("sh", script)
+    public = ("curl", "-s", "-o", "/dev/null", "-m", "2", f"http://{network.origin.address}/")
+    assert network.client.run(*public, check=False).returncode != 0
+    for address in (network.near.host.address, network.far.host.address):
+        until(partial(_visit, network, address), f"{address} does not reach the origin")
 
 
 def test_with_the_control_plane(network: Edge, domain: str) -> None:
