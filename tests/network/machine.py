@@ -4,6 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.network.hosts import Host
 
 _LAYERS = """
@@ -21,6 +23,21 @@ exec sleep infinity
 """
 
 
+_PRIVATE = ["unshare", "--mount", "--propagation", "private"]
+
+
+def _can_have_own_files() -> bool:
+    try:
+        return subprocess.run([*_PRIVATE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+needs_machine = pytest.mark.skipif(
+    not _can_have_own_files(), reason="files of a host's own need root, and a root that is a mount (no chroot)"
+)
+
+
 class Machine:
     """Commands in the namespaces of a process that keeps changed files in memory; they end with the host's network."""
 
@@ -28,7 +45,7 @@ class Machine:
         self.host = host
         folder.mkdir()
         script = _LAYERS.format(folder=folder)
-        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+        argv = [*_PRIVATE, "sh", "-c", script]
         holder = host.start(*argv, stdout=subprocess.PIPE)
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"ready\n"

@@ -7,6 +7,7 @@ import pytest
 
 from tests.network.edge import NAME, Edge, edge, until
 from tests.network.hosts import needs_hosts
+from tests.network.machine import needs_machine
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,6 +53,7 @@ def _visit(network: Edge, address: str) -> bool:
     return network.client.run(*argv, check=False).stdout == "200"
 
 
+@needs_machine
 def test_origin_is_reached_through_its_tunnel_alone(network: Edge, domain: str) -> None:
     tunnel, machine = network.join("web")
     network.api("PATCH", f"/domains/{domain}", {"origins": [{"address": "web.tunnel", "port": 80}]})

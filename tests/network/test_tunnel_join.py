@@ -22,10 +22,16 @@ from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 from tests import factories
 from tests.network.control import Gateway, eventually, pages
 from tests.network.hosts import Host, Hosts, needs_hosts
-from tests.network.machine import Machine
+from tests.network.machine import Machine, needs_machine
 from tests.network.shield import Shield
 
-pytestmark = [needs_hosts, pytest.mark.integration, pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
+pytestmark = [
+    needs_hosts,
+    needs_machine,
+    pytest.mark.integration,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(240),
+]
 
 
 class Edge:
