@@ -57,7 +57,8 @@ def notes_of(status: dict[str, Any] | None) -> Notes | None:
 
 def problems(notes: Notes, now: float) -> list[Words]:
     """Return everything that is wrong; `now` in Unix seconds."""
-    gone = [name for name in notes.interfaces if not Path(f"/sys/class/net/{name}").exists()]
+    there = {name for _, name in socket.if_nameindex()}
+    gone = [name for name in notes.interfaces if name not in there]
     if gone:
         return [_no_interface(gone[0])]
     found = []
