@@ -239,6 +239,8 @@ def purge_cache(*, domain_id: uuid.UUID, actor: User) -> None:
 @transaction.atomic
 def remove_domain(*, domain: Domain, actor: User) -> None:
     """Stop protecting a hostname; its metrics and events go with it."""
+    # Whoever counts for this domain meanwhile waits, and finds it gone; else a new row would point to nothing.
+    list(Domain.objects.select_for_update().filter(pk=domain.pk))
     servers = list(domain.servers.all())
     lost = {name: [value, None] for name, value in _described(domain).items()}
     entry = audit.record(actor, audit.Action.DOMAIN_REMOVED, domain, lost)
