@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from ipaddress import ip_interface
 from pathlib import Path
 from types import TracebackType
@@ -39,8 +40,16 @@ def _ip(*words: str) -> None:
 
 
 def _entering(namespace: str) -> list[str]:
-    """Return what stands before a command that runs in `namespace`; ip-netns(8) would need a root that is a mount."""
-    return ["nsenter", f"--net=/run/netns/{namespace}"]
+    """Return what stands before a command that runs in `namespace`; ip-netns(8) needs a root that is a mount."""
+    by_ip = ["ip", "netns", "exec", namespace]
+    return by_ip if _has_mounted_root() else ["nsenter", f"--net=/run/netns/{namespace}"]
+
+
+@cache
+def _has_mounted_root() -> bool:
+    """Whether this is no chroot: mount(8) can change how the root is shared in a namespace of its own."""
+    argv = ["unshare", "--mount", "--propagation", "unchanged", "mount", "--make-rslave", "/"]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 def _ip_in(namespace: str, *words: str) -> None:
