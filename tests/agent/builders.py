@@ -1,5 +1,6 @@
 """Small snapshots, and a shield without a control plane."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.eventlog import EventLog
 from lumos_agent.geo import Locator
 from lumos_agent.metrics import Metrics
-from lumos_agent.protocol import Config
+from lumos_agent.protocol import BatchAck, Config, Event
 from lumos_agent.reconcile import options_of
 from lumos_agent.response import AttackResponse
 from lumos_agent.schema import Domain, Origin, Snapshot, digest_of, listings
@@ -107,6 +108,19 @@ class Shield:
         """Return what answers attacks here; a new one knows what the last one wrote down."""
         path = self.state.watches_file
         return AttackResponse(path, self.applier, self.workers, self.events, self.metrics, suspect)
+
+    async def told(self, count: int = 1) -> list[Event]:
+        """Return what it tells of at least `count` requests; HAProxy logs after it has answered."""
+        found: list[Event] = []
+        async with asyncio.timeout(20):
+            while True:
+                await self.metrics.collect()
+                while (batch := self.metrics.first_waiting) is not None:
+                    self.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
+                    found += batch.events
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """End HAProxy."""

@@ -231,12 +231,9 @@ async def test_rules_decide_on_the_shield(tmp_path: Path) -> None:
             assert (await request(shield.port, "d1.example", "/", body=b"x=this+is+Forbidden")).status == 403
             assert (await request(shield.port, "d1.example", "/", body=b"x=fine")).status == 200
             assert (await get(shield.port, "d1.example", "/", "User-Agent: curl/8"))[0] == 200
-            await shield.metrics.collect()
-            batch = shield.metrics.first_waiting
-            assert batch is not None
-            rules_of = [event.rules for event in batch.events]
-            assert (f"rule:{ident(92)}",) in rules_of
-            assert [e.action for e in batch.events if e.rules == (f"rule:{ident(94)}",)] == ["detect"]
+            told = await shield.told(5)
+            assert (f"rule:{ident(92)}",) in [event.rules for event in told]
+            assert [event.action for event in told if event.rules == (f"rule:{ident(94)}",)] == ["detect"]
             changed = domain(1, port=port, policy=Policy(custom=rules[1:2]))
             done = await shield.applier.apply(config(2, changed, two))
             assert isinstance(done, Applied)
@@ -272,11 +269,7 @@ async def test_rules_challenge_and_limit_beside_the_guard(shield: Shield) -> Non
         assert (await get(shield.port, "d1.example", "/other"))[0] == 200
         found = [(await get(shield.port, "d2.example", path))[0] for path in ("/search", "/search", "/", "/", "/")]
         assert found == [200, 200, 200, 200, 429]
-        async with asyncio.timeout(5):
-            while not await shield.metrics.collect():
-                await asyncio.sleep(0.02)
-        assert (batch := shield.metrics.first_waiting) is not None
-        told = {(event.action, event.rules) for event in batch.events}
+        told = {(event.action, event.rules) for event in await shield.told(4)}
         assert ("challenge", (f"rule:{ident(95)}",)) in told
         assert ("limit", (f"rule:{ident(96)}",)) in told
 

@@ -1,6 +1,5 @@
 """Account lists, countries, autonomous systems and user agents on a real shield."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from lumos_agent.config import Settings, State
 from lumos_agent.geo import Geo, Needs
-from lumos_agent.protocol import BatchAck, Config
+from lumos_agent.protocol import Config
 from lumos_agent.schema import Domain, Snapshot, digest_of, listings
 from tests.agent.builders import Shield, domain, ident, snapshot
 from tests.agent.visitor import get, origin
@@ -123,14 +122,7 @@ async def test_events_say_where_clients_are(shield: Shield) -> None:
 async def event_places(shield: Shield) -> list[tuple[str, int]]:
     """Return where the client of one denied request is, by its event."""
     assert (await get(shield.port, "d1.example"))[0] == 403
-    async with asyncio.timeout(20):
-        while True:
-            await shield.metrics.collect()
-            while (batch := shield.metrics.first_waiting) is not None:
-                shield.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
-                if batch.events:
-                    return [(event.country, event.asn) for event in batch.events]
-            await asyncio.sleep(0.02)
+    return [(event.country, event.asn) for event in await shield.told()]
 
 
 async def test_database_that_comes_goes_and_breaks(tmp_path: Path) -> None:

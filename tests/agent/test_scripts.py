@@ -8,7 +8,6 @@ import pytest
 
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
-from lumos_agent.protocol import BatchAck, Event
 from lumos_agent.schema import Policy, Script
 from tests.agent.builders import Shield, config, domain
 from tests.agent.script_attacks import ATTACKS, DOORS, LIMITS
@@ -33,24 +32,12 @@ def resident_bytes(pid: str) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def events(shield: Shield, count: int = 1) -> list[Event]:
-    found: list[Event] = []
-    async with asyncio.timeout(10):
-        while len(found) < count:
-            await shield.metrics.collect()
-            while (batch := shield.metrics.first_waiting) is not None:
-                found += batch.events
-                shield.metrics.acknowledge(BatchAck(boot_id=batch.boot_id, seq=batch.seq))
-            await asyncio.sleep(0.02)
-    return found
-
-
 async def test_script_answers_blocks_and_changes_without_a_reload(shield: Shield) -> None:
     async with origin() as port:
         first = await shield.applier.apply(config(1, domain(port=port, policy=OFF, script=on("ngx.exit(403)"))))
         assert first.how == "reload"
         assert (await request(shield.port, HOST)).status == 403
-        event = (await events(shield))[0]
+        event = (await shield.told())[0]
         assert (event.action, event.rules) == ("block", ("script",))
         source = 'ngx.header["X-One"] = "1" ngx.status = 418 ngx.say("tea for ", ngx.var.remote_addr) ngx.exit(418)'
         second = await shield.applier.apply(config(2, domain(port=port, policy=OFF, script=on(source))))
@@ -107,7 +94,7 @@ async def test_nobody_breaks_out(shield: Shield) -> None:
             for _ in range(4):
                 answer = await request(shield.port, site.hostname)
                 assert (answer.status, answer.text[:5]) == (200, "hello"), f"{name}: {answer.text}"
-        told = {event.domain_id: event for event in await events(shield, len(ATTACKS))}
+        told = {event.domain_id: event for event in await shield.told(len(ATTACKS))}
         for name, site in sites.items():
             assert told[site.id].rules == ("script-error",), name
             assert any(limit in told[site.id].matched for limit in LIMITS), f"{name}: {told[site.id].matched}"
@@ -131,8 +118,7 @@ async def test_failing_closed_answers_500_and_tells_it_once(shield: Shield) -> N
         script = on("local x = nil\nx.y = 1", "closed")
         await shield.applier.apply(config(1, domain(port=port, policy=OFF, script=script)))
         assert [(await request(shield.port, HOST)).status for _ in range(10)] == [500] * 10
-        await shield.metrics.collect()
-        found = await events(shield)
+        found = await shield.told()
         assert (found[0].action, found[0].rules) == ("block", ("script-error",))
         assert found[0].matched == "script:2: attempt to index a nil value (local 'x')"
         # One for each thread at most.
@@ -189,4 +175,4 @@ async def test_connection_is_dropped(shield: Shield) -> None:
         await shield.applier.apply(config(1, domain(port=port, policy=OFF, script=on("ngx.exit(444)"))))
         with pytest.raises(asyncio.IncompleteReadError):
             await request(shield.port, HOST)
-        assert (await events(shield))[0].rules == ("script",)
+        assert (await shield.told())[0].rules == ("script",)

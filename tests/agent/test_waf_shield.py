@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from lumos_agent.protocol import Event
 from lumos_agent.schema import Exclusion, Policy
 from tests.agent.builders import Shield, config, domain
 from tests.agent.visitor import origin, request
@@ -20,13 +19,6 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 JSON = "Content-Type: application/json"
 ATTACK = b"file=..%2F..%2Fetc%2Fpasswd"
 POLICY = Policy(level="high")
-
-
-async def first_event(shield: Shield) -> Event:
-    async with asyncio.timeout(10):
-        while not await shield.metrics.collect() or not (batch := shield.metrics.first_waiting) or not batch.events:
-            await asyncio.sleep(0.02)
-    return batch.events[0]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +36,7 @@ async def test_attack_in_a_body_is_blocked_and_its_place_told(
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
         assert (await request(shield.port, HOST, "/", kind, body=body)).status == 403
-        event = await first_event(shield)
+        event = (await shield.told())[0]
         assert (event.action, event.place) == ("block", place)
         assert "etc/passwd" in event.matched
 
@@ -54,7 +46,7 @@ async def test_event_tells_that_a_body_was_longer_than_what_was_read(shield: Shi
         await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
         status = (await request(shield.port, HOST, "/", FORM, body=ATTACK + b"&pad=" + b"x" * 500_000)).status
         assert status == 403
-        assert "body-cut" in (await first_event(shield)).rules
+        assert "body-cut" in (await shield.told())[0].rules
 
 
 async def test_exclusions_and_groups_change_at_run_time(shield: Shield) -> None:
