@@ -19,9 +19,9 @@ local function is_binary(text)
   return find(sub(text, 1, SNIFF_BYTES), "[%z\1-\8\14-\31]") ~= nil
 end
 
--- UTF-16 whose characters are ASCII, as XML parsers accept it.
+-- UTF-16 and UTF-32 whose characters are ASCII, as XML parsers accept it.
 local function narrowed(text)
-  if not find(text, "^[\xFE\xFF]?[\xFE\xFF]?%z?<%z?[%a?!]") then return text end
+  if not find(text, "^[\xFE\xFF%z]*<%z*[%a?!]") then return text end
   return (gsub(gsub(text, "^[\xFE\xFF]+", ""), "%z", ""))
 end
 
@@ -60,7 +60,8 @@ local function add_part(list, part)
   if not values.is_plain_name(part.name) then list[#list + 1] = values.sent("name", "", part.name) end
   if part.filename then
     if part.filename ~= "" then list[#list + 1] = values.sent("filename", part.name, part.filename) end
-    if not is_binary(part.content) then list[#list + 1] = values.decoded("document", part.name, part.content) end
+    local content = narrowed(part.content)
+    if not is_binary(content) then list[#list + 1] = values.decoded("document", part.name, content) end
   elseif find(part.type, "json", 1, true) then
     add_json(list, part.content)
   else

@@ -49,7 +49,7 @@ end
 
 local function judge_value(value, found, groups)
   local is_document = value.place == "document"
-  local classes = is_plain(value) and WORD_CLASSES or CLASSES
+  local classes = not is_document and is_plain(value) and WORD_CLASSES or CLASSES
   for index = 1, #classes do
     local class = classes[index]
     if groups[class.group] ~= "off" and (not is_document or class.documents) and (not class.gate or class.gate(value)) then
