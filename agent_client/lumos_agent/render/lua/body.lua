@@ -9,7 +9,7 @@ local body = {}
 local find, gsub, lower, sub = string.find, string.gsub, string.lower, string.sub
 
 local PARTS_MAX = 200
-local TEXTS_MAX = 2000
+local TEXTS_MAX = 500
 local SNIFF_BYTES = 1024
 -- How much is read again in front of where a text stops to be JSON.
 local REREAD_BYTES = 512
@@ -27,25 +27,26 @@ end
 
 local read_text
 
-local function add_json(list, text, is_nested)
-  local count = 0
-  local rest = json.each(text, function(key, value)
+-- `outer`: how many texts of the JSON around it were read.
+local function add_json(list, text, outer)
+  local count = outer or 0
+  local rest = json.each(text, TEXTS_MAX - count, function(key, value)
     count = count + 1
-    if count > TEXTS_MAX then return end
     if not key then
       if not values.is_plain_name(value) then list[#list + 1] = values.decoded("name", "", value) end
     elseif not values.is_plain(value) then
-      if not is_nested and find(value, "^%s*[{%[]") then
-        add_json(list, value, true)
+      if not outer and find(value, "^%s*[{%[]") then
+        count = add_json(list, value, count)
       else
         list[#list + 1] = values.decoded("json", key, value)
       end
     end
   end)
-  if count > TEXTS_MAX or rest and (not is_nested or count < 2) then
-    text = count > TEXTS_MAX and text or sub(text, rest > REREAD_BYTES and rest - REREAD_BYTES or 1)
+  if rest and (not outer or count < outer + 2 or count >= TEXTS_MAX) then
+    text = sub(text, rest > REREAD_BYTES and rest - REREAD_BYTES or 1)
     if not is_binary(text) then list[#list + 1] = values.decoded("body", "", text) end
   end
+  return count
 end
 
 local function add_xml(list, text)
