@@ -116,18 +116,26 @@ class Worker:
         self.info = info
         self._read_at = _moment_of(info)
         self.counts: dict[str, Counts] = {}
+        self._quiet_at = ""
         self.is_retiring = False
         self.is_finished = False
 
     async def read(self) -> None:
         """Read the counters and the moment that they are of: both or neither.
 
+        A worker that had no visitor when it was read, and none since, has the same counters.
+
         Raises:
             HaproxyError: the worker has gone.
         """
         before = time.time()
-        info, stat = await self.session.commands("show info float", "show stat -1 2 -1")
-        self.info, self.counts = parse_info(info), parse_stat(stat)
+        info = parse_info(await self.session.command("show info float")) if self._quiet_at else {}
+        if info and _quiet(info) == self._quiet_at:
+            self.info = info
+        else:
+            text, stat = await self.session.commands("show info float", "show stat -1 2 -1")
+            self.info, self.counts = parse_info(text), parse_stat(stat)
+            self._quiet_at = _quiet(self.info)
         # A starved worker's uptime falls behind the wall clock, by which its log lines are dated.
         self._read_at = min(max(_moment_of(self.info), before), time.time())
 
@@ -147,6 +155,11 @@ class Worker:
 def _moment_of(info: dict[str, str]) -> float:
     """Return when a worker says that it wrote `show info float`, a Unix time."""
     return float(info["Start_time_sec"]) + float(info["Uptime_sec"])
+
+
+def _quiet(info: dict[str, str]) -> str:
+    """Return how many connections and requests a worker has had if it serves nobody now, else nothing."""
+    return "" if _visitors(info) else f"{info['CumConns']} {info['CumReq']}"
 
 
 def _visitors(info: dict[str, str]) -> int:

@@ -33,6 +33,8 @@ from lumos_agent.served import ServedCertificates
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
+LOOK_SHARE = 300  # looking may take one part in this many of the CPU
+LOOKED_AT_ONCE = 64
 PREFLIGHT_RETRY_SECONDS, RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 10.0, 60.0, 6 * 3600.0
 RENEW_AT_LIFETIME_LEFT = 1 / 3
 ASK_CA_SECONDS = 6 * 3600.0
@@ -101,12 +103,13 @@ class Issuer:
         """Run until cancelled."""
         while True:
             self._changed.clear()
+            began = time.thread_time()
             try:
                 await self.look()
             except (AgentError, OSError) as error:
                 log.error("certificates_not_in_step", extra={"error": str(error)})
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(max(LOOK_SECONDS, (time.thread_time() - began) * LOOK_SHARE)):
                     await self._changed.wait()
             except TimeoutError:
                 continue
@@ -115,8 +118,9 @@ class Issuer:
         """Serve what there is, and order what is due."""
         await self._served.sync(self._wanted, self._clients)
         try:
-            for domain_id, hostname in list(self._wanted.items()):
-                await asyncio.sleep(0)  # thousands of domains must not hold up anything else
+            for number, (domain_id, hostname) in enumerate(list(self._wanted.items())):
+                if number % LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # thousands of domains must not hold up anything else
                 if self._wanted.get(domain_id) != hostname:
                     continue
                 if domain_id in self._uploads:
