@@ -1,9 +1,19 @@
 """A visitor's load: keep-alive and new connections; every request that fails is counted with its reason."""
 
 import asyncio
+import contextlib
 from collections import Counter
 
 _HEAD = "GET /{path} HTTP/1.1\r\nHost: {host}\r\n{extra}\r\n"
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the requests of one connection, as an origin."""
+    with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            await writer.drain()
+    writer.close()
 
 
 class Load:
