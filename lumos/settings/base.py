@@ -160,8 +160,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
-# Receivers of notifications may be slow: they have a worker of their own, with threads.
+# Receivers of notifications and origins may be slow: they have a worker of their own, with threads.
 CELERY_TASK_ROUTES = {
+    "domains.tasks.check_origin": {"queue": "deliveries"},
     "notifications.tasks.drain_channel": {"queue": "deliveries"},
     "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
 }
