@@ -21,8 +21,8 @@ from lumos_agent.tunnel import SUFFIX
 LEFT_BEHIND = ("direct", "origin", "mail", "ftp", "cpanel", "webmail", "dev", "staging", "old")
 SECONDS = 6.0
 AT_ONCE = 8
+NAMES_MAX, ADDRESSES_MAX, MAIL_MAX, SPF_MAX = 32, 32, 10, 100
 GREETED_MAX = 16
-SPF_MAX = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def _guesses(question: Question) -> list[str]:
 
 
 def look(question: Question, network: Network) -> list[Finding]:
-    """Return what can be found; takes half a minute at most, and raises nothing."""
+    """Return what can be found; takes a minute at most, and raises nothing."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         known = _ask(question, network, pool)
         places = _public_places(question, known, network)
@@ -91,11 +91,11 @@ def look(question: Question, network: Network) -> list[Finding]:
 def _ask(question: Question, network: Network, pool: ThreadPoolExecutor) -> _Known:
     origins = [p.address for p in question.places if _ip(p.address) is None and not p.address.endswith(SUFFIX)]
     mail, texts = _records(question.registered, "MX", network), _records(question.registered, "TXT", network)
-    known = _Known(mail=[data.split()[-1].rstrip(".") for data in mail or []])
+    known = _Known(mail=[name for data in mail or [] if (name := data.split()[-1].rstrip("."))][:MAIL_MAX])
     if mail is None or texts is None:
         known.silent.append(question.registered)
     known.networks = [word for text in texts or [] for word in _spf_networks(text)][:SPF_MAX]
-    names = list(dict.fromkeys([*_guesses(question), *origins, *known.mail]))
+    names = list(dict.fromkeys([*_guesses(question), *known.mail, *origins]))[:NAMES_MAX]
     for name, addresses in zip(names, pool.map(lambda name: _addresses(name, network), names), strict=True):
         if addresses is None:
             known.silent.append(name)
@@ -116,7 +116,7 @@ def _records(name: str, kind: str, network: Network) -> list[str] | None:
 
 def _addresses(name: str, network: Network) -> list[str] | None:
     four, six = _records(name, "A", network), _records(name, "AAAA", network)
-    return None if four is None and six is None else [*(four or []), *(six or [])]
+    return None if four is None and six is None else [*(four or []), *(six or [])][:ADDRESSES_MAX]
 
 
 def _spf_networks(text: str) -> Iterator[str]:

@@ -36,7 +36,8 @@ def greet(address: str, port: int, hostname: str, *, is_tls: bool, reach: Reach)
         raw = connected([address], port, deadline)
     except OSError:
         return None
-    status, names = 0, ()
+    status = 0
+    names: tuple[str, ...] = ()
     with bounded(raw, deadline):
         try:
             if is_tls:

@@ -135,6 +135,6 @@ class TunnelState(TenantModel):
             return f"{self.server.name} is not connected to Lumos; this is what it told last."
         since = "for more than three minutes" if self.handshake_at else "yet"
         return (
-            f"No handshake {since}, though the origin has joined: is its machine up, and do all firewalls on the way let "
-            f"UDP to {self.server.name} pass? `lumos-agent doctor` there says more."
+            f"No handshake {since}, though the origin has joined: is its machine up, and do all firewalls on the way "
+            f"let UDP to {self.server.name} pass? `lumos-agent doctor` there says more."
         )

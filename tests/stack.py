@@ -11,9 +11,9 @@ from deploy.stack import ROOT, Stack
 
 
 class BareStack(Stack):
-    """No courier, no demo; the database is a copy of one that was migrated once."""
+    """For `start_control_plane`: no courier; the database is a copy of one that was migrated once."""
 
-    parts = ("web", "gateway", "worker", "beat")
+    parts = ("web", "gateway", "worker", "beat", "origin")
 
     def _migrate(self) -> None:
         migrated = ROOT / "var" / f"migrated-{_migrations()}.sqlite3"

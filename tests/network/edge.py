@@ -136,16 +136,19 @@ class Edge:
         """Return the addresses of `NAME` that the client finds from the root down."""
         return resolved(self.client, self.parents.host.address, NAME)
 
-    def join(self, name: str) -> tuple[str, Machine]:
-        """Let the origin join as a tunnel by the command of the dashboard; returns the tunnel's id and the machine."""
+    def add_tunnel(self, name: str) -> tuple[str, str]:
+        """Add a tunnel; returns its id and the command for its origin."""
         made = self.api("POST", "/tunnels", {"name": name})
+        return made["tunnel"]["id"], made["command"]
+
+    def join(self, command: str) -> Machine:
+        """Let the origin join as a tunnel by the command of the dashboard."""
         self.relay(self.origin, "127.0.0.1", self.stack.ports["web"], self.control.address)
         machine = Machine(self.origin, self.folder / "origin")
-        command = made["command"].replace("sudo ", "env ")
         dashboard = f"curl -fs -o /dev/null {self.stack.web}/healthz"
         until(lambda: machine.run("sh", "-c", dashboard, check=False).returncode == 0, "no way to the dashboard")
-        machine.run("sh", "-c", command)
-        return made["tunnel"]["id"], machine
+        machine.run("sh", "-c", command.replace("sudo ", "env "))
+        return machine
 
     def answer(self, shield: Shield, client: str = CLIENT) -> list[str]:
         """Return the addresses of `NAME` that a shield answers to a client."""

@@ -55,8 +55,11 @@ def test_the_zone_is_delegated_and_near_clients_get_the_near_shield(network: Edg
 
 @needs_machine
 def test_origin_is_reached_through_its_tunnel_alone(network: Edge, domain: str) -> None:
-    tunnel, machine = network.join("web")
+    tunnel, command = network.add_tunnel("web")
     network.api("PATCH", f"/domains/{domain}", {"origins": [{"address": "web.tunnel", "port": 80}]})
+    near = network.near.host.address
+    until(lambda: not network.visit(near), "an origin that has not joined is reached")
+    machine = network.join(command)
     script = network.folder / "lumos-origin.sh"
     script.write_text(network.api("GET", f"/tunnels/{tunnel}/firewall?ports=80")["script"])
     machine.run("sh", script)
