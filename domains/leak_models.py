@@ -48,3 +48,8 @@ class LeakCheck(TenantModel):
     def leaks(self) -> int:
         """Return how many clues lead to an origin."""
         return sum(finding["state"] == ClueState.LEAK for finding in self.findings)
+
+    @property
+    def shown(self) -> list[dict[str, str]]:
+        """Return the findings with what stands on their badges."""
+        return [f | {"label": f"{Clue(f['clue']).label}: {ClueState(f['state']).label}"} for f in self.findings]

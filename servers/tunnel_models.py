@@ -136,5 +136,5 @@ class TunnelState(TenantModel):
         since = "for more than three minutes" if self.handshake_at else "yet"
         return (
             f"No handshake {since}, though the origin has joined: is its machine up, and do all firewalls on the way "
-            f"let UDP to {self.server.name} pass? `lumos-agent doctor` there says more."
+            f"let UDP to {self.server.name} pass? “lumos-agent doctor” there says more."
         )

@@ -141,6 +141,7 @@ def test_a_look_that_somebody_asked_for(alice: Tenant) -> None:
         row = LeakCheck.objects.get()
         assert not row.is_awaited
         assert [finding["state"] for finding in row.findings] == ["hidden", "unknown", "hidden", "hidden"]
+        assert [finding["label"] for finding in row.shown][:2] == ["Direct answer: hidden", "DNS: could not be asked"]
         looked_at = row.looked_at
         leak_checks.run(alice.domain.pk)
         row.refresh_from_db()
