@@ -10,6 +10,7 @@ from domains import traffic
 from domains.config_document import canonical_address, in_order
 from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState, ZoneState
 from domains.failover_models import Failover
+from domains.failover_weights import weights_by_name
 from domains.models import Domain, DomainServer, Origin
 from domains.zone_models import Zone, ZoneRecord, ZoneServer
 from domains.zones import FIELDS
@@ -102,9 +103,11 @@ def domain_states(rows: Any) -> list[DomainState]:
 
 def _failovers(domain_ids: Any) -> dict[Any, ConfigFailover]:
     rows = Failover.objects.filter(domain_id__in=domain_ids).select_related("provider")
+    weights = weights_by_name(rows)
     return {
         row.domain_id: ConfigFailover(
-            mode=cast(Literal["ordered", "all"], row.mode),
+            mode=cast(Literal["ordered", "all", "weighted"], row.mode),
+            weights=weights.get(row.domain_id, {}),
             hold_down_seconds=row.hold_down_seconds,
             gap_seconds=row.gap_seconds,
             provider=row.provider.name if row.provider else "",
