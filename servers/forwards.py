@@ -156,8 +156,7 @@ def count(told: Iterable[protocol.ForwardTraffic], *, account_id: uuid.UUID, ser
             key = known[part.forward_id], counting.hour_of(part.hour, now)
             total = sums.setdefault(key, Counter())
             total.update({name: getattr(part, name) for name in ForwardHour.COUNTERS})
-    counts = {key: [total[name] for name in ForwardHour.COUNTERS] for key, total in sums.items()}
-    counting.add(ForwardHour, account_id, counts)
+    counting.add(ForwardHour, account_id, sums)
 
 
 def add_day(rows: Sequence[Forward]) -> None:

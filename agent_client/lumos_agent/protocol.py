@@ -29,6 +29,7 @@ CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
 PROBES_MAX = 1000
 PROBED_MAX = 8
+BUCKETS_MAX = 64
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -250,10 +251,14 @@ class TunnelReport(Message, frozen=True, kw_only=True, tag="tunnels"):
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
-    """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
+    """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch.
+
+    `timings` is how long visitors waited for origins, {bound of a bucket: answers} (timings.py).
+    """
 
     domain_id: Id
     hour: Count
+    timings: Annotated[dict[int, Count], Meta(max_length=BUCKETS_MAX)] = {}
     requests: Count = 0
     bytes_in: Count = 0
     bytes_out: Count = 0
