@@ -17,6 +17,7 @@ class Action(enum.StrEnum):
     SERVER_ADDED = "server.added"
     SERVER_CHANGED = "server.changed"
     SERVER_REMOVED = "server.removed"
+    SERVER_DECOMMISSIONED = "server.decommissioned"
     SERVER_RESTORED = "server.restored"
     SERVER_REUNITED = "server.reunited"
     FORWARD_ADDED = "forward.added"

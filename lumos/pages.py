@@ -35,6 +35,7 @@ urlpatterns = [
     path("servers/<uuid:pk>", servers.server_detail, name="server"),
     path("servers/<uuid:pk>/edit", servers.server_edit, name="server-edit"),
     path("servers/<uuid:pk>/rotate-token", servers.server_rotate, name="server-rotate"),
+    path("servers/<uuid:pk>/decommission", servers.server_decommission, name="server-decommission"),
     path("servers/<uuid:pk>/remove", servers.server_remove, name="server-remove"),
     path("servers/<uuid:pk>/history", servers.server_history, name="server-history"),
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),

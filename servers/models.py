@@ -30,6 +30,7 @@ class ServerStatus(models.TextChoices):
     ONLINE = "online", "Online"
     OFFLINE = "offline", "Offline"
     ERROR = "error", "Error"
+    DECOMMISSIONING = "decommissioning", "Decommissioning"
 
 
 class Server(TenantModel):
@@ -38,6 +39,7 @@ class Server(TenantModel):
     Desired and applied state are (epoch, revision, digest). `epoch` is that of the database when the shield was last in
     step with it, empty before; another one means that the database was restored since. `lease_until` is presence:
     renewed by the gateway while the agent is heard, so that a crashed gateway leaves nobody online for ever.
+    `decommissioned_at` ends all that: the agent is asked to uninstall (`errand_id`), and the row goes.
     """
 
     name = models.CharField(max_length=100)
@@ -67,6 +69,9 @@ class Server(TenantModel):
     last_seen_at = models.DateTimeField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     haproxy_running = models.BooleanField(default=True, editable=False)
+    decommissioned_at = models.DateTimeField(null=True, editable=False)
+    errand_id = models.UUIDField(null=True, editable=False)
+    errand_error = models.TextField(blank=True, db_default="", editable=False)
     facts = models.JSONField(default=dict, editable=False)
     health = models.JSONField(default=dict, editable=False)
 
@@ -80,6 +85,8 @@ class Server(TenantModel):
     @property
     def status(self) -> ServerStatus:
         """Return what presence, HAProxy and the last apply add up to."""
+        if self.decommissioned_at is not None:
+            return ServerStatus.DECOMMISSIONING
         if self.connected_at is None:
             return ServerStatus.PENDING
         if self.lease_until is None or self.lease_until < timezone.now():

@@ -12,7 +12,7 @@ from accounts.tenancy import tenant_scope
 from domains import failover, orders
 from domains.models import Challenge
 from lumos.jobs import Job
-from servers import forwards, health, history, probing, rollup
+from servers import decommissioning, forwards, health, history, probing, rollup
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -49,6 +49,12 @@ def expire_old_rows() -> dict[str, int]:
 def expire_minutes() -> dict[str, int]:
     """Delete what the live view no longer shows."""
     return {"minutes": rollup.expire_minutes(timezone.now())}
+
+
+@shared_task(base=Job)
+def finish_decommissions() -> dict[str, int]:
+    """Remove servers whose decommissioning has had its time, whether their agents answered or not."""
+    return decommissioning.finish()
 
 
 @shared_task(base=Job)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 # Route name -> which of a tenant's objects its id names; None for routes without an id.
 PAGES: dict[str, str | None] = {
     "overview": None, "analytics": None, "analytics-csv": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
-    "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
+    "server-rotate": "server", "server-remove": "server", "server-decommission": "server", "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
@@ -80,6 +80,7 @@ POST_ONLY = {
     "dns-provider-remove",
     "server-rotate",
     "server-remove",
+    "server-decommission",
     "domain-cache-purge",
     "domain-preset",
     "domain-remove",
@@ -143,7 +144,7 @@ VIEWER_REFUSED = {
 } | POST_ONLY
 API: dict[str, str | None] = {
     "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
-    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-decommission": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
@@ -176,7 +177,7 @@ API_POST_ONLY = {
     "api-tunnel-open-join", "api-tunnel-put-key", "api-tunnel-rotate-key", "api-tunnel-shield-rotate-key",
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
-    "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-zone-import-file", "api-zone-check-delegation",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
@@ -203,6 +204,7 @@ TASKS = {
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
     "servers.tasks.expire_minutes": "all tenants, set-based",
+    "servers.tasks.finish_decommissions": "each row in its own tenant's scope",
     "servers.tasks.probe_servers": "probes all tenants' servers, writes in each account's scope",
     "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",
