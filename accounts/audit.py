@@ -20,6 +20,8 @@ class Action(enum.StrEnum):
     SERVER_DECOMMISSIONED = "server.decommissioned"
     SERVER_RESTORED = "server.restored"
     SERVER_REUNITED = "server.reunited"
+    AGENT_UPGRADE_STARTED = "account.agent_upgrade_started"
+    AGENT_UPGRADE_STOPPED = "account.agent_upgrade_stopped"
     FORWARD_ADDED = "forward.added"
     FORWARD_CHANGED = "forward.changed"
     FORWARD_REMOVED = "forward.removed"

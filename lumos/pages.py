@@ -31,6 +31,7 @@ urlpatterns = [
     path("analytics", analytics.analytics_page, name="analytics"),
     path("analytics.csv", analytics.analytics_csv, name="analytics-csv"),
     path("servers", servers.server_list, name="servers"),
+    path("servers/upgrade", servers.agents_upgrade, name="agents-upgrade"),
     path("servers/add", servers.server_add, name="server-add"),
     path("servers/<uuid:pk>", servers.server_detail, name="server"),
     path("servers/<uuid:pk>/edit", servers.server_edit, name="server-edit"),

@@ -25,6 +25,7 @@ from servers.flood_api import FloodView
 from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from servers.tunnel_api import TunnelNetworkView, TunnelShieldViewSet, TunnelViewSet
+from servers.upgrade_api import AgentUpgradeView
 from waf.api import (
     CustomRuleViewSet,
     EventViewSet,
@@ -81,6 +82,7 @@ gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="age
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/account", AccountView.as_view(), name="api-account"),
+    path("api/v1/agent-upgrade", AgentUpgradeView.as_view(), name="api-agent-upgrade"),
     path("api/v1/tunnel-network", TunnelNetworkView.as_view(), name="api-tunnel-network"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),

@@ -3,9 +3,8 @@
 Whether the agent does its part or never answers, the row is gone within an hour.
 """
 
-import uuid
+import logging
 from datetime import timedelta
-from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -17,10 +16,11 @@ from domains import failover, zone_following
 from domains.models import DomainServer
 from domains.zone_models import ZoneServer
 from lumos.errors import Conflict
-from lumos_agent import protocol
-from servers import services, wake
+from servers import errands, services, wake
 from servers.models import Server
 from servers.peers import tell_neighbours
+
+log = logging.getLogger(__name__)
 
 GONE_WITHIN = timedelta(hours=1)
 ASKED_AGAIN = timedelta(minutes=50)
@@ -38,11 +38,8 @@ def decommission_server(*, server: Server, actor: User, force: bool = False) -> 
     zone_following.refuse_only_server(server)
     if server.decommissioned_at is None:
         _take_out(server, actor)
-    errand = {"errand_id": uuid.uuid4(), "errand_error": ""}
-    Server.objects.filter(pk=server.pk).update(decommissioned_at=server.decommissioned_at or timezone.now(), **errand)
+    errands.ask([server], decommissioned_at=server.decommissioned_at or timezone.now(), upgrade=None)
     server.refresh_from_db()
-    wake.gateways_on_commit("errand", [server.pk])
-    wake.pages_on_commit(server.account_id, "servers")
     return server
 
 
@@ -68,40 +65,19 @@ def require_in_service(server: Server) -> None:
         raise Conflict(f"{server.name} is being decommissioned; choose another server.", field="servers")
 
 
-def errand(server_id: Any) -> protocol.Errand | None:
-    """Return what the agent of a server in scope is to have done, if it can have it done."""
-    row = Server.objects.filter(pk=server_id, decommissioned_at__isnull=False, facts__takes_errands=True).first()
-    return None if row is None else protocol.Errand(id=str(row.errand_id), kind="uninstall")
-
-
-@transaction.atomic
-def record_done(*, server_id: Any, done: protocol.ErrandDone) -> None:
-    """Take what root says of an errand: the row goes, or says why it is still there."""
-    row = Server.objects.select_for_update().filter(pk=server_id, decommissioned_at__isnull=False).first()
-    if row is None or str(row.errand_id) != done.id:
-        return
-    if done.is_done:
-        services.forget_server(row, actor=None)
-        return
-    row.errand_error = done.message.replace("\0", "")  # PostgreSQL's texts cannot hold NUL
-    row.save()
-    wake.pages_on_commit(row.account_id, "servers")
-
-
 def finish() -> dict[str, int]:
     """Remove the shields of all tenants whose time is over, and ask the others again."""
-    asked = finished = 0
-    now = timezone.now()
-    rows = Server.unscoped.filter(decommissioned_at__isnull=False)
-    for pk, account_id in rows.values_list("pk", "account_id"):
-        with tenant_scope(account_id), transaction.atomic():
-            row = Server.objects.select_for_update().filter(pk=pk).first()
-            if row is None:
-                continue
-            if row.decommissioned_at <= now - ASKED_AGAIN:
-                services.forget_server(row, actor=None)
-                finished += 1
-            else:
-                wake.gateways_on_commit("errand", [pk])
-                asked += 1
-    return {"asked": asked, "finished": finished}
+    found = {"asked": 0, "finished": 0}
+    rows = Server.unscoped.filter(decommissioned_at__isnull=False).values_list("pk", "account_id", "decommissioned_at")
+    for pk, account_id, since in rows:
+        try:
+            with tenant_scope(account_id), transaction.atomic():
+                if since > timezone.now() - ASKED_AGAIN:
+                    wake.gateways_on_commit("errand", [pk])
+                    found["asked"] += 1
+                elif (row := Server.objects.filter(pk=pk).first()) is not None:
+                    services.forget_server(row, actor=None)
+                    found["finished"] += 1
+        except Exception:
+            log.exception("decommissioning_not_finished", extra={"server": str(pk)})
+    return found

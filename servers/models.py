@@ -11,6 +11,7 @@ from servers.forward_models import Forward, ForwardHour
 from servers.health_models import ProbeKey, ProbeRound, ServerVerdict, ShieldState, Sight, VerdictChange
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
+from servers.upgrade_models import AgentUpgrade, UpgradeState
 
 
 class ApplyState(models.TextChoices):
@@ -39,7 +40,7 @@ class Server(TenantModel):
     Desired and applied state are (epoch, revision, digest). `epoch` is that of the database when the shield was last in
     step with it, empty before; another one means that the database was restored since. `lease_until` is presence:
     renewed by the gateway while the agent is heard, so that a crashed gateway leaves nobody online for ever.
-    `decommissioned_at` ends all that: the agent is asked to uninstall (`errand_id`), and the row goes.
+    `decommissioned_at` ends all that: the agent is asked to uninstall (servers/errands.py), and the row goes.
     """
 
     name = models.CharField(max_length=100)
@@ -70,7 +71,11 @@ class Server(TenantModel):
     lease_until = models.DateTimeField(null=True, editable=False)
     haproxy_running = models.BooleanField(default=True, editable=False)
     decommissioned_at = models.DateTimeField(null=True, editable=False)
+    upgrade = models.ForeignKey(
+        AgentUpgrade, null=True, on_delete=models.SET_NULL, related_name="servers", editable=False
+    )
     errand_id = models.UUIDField(null=True, editable=False)
+    errand_asked_at = models.DateTimeField(null=True, editable=False)
     errand_error = models.TextField(blank=True, db_default="", editable=False)
     facts = models.JSONField(default=dict, editable=False)
     health = models.JSONField(default=dict, editable=False)
@@ -181,6 +186,7 @@ def epoch() -> str:
 
 
 __all__ = [
+    "AgentUpgrade",
     "ApplyState",
     "BatchCursor",
     "DailyMetric",
@@ -206,6 +212,7 @@ __all__ = [
     "TunnelNetwork",
     "TunnelShield",
     "TunnelState",
+    "UpgradeState",
     "VerdictChange",
     "epoch",
 ]  # fmt: skip

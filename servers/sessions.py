@@ -14,7 +14,7 @@ from accounts.tenancy import tenant_scope
 from domains import certificates, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
-from servers import decommissioning, history, increments, metrics, reunion, revisions, tunnel_ends, wake
+from servers import errands, history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers import health as shields
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
@@ -228,7 +228,7 @@ def record_news(
                 seen = shields.record_probes(vantage_id=server_id, results=message.results)
                 failover.look_at_servers(shields.look(seen))
             case protocol.ErrandDone():
-                decommissioning.record_done(server_id=server_id, done=message)
+                errands.record_done(server_id=server_id, done=message)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
                 if (server := Server.objects.filter(pk=server_id).first()) is not None:
@@ -244,7 +244,7 @@ def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:
 def errand(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Errand | None:
     """Return what root is to do on the shield, if anything."""
     with tenant_scope(account_id):
-        return decommissioning.errand(server_id)
+        return errands.errand_of(server_id)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

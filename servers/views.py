@@ -15,10 +15,21 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
-from servers import decommissioning, enrolment, health, history, preview, reunion, selectors, services
+from servers import (
+    decommissioning,
+    enrolment,
+    health,
+    history,
+    install,
+    preview,
+    reunion,
+    selectors,
+    services,
+    upgrades,
+)
 from servers.diff import as_rows
 from servers.forms import ServerForm
-from servers.models import Server, SnapshotRecord
+from servers.models import AgentUpgrade, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 
 PAGE_SIZE = 50
@@ -31,8 +42,29 @@ LINES_SHOWN = 50
 
 @page()
 def server_list(request: HttpRequest) -> HttpResponse:
-    """All shields with live status and apply state."""
-    return render(request, "servers/list.html", {"servers": selectors.servers_with_domains()})
+    """All shields with live status and apply state, and how their agents are upgraded."""
+    version = (install.offered() or ("",))[0]
+    context = {
+        "servers": selectors.servers_with_domains(),
+        "version": version,
+        "others": upgrades.others_than(version).count() if version else 0,
+        "upgrade": AgentUpgrade.objects.first(),
+    }
+    return render(request, "servers/list.html", context)
+
+
+@require_POST
+@page(ADMIN)
+def agents_upgrade(request: PageRequest) -> HttpResponse:
+    """Begin to upgrade all agents, or stop it."""
+    try:
+        if request.POST.get("do") == "stop":
+            upgrades.stop_upgrade(actor=request.user)
+        else:
+            upgrades.start_upgrade(actor=request.user)
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("servers")
 
 
 def _show_token(request: HttpRequest, server: Server, token: str) -> HttpResponse:

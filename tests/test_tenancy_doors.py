@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 # Route name -> which of a tenant's objects its id names; None for routes without an id.
 PAGES: dict[str, str | None] = {
     "overview": None, "analytics": None, "analytics-csv": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
-    "server-rotate": "server", "server-remove": "server", "server-decommission": "server", "domains": None, "domain-add": None, "domain": "domain",
+    "server-rotate": "server", "server-remove": "server", "server-decommission": "server", "agents-upgrade": None, "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
@@ -81,6 +81,7 @@ POST_ONLY = {
     "server-rotate",
     "server-remove",
     "server-decommission",
+    "agents-upgrade",
     "domain-cache-purge",
     "domain-preset",
     "domain-remove",
@@ -143,7 +144,7 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
+    "api-agent-upgrade": None, "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-decommission": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
@@ -204,6 +205,7 @@ TASKS = {
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
     "servers.tasks.expire_minutes": "all tenants, set-based",
+    "servers.tasks.advance_upgrades": "each row in its own tenant's scope",
     "servers.tasks.finish_decommissions": "each row in its own tenant's scope",
     "servers.tasks.probe_servers": "probes all tenants' servers, writes in each account's scope",
     "servers.tasks.look_at_servers": "each account in its own scope",

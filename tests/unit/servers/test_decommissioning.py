@@ -73,6 +73,7 @@ def test_the_row_goes_when_root_says_so_and_only_then(alice: Tenant, standby: Se
         sessions.answers(alice.account.pk, standby.pk, done)
     with alice.scope:
         assert "userdel failed" in Server.objects.get(pk=standby.pk).errand_error
+    assert sessions.errand(alice.account.pk, standby.pk) is None
     decommission(alice, standby)
     again = sessions.errand(alice.account.pk, standby.pk)
     assert again is not None
