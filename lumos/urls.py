@@ -12,7 +12,7 @@ from accounts.team_api import AccountView, AuditEntryViewSet, InvitationViewSet,
 from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanViewSet, TopUpViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
-from domains.config_api import ExportView, ImportView
+from domains.config_api import ConfigView
 from domains.failover_api import DecisionViewSet, FailoverActionView, FailoverPlanView, FailoverView, ProviderViewSet
 from domains.zone_api import RecordViewSet, ZoneViewSet
 from lumos.api import unknown_path
@@ -96,8 +96,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/billing", BillingView.as_view(), name="api-billing"),
     path("api/v1/billing/plan", PlanViewSet.as_view({"put": "update"}), name="api-billing-plan"),
     path("api/v1/plans", PlanListView.as_view(), name="api-plans"),
-    path("api/v1/export", ExportView.as_view(), name="api-export"),
-    path("api/v1/import", ImportView.as_view(), name="api-import"),
+    path("api/v1/config", ConfigView.as_view(), name="api-config"),
     path("api/v1/analytics", AnalyticsView.as_view(), name="api-analytics"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),

@@ -157,7 +157,7 @@ API: dict[str, str | None] = {
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
-    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-config": None,
     "api-notification-list": None, "api-notification-detail": "notification", "api-channel-list": None,
     "api-channel-detail": "channel", "api-channel-test": "channel", "api-channel-ask": "channel", "api-channel-rotate-secret": "channel",
     "api-delivery-list": None, "api-delivery-detail": "delivery", "api-delivery-resend": "delivery",
