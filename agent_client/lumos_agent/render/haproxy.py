@@ -22,6 +22,7 @@ from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPI
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
+from lumos_agent.timings import SAMPLED
 
 ANSWERS_LOGGED_PER_SECOND = 2000
 # How much of a body is judged; the buffer also holds the request's head.
@@ -234,6 +235,7 @@ class Renderer:
             "buffer_bytes": BUFFER_BYTES,
             "slots": SLOTS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
+            "sampled": SAMPLED,
             "statuses": sorted(ERROR_PAGES),
             "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
