@@ -8,7 +8,7 @@ from accounts import personal_views as personal
 from accounts import team_views as team
 from accounts import views as accounts
 from billing import views as billing
-from domains import authority_views, config_views, failover_views, zone_views
+from domains import authority_views, config_views, failover_views, leak_views, zone_views
 from domains import views as domains
 from lumos import views as lumos
 from notifications import channel_views as channels
@@ -31,10 +31,12 @@ urlpatterns = [
     path("analytics", analytics.analytics_page, name="analytics"),
     path("analytics.csv", analytics.analytics_csv, name="analytics-csv"),
     path("servers", servers.server_list, name="servers"),
+    path("servers/upgrade", servers.agents_upgrade, name="agents-upgrade"),
     path("servers/add", servers.server_add, name="server-add"),
     path("servers/<uuid:pk>", servers.server_detail, name="server"),
     path("servers/<uuid:pk>/edit", servers.server_edit, name="server-edit"),
     path("servers/<uuid:pk>/rotate-token", servers.server_rotate, name="server-rotate"),
+    path("servers/<uuid:pk>/decommission", servers.server_decommission, name="server-decommission"),
     path("servers/<uuid:pk>/remove", servers.server_remove, name="server-remove"),
     path("servers/<uuid:pk>/history", servers.server_history, name="server-history"),
     path("servers/<uuid:pk>/history/<int:revision>/restore", servers.server_restore, name="server-restore"),
@@ -81,6 +83,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/traffic/purge", domains.domain_cache_purge, name="domain-cache-purge"),
     path("domains/<uuid:pk>/failover", failover_views.domain_failover, name="domain-failover"),
     path("domains/<uuid:pk>/failover/act", failover_views.failover_act, name="failover-act"),
+    path("domains/<uuid:pk>/origin-check", leak_views.origin_check, name="origin-check"),
     path("dns-providers", failover_views.dns_providers, name="dns-providers"),
     path("dns-providers/<uuid:pk>/remove", failover_views.dns_provider_remove, name="dns-provider-remove"),
     path("domains/<uuid:pk>/release", domains.rollout_release, name="rollout-release"),

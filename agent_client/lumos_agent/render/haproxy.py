@@ -18,10 +18,11 @@ from lumos_agent.render.networks import PROXY, Change, NetworkTable
 from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
-from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
+from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
+from lumos_agent.timings import SAMPLED
 
 ANSWERS_LOGGED_PER_SECOND = 2000
 # How much of a body is judged; the buffer also holds the request's head.
@@ -112,7 +113,8 @@ def _fixed_files() -> dict[str, bytes]:
         files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
-    for place, expressions in (SUSPICIOUS | {"ordinary": (ORDINARY,)}).items():
+    ordinary = {"ordinary_headers": (ORDINARY_HEADERS,), "ordinary_target": (ORDINARY_TARGET,)}
+    for place, expressions in (SUSPICIOUS | ordinary).items():
         files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
@@ -233,6 +235,7 @@ class Renderer:
             "buffer_bytes": BUFFER_BYTES,
             "slots": SLOTS,
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
+            "sampled": SAMPLED,
             "statuses": sorted(ERROR_PAGES),
             "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
             "has_names": any(one.needs_names for one in sites),
