@@ -28,6 +28,7 @@ POLICY = Policy(level="high")
         (JSON, json.dumps({"file": "../../etc/passwd"}).encode(), "json:file"),
         ("Content-Type: text/plain", b"read ../../etc/passwd", "body"),
         (FORM, b"pad=" + b"x" * 120_000 + b"&" + ATTACK, "form:file"),
+        ("Content-Type: image/svg+xml", b'<!DOCTYPE a [<!ENTITY b SYSTEM "/etc/passwd">]><svg/>', "document"),
     ],
 )
 async def test_attack_in_a_body_is_blocked_and_its_place_told(
