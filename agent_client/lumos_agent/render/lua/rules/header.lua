@@ -18,6 +18,8 @@ local RULES = {
     why = "A link from elsewhere carries a session cookie as a parameter, which fixes the visitor's session." },
   name = { id = "header-name", score = 5,
     why = "A line break in a parameter's name, or a second parameter behind it." },
+  path = { id = "header-path", score = 5, why = "A line break in a path, which no link has." },
+  markup = { id = "header-markup", score = 6, why = "An empty line and markup in a cookie or header: the page of a second answer." },
 }
 
 local function set(text)
@@ -114,10 +116,13 @@ local function judge(value, report)
   if value.place == "session" then report(RULES.session, snippet(value.name, 1)) end
   if find(text, "[\r\n]") then
     judge_breaks(value, report)
-    if value.place == "name" and find(text, "^[%w_.]+[\r\n]") or value.place == "query"
+    if value.place == "name" and find(text, "^[%w_.]*[\r\n]") or value.place == "query"
       and find(text, "^[%w_]+[\r\n]+[%w_]+=[%w_]+$") then
       report(RULES.name, snippet(text, 1))
     end
+    if value.place == "path" then report(RULES.path, snippet(text, 1)) end
+    local at = (value.place == "cookie" or value.place == "header") and find(text, "\r?\n\r?\n%s*<[%a!]")
+    if at then report(RULES.markup, snippet(text, at)) end
   end
   if not has(text, "cookie") and not has(text, "\xE5\x98") and not has(text, " http/") then return end
   local at = find(text, "set%-cookie2?:%s*[%w_%-]+=")

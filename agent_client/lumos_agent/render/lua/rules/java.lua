@@ -12,6 +12,7 @@ local RULES = {
     why = "Nested lookups ${${lower:…}} hide a word, as only Log4j attacks do." },
   expression = { id = "java-expression", score = 9,
     why = "An expression language reaches the Java runtime (SpEL T(…), OGNL #context, %{…})." },
+  escaped = { id = "java-escaped-expression", score = 8, why = "A backslash hides the beginning of an expression from filters." },
   runtime = { id = "java-runtime", score = 9, why = "Starts a program through Runtime.exec or ProcessBuilder." },
   loader = { id = "java-class-loader", score = 9,
     why = "A parameter's name reaches the class loader (class.module.classLoader)." },
@@ -98,6 +99,9 @@ local EXPRESSIONS = { "#context", "#_memberaccess", "@java.lang", "#request.", "
 
 local function judge_expression(value, report)
   local text = value.text
+  local escaped = find(text, "$\\", 1, true)
+    and (find(text, "%$\\+%a?{%s*%d+%s*[*+/-]%s*%d") or find(text, "%$\\+%a?{[^{}]*%("))
+  if escaped then report(RULES.escaped, snippet(text, escaped)) end
   local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
   for _, mark in ipairs(EXPRESSIONS) do

@@ -7,6 +7,7 @@ local find, sub, match = string.find, string.sub, string.match
 local MATCHED_BYTES = 128
 
 local RULES = {
+  render = { id = "php-render-array", score = 6, why = "A parameter's name sets a property of Drupal's pages, which call functions." },
   tag = { id = "php-tag", score = 8, why = "An opening PHP tag is followed by code." },
   open = { id = "php-open", score = 4, why = "A bare opening PHP tag or its bracket form." },
   wrapper = { id = "php-wrapper", score = 8,
@@ -220,6 +221,7 @@ local function judge(value, report)
   end
   judge_tags(value, report)
   if value.place == "document" then return end
+  if value.place == "name" and find(text, "%[#[%l_]+%]") then report(RULES.render, snippet(text, 1)) end
   judge_wrappers(value, report)
   if find(text, "$", 1, true) then
     judge_globals(value, report)

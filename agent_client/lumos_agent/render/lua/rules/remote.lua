@@ -18,6 +18,7 @@ local RULES = {
     why = "A parameter that names a file or folder to include carries a URL." },
   cut = { id = "remote-cut", score = 6,
     why = "A URL ends in a question mark that cuts off what the including program appends." },
+  socket = { id = "remote-socket", score = 7, why = "Names a socket of the machine and, behind a bar, where a proxy goes instead." },
   data = { id = "remote-data", score = 4, why = "A parameter carries a data: URL with text in place of a file." },
 }
 
@@ -145,6 +146,7 @@ local function judge(value, report)
     if rule then report(rule, snippet(text, 1)) end
     return
   end
+  if scheme == "unix" and find(text, "|%s*%l+://") then return report(RULES.socket, snippet(text, 1)) end
   if scheme == "data" then
     if not OUTSIDE[value.place] and find(text, "^%s*data:text/%a+[;,]?")
       and not find(text, "^%s*data:text/[%a]+;charset=[%w%-]+,", 1) then
