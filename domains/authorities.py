@@ -63,7 +63,8 @@ def put_authority(
         if row is not None:
             row.delete()
     else:
-        _checked(directory_url, email, external_key_id, sealed_keys)
+        checked_authority(directory_url, email, external_key_id)
+        _check_keys(external_key_id, sealed_keys)
         row = row or CertificateAuthority()
         is_same = (row.directory_url, row.external_key_id) == (directory_url, external_key_id)
         kept = row.external_keys if is_same else {}
@@ -81,7 +82,12 @@ def _described(row: CertificateAuthority | None) -> dict[str, Any]:
     return {name: getattr(row, name) or None for name in names} if row else dict.fromkeys(names)
 
 
-def _checked(directory_url: str, email: str, external_key_id: str, sealed_keys: Mapping[str, str]) -> None:
+def checked_authority(directory_url: str, email: str, external_key_id: str) -> None:
+    """Refuse a CA that cannot be asked.
+
+    Raises:
+        InvalidInput: a value breaks a rule, or the CA wants an external account.
+    """
     values: dict[str, Any] = {"directory_url": directory_url, "email": email}
     try:
         msgspec.convert(values, Acme)
@@ -90,17 +96,20 @@ def _checked(directory_url: str, email: str, external_key_id: str, sealed_keys: 
     except msgspec.ValidationError as error:
         found = refusal(error)
         raise InvalidInput(found.detail, field="external_key_id" if found.field == "key_id" else found.field) from error
-    for sealed in sealed_keys.values():
-        try:
-            msgspec.convert({"key_id": external_key_id, "sealed_key": sealed}, ExternalAccount)
-        except msgspec.ValidationError as error:
-            raise InvalidInput("A sealed key is not base64, or its key id is missing.", field="keys") from error
     known = next((choice for choice in CHOICES.values() if choice.directory_url == directory_url), None)
     if known is not None and known.needs_external_account and not external_key_id:
         raise InvalidInput(
             f"{known.title} needs an account of yours: enter the key id and the MAC key that its site shows.",
             field="external_key_id",
         )
+
+
+def _check_keys(external_key_id: str, sealed_keys: Mapping[str, str]) -> None:
+    for sealed in sealed_keys.values():
+        try:
+            msgspec.convert({"key_id": external_key_id, "sealed_key": sealed}, ExternalAccount)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("A sealed key is not base64, or its key id is missing.", field="keys") from error
 
 
 def _complete(kept: Mapping[str, str], sealed: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """API views of the account's configuration as one document."""
 
+import hashlib
 from typing import Any
 
 from django.http import HttpResponse
@@ -24,7 +25,7 @@ _FLAGS = {"true": True, "false": False}
 class StepSerializer(serializers.Serializer[Any]):
     """One thing to create, change or delete."""
 
-    what = serializers.ChoiceField(choices=("account", "server", "domain"))
+    what = serializers.ChoiceField(choices=("account", "tunnel", "server", "domain", "zone", "channel"))
     name = serializers.CharField()
     fields = serializers.DictField(  # type: ignore[assignment]
         child=serializers.ListField(), help_text="{field: [before, after]}"
@@ -32,7 +33,7 @@ class StepSerializer(serializers.Serializer[Any]):
 
 
 class PlanSerializer(serializers.Serializer[Any]):
-    """What an import does, or with `dry_run` would do."""
+    """What applying a document does, or with `dry_run` would do."""
 
     dry_run = serializers.BooleanField()
     create = StepSerializer(many=True)  # type: ignore[assignment]
@@ -42,25 +43,27 @@ class PlanSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(),
         help_text="New servers. Rotate the token of each and enrol its agent with the new one.",
     )
+    webhooks_without_secret = serializers.ListField(
+        child=serializers.CharField(), help_text="New webhooks. Rotate the secret of each to see it."
+    )
 
 
-class ExportView(APIView):
-    """The configuration of the account."""
+class ConfigView(APIView):
+    """The configuration of the account as one document: exported, edited and applied."""
 
     @extend_schema(responses={(200, "application/json"): _DOCUMENT["application/json"]})
     def get(self, request: Request) -> HttpResponse:
-        """Return what holds for all domains, servers (without tokens) and domains as one canonical document."""
+        """Return the whole configuration, without secrets, ids and times; equal configurations give equal bytes."""
         data = config_document.encoded(account_state().document())
-        headers = {"Content-Disposition": 'attachment; filename="lumos-config.json"'}
+        headers = {
+            "Content-Disposition": 'attachment; filename="lumos-config.json"',
+            "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
+        }
         return HttpResponse(data, content_type="application/json", headers=headers)
-
-
-class ImportView(APIView):
-    """Makes the account as a document says: all of it or nothing, and nothing at the second time."""
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("dry_run", bool, description="Only show the plan. Default: true."),
+            OpenApiParameter("dry_run", bool, description="Only show the plan. Default: false."),
             OpenApiParameter(
                 "prune", bool, description="Delete what a section of the document lacks; for admins. Default: false."
             ),
@@ -68,11 +71,14 @@ class ImportView(APIView):
         request=_DOCUMENT,
         responses=PlanSerializer,
     )
-    def post(self, request: Request) -> Response:
-        """Import a document, or show what that would do."""
-        dry_run, prune = _flag(request, "dry_run", default=True), _flag(request, "prune", default=False)
+    def put(self, request: Request) -> Response:
+        """Make the account as a document says: all of it or nothing, and nothing at the second time.
+
+        What the document does not name stays as it is.
+        """
+        dry_run, prune = _flag(request, "dry_run"), _flag(request, "prune")
         if prune and not grants_of(request).may(ADMIN):
-            raise exceptions.PermissionDenied("Only owners and admins may import with prune=true.")
+            raise exceptions.PermissionDenied("Only owners and admins may apply a document with prune=true.")
         document = config_document.parsed(_body(request))
         if dry_run:
             found = planned(document, prune=prune)
@@ -81,10 +87,8 @@ class ImportView(APIView):
         return Response(_answer(found, dry_run=dry_run))
 
 
-def _flag(request: Request, name: str, *, default: bool) -> bool:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false")
     if text not in _FLAGS:
         raise InvalidInput(f"{name} is true or false, not “{text[:20]}”.", field=name)
     return _FLAGS[text]
@@ -99,4 +103,8 @@ def _body(request: Request) -> bytes:
 
 def _answer(found: Plan, *, dry_run: bool) -> dict[str, Any]:
     new = [step.name for step in found.servers if step.before is None]
-    return {"dry_run": dry_run, **found.shown(), "servers_without_token": new}
+    hooks = [
+        step.name for step in found.channels if step.before is None and step.after and step.after.kind == "webhook"
+    ]
+    shown = found.shown()
+    return {"dry_run": dry_run, **shown, "servers_without_token": new, "webhooks_without_secret": hooks}

@@ -12,6 +12,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from domains import traffic
+from domains.config_parts import (
+    account_parts,
+    canonical_channels,
+    canonical_forwards,
+    canonical_subscriptions,
+    canonical_tunnels,
+)
 from domains.rdata import canonical_zone
 from domains.services import SERVERS_MAX, OriginData, canonical_origins
 from domains.validators import canonical_served
@@ -102,12 +109,23 @@ def canonical(document: ConfigDocument) -> ConfigDocument:
     if document.zones is not UNSET:
         zones = tuple(_zone(given, f"zones[{index}]") for index, given in enumerate(document.zones))
         _refuse_twice([zone.name for zone in zones], "zones[{}].name")
-    account = UNSET if document.account is UNSET else _account(document.account)
-    return ConfigDocument(version=document.version, account=account, servers=servers, domains=domains, zones=zones)
+    tunnels, channels = canonical_tunnels(document.tunnels), canonical_channels(document.channels)
+    _refuse_twice([tunnel.name for tunnel in tunnels or ()], "tunnels[{}].name")
+    _refuse_twice([channel.name for channel in channels or ()], "channels[{}].name")
+    return ConfigDocument(
+        version=document.version,
+        account=UNSET if document.account is UNSET else _account(document.account),
+        tunnels=tunnels,
+        servers=servers,
+        domains=domains,
+        zones=zones,
+        channels=channels,
+    )
 
 
 def _account(given: ConfigAccount) -> ConfigAccount:
-    return ConfigAccount(under_attack=given.under_attack, lists=_lists(given.lists, "account.lists"))
+    lists = _lists(given.lists, "account.lists")
+    return ConfigAccount(under_attack=given.under_attack, lists=lists, **account_parts(given))
 
 
 def _lists(given: ConfigLists | UnsetType, place: str) -> ConfigLists | UnsetType:
@@ -155,7 +173,9 @@ def _server(given: ConfigServer, place: str) -> ConfigServer:
     for field, kind in (("public_ipv4", ipaddress.IPv4Address), ("public_ipv6", ipaddress.IPv6Address)):
         if (address := getattr(given, field)) is not UNSET:
             values[field] = canonical_address(address, kind, f"{place}.{field}")
-    return ConfigServer(**values)
+    if given.forwards is not UNSET:
+        values["forwards"] = canonical_forwards(given.forwards, f"{place}.forwards")
+    return ConfigServer(**values, flood=given.flood)
 
 
 def canonical_address(text: str | None, kind: type[Any], place: str = "") -> str | None:
@@ -191,6 +211,8 @@ def _domain(given: ConfigDomain, place: str) -> ConfigDomain:
     if given.servers is not UNSET:
         values["servers"] = _server_names(given.servers, f"{place}.servers")
     values["lists"] = _lists(given.lists, f"{place}.lists")
+    if given.subscriptions is not UNSET:
+        values["subscriptions"] = canonical_subscriptions(given.subscriptions, f"{place}.subscriptions")
     if given.policy is not UNSET:
         values["policy"] = _policy(given.policy, f"{place}.policy")
     values |= {"certificate": given.certificate, "rollout": given.rollout, "failover": given.failover}

@@ -2,34 +2,52 @@
 
 import ipaddress
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 from django.db.models import Q
 
 from domains import traffic
+from domains.acme import authority
 from domains.config_document import canonical_address, in_order
-from domains.config_plan import AccountSettings, AccountState, DomainState, ServerState, ZoneState
+from domains.config_states import (
+    AccountSettings,
+    AccountState,
+    ChannelState,
+    DomainState,
+    ServerState,
+    TunnelState,
+    ZoneState,
+)
 from domains.failover_models import Failover
 from domains.failover_weights import weights_by_name
 from domains.models import Domain, DomainServer, Origin
 from domains.zone_models import Zone, ZoneRecord, ZoneServer
 from domains.zones import FIELDS
 from lumos_agent.document import (
+    ConfigAuthority,
     ConfigExclusion,
     ConfigFailover,
+    ConfigFlood,
+    ConfigForward,
     ConfigListEntry,
     ConfigLists,
     ConfigOrigin,
+    ConfigOwnChannel,
     ConfigPolicy,
     ConfigRecord,
     ConfigScript,
+    ConfigSubscription,
+    ConfigTunnelNetwork,
 )
 from lumos_agent.guard import Guard
 from lumos_agent.schema import Script
-from servers.models import Server
+from notifications.models import Channel
+from servers.forward_parts import flood_settings
+from servers.models import Forward, Server, Tunnel, TunnelNetwork
 from waf.compiler import guard_parts, is_under_attack, script_parts
 from waf.custom_rules import document_rules
-from waf.models import Exclusion, ListEntry, ListKind, Policy
+from waf.models import Exclusion, ListEntry, ListKind, ListSubscription, Policy
 
 _ORIGIN = ("address", "port", "weight", "backup", "enabled", "tls")
 _EXCLUSION = ("rule", "path", "parameter", "note")
@@ -37,14 +55,64 @@ _EXCLUSION = ("rule", "path", "parameter", "note")
 
 def account_state() -> AccountState:
     """Return servers and domains of the account, in a constant number of queries."""
-    servers = sorted((_server(row) for row in Server.objects.all()), key=lambda server: server.name)
+    forwards = _forwards()
+    servers = sorted((_server(row, forwards) for row in Server.objects.all()), key=lambda server: server.name)
+    channels = _channels()
     domains = sorted(domain_states(Domain.objects.all()), key=lambda domain: domain.hostname)
     return AccountState(
-        settings=AccountSettings(under_attack=is_under_attack(), lists=_lists(None).get(None, ConfigLists())),
+        settings=_settings(channels.pop(None, ConfigOwnChannel())),
         servers={s.name: s for s in servers},
         domains={d.hostname: d for d in domains},
         zones={zone.name: zone for zone in zone_states()},
+        tunnels={
+            name: TunnelState(name=name) for name in Tunnel.objects.order_by("name").values_list("name", flat=True)
+        },
+        channels=channels,
     )
+
+
+def _settings(own_channel: ConfigOwnChannel) -> AccountSettings:
+    ca, network = authority(), TunnelNetwork.objects.first()
+    chosen = None if ca is None else {name: getattr(ca, name) for name in ConfigAuthority.__struct_fields__}
+    return AccountSettings(
+        under_attack=is_under_attack(),
+        lists=_lists(None).get(None, ConfigLists()),
+        subscriptions=_subscriptions(None).get(None, ()),
+        certificate_authority=None if chosen is None else ConfigAuthority(**chosen),
+        tunnel_network=None if network is None else ConfigTunnelNetwork(network=network.network, mtu=network.mtu),
+        own_channel=own_channel,
+    )
+
+
+def _channels() -> dict[Any, Any]:
+    """Return {name: state}; the account's own channel is named None."""
+    found: dict[Any, Any] = {}
+    for row in Channel.objects.order_by("name"):
+        values = {"choices": dict(sorted(row.choices.items())), "digest": row.digest, "enabled": row.enabled}
+        if row.is_default:
+            found[None] = ConfigOwnChannel(**values)
+        else:
+            found[row.name] = ChannelState(name=row.name, kind=row.kind, target=row.target, **values)
+    return found
+
+
+def _forwards() -> dict[Any, list[ConfigForward]]:
+    found: defaultdict[Any, list[ConfigForward]] = defaultdict(list)
+    names = ConfigForward.__struct_fields__
+    for row in Forward.objects.order_by("protocol", "port").values("server_id", *names):
+        found[row.pop("server_id")].append(ConfigForward(**row))
+    return found
+
+
+def _subscriptions(domain_ids: Any) -> dict[Any, tuple[ConfigSubscription, ...]]:
+    """Return {domain id: subscriptions}; `domain_ids` None stands for those of all domains, named None."""
+    scope = Q(domain=None) if domain_ids is None else Q(domain_id__in=domain_ids)
+    found: defaultdict[Any, tuple[ConfigSubscription, ...]] = defaultdict(tuple)
+    rows = ListSubscription.objects.filter(scope).order_by("kind", "url", "pk")
+    for domain_id, kind, url, hours in rows.values_list("domain_id", "kind", "url", "interval_hours"):
+        if (one := ConfigSubscription(kind=kind, url=url, interval_hours=hours)) not in found[domain_id]:
+            found[domain_id] += (one,)
+    return found
 
 
 def zone_states() -> list[ZoneState]:
@@ -62,12 +130,14 @@ def zone_states() -> list[ZoneState]:
     ]
 
 
-def _server(row: Server) -> ServerState:
+def _server(row: Server, forwards: Mapping[Any, Sequence[ConfigForward]]) -> ServerState:
     return ServerState(
         name=row.name,
         region=row.region,
         public_ipv4=canonical_address(row.public_ipv4, ipaddress.IPv4Address),
         public_ipv6=canonical_address(row.public_ipv6, ipaddress.IPv6Address),
+        flood=ConfigFlood(**flood_settings(row)),
+        forwards=tuple(forwards.get(row.pk, ())),
     )
 
 
@@ -82,6 +152,7 @@ def domain_states(rows: Any) -> list[DomainState]:
     for domain_id, name in carried.values_list("domain_id", "server__name"):
         servers[domain_id].append(name)
     policies, failovers = _policies(ids), _failovers(ids)
+    subscriptions = _subscriptions(ids)
     lists, guards, scripts = _lists(ids), guard_parts(ids), script_parts(ids)
     return [
         DomainState(
@@ -95,6 +166,7 @@ def domain_states(rows: Any) -> list[DomainState]:
             guard=traffic.plain(guards.get(row.pk, Guard())),
             script=_script(scripts.get(row.pk, Script())),
             lists=lists.get(row.pk, ConfigLists()),
+            subscriptions=subscriptions.get(row.pk, ()),
             failover=failovers.get(row.pk),
         )
         for row in rows

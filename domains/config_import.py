@@ -9,17 +9,17 @@ from accounts import audit
 from accounts.models import Account, User
 from accounts.tenancy import active_account_id
 from domains import traffic
-from domains.config_export import account_state
-from domains.config_plan import (
-    AccountStep,
-    DomainState,
-    DomainStep,
-    Plan,
-    ServerStep,
-    ZoneState,
-    ZoneStep,
-    plan,
+from domains.config_account import (
+    put_account,
+    put_channels,
+    put_lists,
+    put_server,
+    put_subscriptions,
+    put_tunnels,
 )
+from domains.config_export import account_state
+from domains.config_plan import DomainStep, Plan, ZoneStep, plan
+from domains.config_states import DomainState, ZoneState
 from domains.failover import FailoverData, put_failover, remove_failover
 from domains.failover_models import DnsProvider
 from domains.models import Domain
@@ -28,14 +28,13 @@ from domains.zone_models import Zone
 from domains.zone_rules import RecordData
 from domains.zones import add_zone, change_zone, remove_zone, replace_records
 from lumos.errors import Conflict
-from lumos_agent.document import ConfigDocument, ConfigFailover, ConfigLists, ConfigOrigin
+from lumos_agent.document import ConfigDocument, ConfigFailover, ConfigOrigin
 from lumos_agent.schema import Script
 from servers import revisions
 from servers.models import Server
-from servers.services import add_server, change_server, remove_server
+from servers.services import remove_server
 from waf.exclusions import put_policy
-from waf.guards import canonical_guard, put_guard, put_under_attack
-from waf.lists import replace_lists
+from waf.guards import canonical_guard, put_guard
 from waf.scripts import put_script
 
 
@@ -69,12 +68,13 @@ def import_config(*, document: ConfigDocument, prune: bool, actor: User, expecte
 
 
 def _carry_out(found: Plan, actor: User) -> None:
-    """Servers come before the domains on them and go after."""
+    """Servers and tunnels come before the domains that name them and go after."""
     if found.account is not None:
-        _put_account(found.account, actor)
+        put_account(found.account, actor)
+    put_tunnels(found.tunnels, actor, is_adding=True)
     for step in found.servers:
         if step.after is not None:
-            _put_server(step, actor)
+            put_server(step, actor)
     servers = {server.name: server for server in Server.objects.all()}
     for domain_step in found.domains:
         if domain_step.after is None:
@@ -86,6 +86,8 @@ def _carry_out(found: Plan, actor: User) -> None:
     for step in found.servers:
         if step.after is None:
             remove_server(server=servers[step.name], actor=actor)
+    put_tunnels(found.tunnels, actor, is_adding=False)
+    put_channels(found.channels, actor)
 
 
 def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> None:
@@ -106,19 +108,6 @@ def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> Non
         ]
         replace_records(zone_id=zone.pk, records=records, actor=actor)
     return None
-
-
-def _put_account(step: AccountStep, actor: User) -> None:
-    put_under_attack(under_attack=step.after.under_attack, actor=actor)
-    if step.after.lists != step.before.lists:
-        _put_lists(None, step.after.lists, actor)
-
-
-def _put_server(step: ServerStep, actor: User) -> None:
-    if step.before is None:
-        add_server(actor=actor, **vars(step.after))
-    else:
-        change_server(server=Server.objects.get(name=step.name), actor=actor, **vars(step.after))
 
 
 def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) -> Domain:
@@ -148,7 +137,8 @@ def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) 
         part = Script(mode=script.mode, fails=script.fails, source=script.source)
         put_script(domain=domain, wanted=part, actor=actor)
     if after.lists != before.lists:
-        _put_lists(domain, after.lists, actor)
+        put_lists(domain, after.lists, actor)
+    put_subscriptions(domain, before.subscriptions, after.subscriptions, actor)
     if after.failover != before.failover:
         _put_failover(domain, after.failover, actor)
     return domain
@@ -184,13 +174,3 @@ def _changed(before: DomainState, after: DomainState, servers: Mapping[str, Serv
 
 def _origin_data(origins: Sequence[ConfigOrigin]) -> list[OriginData]:
     return [OriginData(**msgspec.structs.asdict(origin)) for origin in origins]
-
-
-def _put_lists(domain: Domain | None, lists: ConfigLists, actor: User) -> None:
-    replace_lists(
-        domain=domain,
-        allow=[entry.network for entry in lists.allow],
-        deny=[entry.network for entry in lists.deny],
-        notes={(kind, entry.network): entry.note for kind in ("allow", "deny") for entry in getattr(lists, kind)},
-        actor=actor,
-    )

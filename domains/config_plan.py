@@ -1,97 +1,34 @@
 """What an import would do: the difference between an account's configuration and a document. Pure."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
 
+from domains.config_states import (
+    AccountSettings,
+    AccountState,
+    ChannelState,
+    DomainState,
+    ServerState,
+    TunnelState,
+    ZoneState,
+)
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos_agent.document import (
-    VERSION,
     ConfigAccount,
+    ConfigChannel,
     ConfigDocument,
     ConfigDomain,
-    ConfigFailover,
     ConfigLists,
-    ConfigOrigin,
-    ConfigPolicy,
-    ConfigRecord,
-    ConfigScript,
-    ConfigServer,
     ConfigZone,
 )
 from lumos_agent.schema import NETWORKS_MAX
 
 SHOWN = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServerState:
-    """A server as the document has it, without gaps."""
-
-    name: str
-    region: str = ""
-    public_ipv4: str | None = None
-    public_ipv6: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DomainState:
-    """A domain as the document has it, without gaps."""
-
-    hostname: str
-    origins: tuple[ConfigOrigin, ...] = ()
-    servers: tuple[str, ...] = ()
-    traffic: dict[str, Any] = field(default_factory=dict)
-    certificate: str = "acme"
-    rollout: str = "all"
-    policy: ConfigPolicy = field(default_factory=ConfigPolicy)
-    guard: dict[str, Any] = field(default_factory=dict)
-    script: ConfigScript = field(default_factory=ConfigScript)
-    lists: ConfigLists = field(default_factory=ConfigLists)
-    failover: ConfigFailover | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZoneState:
-    """A zone as the document has it, without gaps."""
-
-    name: str
-    servers: tuple[str, ...] = ()
-    records: tuple[ConfigRecord, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountSettings:
-    """What holds for all domains."""
-
-    under_attack: bool = False
-    lists: ConfigLists = field(default_factory=ConfigLists)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountState:
-    """Servers and zones by name and domains by hostname, all sorted."""
-
-    settings: AccountSettings = field(default_factory=AccountSettings)
-    servers: Mapping[str, ServerState]
-    domains: Mapping[str, DomainState]
-    zones: Mapping[str, ZoneState] = field(default_factory=dict)
-
-    def document(self) -> ConfigDocument:
-        """Return the whole as a document."""
-        servers = tuple(ConfigServer(**vars(server)) for server in self.servers.values())
-        domains: Iterator[Any] = (vars(domain) for domain in self.domains.values())
-        return ConfigDocument(
-            version=VERSION,
-            account=ConfigAccount(**vars(self.settings)),
-            servers=servers,
-            domains=tuple(ConfigDomain(**values) for values in domains),
-            zones=tuple(ConfigZone(**vars(zone)) for zone in self.zones.values()),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +62,26 @@ class ZoneStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TunnelStep:
+    """A tunnel to create (no `before`) or delete (no `after`)."""
+
+    what: Literal["tunnel"] = "tunnel"
+    name: str
+    before: TunnelState | None
+    after: TunnelState | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelStep:
+    """A channel to create (no `before`), change or delete (no `after`)."""
+
+    what: Literal["channel"] = "channel"
+    name: str
+    before: ChannelState | None
+    after: ChannelState | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class AccountStep:
     """A change of what holds for all domains."""
 
@@ -134,7 +91,7 @@ class AccountStep:
     after: AccountSettings
 
 
-Step = AccountStep | ServerStep | DomainStep | ZoneStep
+Step = AccountStep | TunnelStep | ServerStep | DomainStep | ZoneStep | ChannelStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +102,14 @@ class Plan:
     servers: Sequence[ServerStep]
     domains: Sequence[DomainStep]
     zones: Sequence[ZoneStep] = ()
+    tunnels: Sequence[TunnelStep] = ()
+    channels: Sequence[ChannelStep] = ()
 
     def shown(self) -> dict[str, list[dict[str, Any]]]:
         """Return {create, change, delete}: lists of {what, name, fields: {field: [before, after]}}."""
         found: dict[str, list[dict[str, Any]]] = {"create": [], "change": [], "delete": []}
         account = [] if self.account is None else [self.account]
-        steps: list[Step] = [*account, *self.servers, *self.domains, *self.zones]
+        steps: list[Step] = [*account, *self.tunnels, *self.servers, *self.domains, *self.zones, *self.channels]
         for step in steps:
             kind = "create" if step.before is None else "delete" if step.after is None else "change"
             found[kind].append({"what": step.what, "name": step.name, "fields": changed_fields(step)})
@@ -158,7 +117,8 @@ class Plan:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.account or self.servers or self.domains or self.zones)
+        sections = (self.tunnels, self.servers, self.domains, self.zones, self.channels)
+        return not (self.account or any(sections))
 
     def digest(self) -> str:
         """Return a name for exactly this plan."""
@@ -173,7 +133,7 @@ def changed_fields(step: Step) -> dict[str, list[Any]]:
     return {name: [old.get(name), new.get(name)] for name in {**old, **new} if old.get(name) != new.get(name)}
 
 
-def _facts(state: AccountSettings | ServerState | DomainState | ZoneState | None) -> dict[str, Any]:
+def _facts(state: object | None) -> dict[str, Any]:
     if state is None:
         return {}
     plain = {
@@ -205,6 +165,11 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
     zones = _completed(current.zones, wanted.zones or (), ZoneState, "name")
     gone_zones = _gone(current.zones, zones) if prune and wanted.zones is not UNSET else []
     _check_zones(wanted.zones or (), {**current.zones, **zones}, set(gone_zones), names)
+    tunnels = _completed(current.tunnels, wanted.tunnels or (), TunnelState, "name")
+    gone_tunnels = _gone(current.tunnels, tunnels) if prune and wanted.tunnels is not UNSET else []
+    channels = _completed(current.channels, wanted.channels or (), ChannelState, "name")
+    gone_channels = _gone(current.channels, channels) if prune and wanted.channels is not UNSET else []
+    _check_channels(wanted.channels or (), current.channels)
     return Plan(
         account=None if settings == current.settings else AccountStep(before=current.settings, after=settings),
         servers=[
@@ -214,6 +179,12 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
             DomainStep(name=n, before=b, after=a) for n, b, a in _differing(current.domains, domains, gone_domains)
         ],
         zones=[ZoneStep(name=n, before=b, after=a) for n, b, a in _differing(current.zones, zones, gone_zones)],
+        tunnels=[
+            TunnelStep(name=n, before=b, after=a) for n, b, a in _differing(current.tunnels, tunnels, gone_tunnels)
+        ],
+        channels=[
+            ChannelStep(name=n, before=b, after=a) for n, b, a in _differing(current.channels, channels, gone_channels)
+        ],
     )
 
 
@@ -273,6 +244,18 @@ def _check_zones(given: Sequence[ConfigZone], after: Mapping[str, ZoneState], go
     left = [name for name, zone in after.items() if name not in gone and not names.issuperset(zone.servers)]
     if left:
         raise Conflict(f"Servers to delete serve the zone {left[0]}; name its servers in the document too.")
+
+
+def _check_channels(given: Sequence[ConfigChannel], current: Mapping[str, ChannelState]) -> None:
+    for index, channel in enumerate(given):
+        before = current.get(channel.name)
+        if before is None and channel.kind is UNSET:
+            raise InvalidInput(f"{channel.name} is new and needs a kind.", field=f"channels[{index}].kind")
+        if before is not None and channel.kind not in (UNSET, before.kind):
+            raise InvalidInput(
+                f"{channel.name} is of the kind {before.kind}, which cannot change; give the new channel another name.",
+                field=f"channels[{index}].kind",
+            )
 
 
 def _check_kept(after: Mapping[str, DomainState], names: set[str], shared: ConfigLists) -> None:

@@ -146,6 +146,18 @@ def look_after_commit(server_ids: Iterable[Any]) -> None:
     transaction.on_commit(look_now)
 
 
+def look_at_domains_after_commit(domain_ids: Iterable[Any]) -> None:
+    """Decide about domains when the caller, who takes a server from them, has committed."""
+    account_id, ids = active_account_id(), list(domain_ids)
+
+    def look_now() -> None:
+        with tenant_scope(account_id):
+            for domain_id in Failover.objects.filter(domain__in=ids).values_list("domain_id", flat=True):
+                look(domain_id)
+
+    transaction.on_commit(look_now)
+
+
 def _described(row: Failover | None) -> dict[str, Any]:
     if row is None:
         return dict.fromkeys(SETTINGS)

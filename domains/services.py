@@ -15,7 +15,7 @@ from domains.contradictions import refuse_contradictions
 from domains.models import CertificateSource, Domain, DomainServer, Origin, RolloutMode
 from domains.validators import canonical_origin, canonical_served
 from lumos.errors import AppError, Conflict, InvalidInput
-from servers import revisions, tunnels
+from servers import decommissioning, revisions, tunnels
 from servers.models import Server
 from waf.models import Policy
 
@@ -93,6 +93,8 @@ def _put_origins(domain: Domain, origins: Sequence[OriginData]) -> None:
 def _put_servers(domain: Domain, servers: Sequence[Server]) -> None:
     if len({server.pk for server in servers}) != len(servers):
         raise InvalidInput("A server is listed twice; name each once, the primary first.", field="servers")
+    for server in servers:
+        decommissioning.require_in_service(server)
     domain.assignments.all().delete()
     for position, server in enumerate(servers):
         DomainServer.objects.create(domain=domain, server=server, position=position)

@@ -25,7 +25,7 @@ from domains.zone_models import RecordType, Zone, ZoneRecord, ZoneServer
 from domains.zone_rules import RecordData, refuse_wrong_name
 from lumos.errors import Conflict, InvalidInput, LimitReached
 from lumos_agent.zone import NAMESERVERS_MAX, RECORDS_MAX, ZONES_MAX
-from servers import revisions
+from servers import decommissioning, revisions
 from servers.models import Server
 
 FIELDS = ("name", "type", "data", "ttl", "place", "weight")
@@ -208,6 +208,7 @@ def _put_servers(zone: Zone, servers: Sequence[Server]) -> None:
     if len({server.pk for server in servers}) != len(servers) or len(servers) > NAMESERVERS_MAX:
         raise InvalidInput(f"Name each server once, and at most {NAMESERVERS_MAX}.", field="servers")
     for server in servers:
+        decommissioning.require_in_service(server)
         if not (server.public_ipv4 or server.public_ipv6):
             raise InvalidInput(f"Enter a public address of the server {server.name} first.", field="servers")
     kept = {row.server_id: row.number for row in zone.nameservers.all()}

@@ -19,6 +19,8 @@ app.conf.beat_schedule = {
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},
     "probe-servers": {"task": "servers.tasks.probe_servers", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-servers": {"task": "servers.tasks.look_at_servers", "schedule": 5.0, "options": {"expires": 5}},
+    "advance-upgrades": {"task": "servers.tasks.advance_upgrades", "schedule": 10.0, "options": {"expires": 10}},
+    "finish-decommissions": {"task": "servers.tasks.finish_decommissions", "schedule": 60.0},
     "expire-minutes": {"task": "servers.tasks.expire_minutes", "schedule": 60.0},
     "sweep-notifications": {"task": "notifications.tasks.sweep", "schedule": 5.0, "options": {"expires": 15}},
     "watch-servers": {"task": "notifications.tasks.watch_servers", "schedule": 15.0, "options": {"expires": 30}},

@@ -48,7 +48,12 @@ def _changeable(data: Any, shape: _Shape) -> Any:
 
 
 def tag_of(response: Any) -> str | None:
-    """Return the entity tag (RFC 9110, section 8.8.3) of an answer that shows one object, else None."""
+    """Return the entity tag (RFC 9110, section 8.8.3) of an answer that shows one object, else None.
+
+    A view that writes bytes of its own says their tag itself.
+    """
+    if response.status_code == 200 and "ETag" in response.headers:
+        return str(response.headers["ETag"])
     view = (getattr(response, "renderer_context", None) or {}).get("view")
     data = getattr(response, "data", None)
     if view is None or response.status_code != 200 or not isinstance(data, dict) or not _shows_one(view):

@@ -12,7 +12,7 @@ from accounts.team_api import AccountView, AuditEntryViewSet, InvitationViewSet,
 from billing.api import BillingView, ChargeViewSet, LedgerViewSet, PlanListView, PlanViewSet, TopUpViewSet
 from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
-from domains.config_api import ExportView, ImportView
+from domains.config_api import ConfigView
 from domains.failover_api import DecisionViewSet, FailoverActionView, FailoverPlanView, FailoverView, ProviderViewSet
 from domains.leak_api import OriginCheckView
 from domains.zone_api import RecordViewSet, ZoneViewSet
@@ -26,6 +26,7 @@ from servers.flood_api import FloodView
 from servers.forward_api import ForwardViewSet
 from servers.polls import poll
 from servers.tunnel_api import TunnelNetworkView, TunnelShieldViewSet, TunnelViewSet
+from servers.upgrade_api import AgentUpgradeView
 from waf.api import (
     CustomRuleViewSet,
     EventViewSet,
@@ -82,6 +83,7 @@ gateway: list[URLPattern | URLResolver] = [path("agent/v1/poll", poll, name="age
 web: list[URLPattern | URLResolver] = [
     path("api/v1/", include(router.urls)),
     path("api/v1/account", AccountView.as_view(), name="api-account"),
+    path("api/v1/agent-upgrade", AgentUpgradeView.as_view(), name="api-agent-upgrade"),
     path("api/v1/tunnel-network", TunnelNetworkView.as_view(), name="api-tunnel-network"),
     path("api/v1/under-attack", UnderAttackView.as_view(), name="api-under-attack"),
     path("api/v1/domains/<uuid:pk>/guard", GuardView.as_view(), name="api-guard"),
@@ -96,8 +98,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/billing", BillingView.as_view(), name="api-billing"),
     path("api/v1/billing/plan", PlanViewSet.as_view({"put": "update"}), name="api-billing-plan"),
     path("api/v1/plans", PlanListView.as_view(), name="api-plans"),
-    path("api/v1/export", ExportView.as_view(), name="api-export"),
-    path("api/v1/import", ImportView.as_view(), name="api-import"),
+    path("api/v1/config", ConfigView.as_view(), name="api-config"),
     path("api/v1/analytics", AnalyticsView.as_view(), name="api-analytics"),
     path("api/v1/waf-rules", RuleCatalogueView.as_view(), name="api-waf-rules"),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="api-schema"),

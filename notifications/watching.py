@@ -43,9 +43,13 @@ def accounts_to_look_at() -> set[uuid.UUID]:
 
 
 def _is_gone(now: datetime, prefix: str = "") -> Q:
-    """Return the condition that a server is not heard from, or that those who probe it agree that it is down."""
+    """Return the condition that a server is not heard from, or that those who probe it agree that it is down.
+
+    Nobody misses a server that is being decommissioned.
+    """
     silent = {f"{prefix}connected_at__isnull": False, f"{prefix}lease_until__lt": now - GRACE}
-    return Q(**silent) | Q(**{f"{prefix}verdict__state": ShieldState.DOWN})
+    is_down = Q(**silent) | Q(**{f"{prefix}verdict__state": ShieldState.DOWN})
+    return is_down & Q(**{f"{prefix}decommissioned_at": None})
 
 
 def look() -> None:

@@ -2,6 +2,7 @@
 
 import enum
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -116,35 +117,44 @@ def last(length: timedelta, step: Step | None = None) -> Span:
 
 def served(span: Span, *, domain: uuid.UUID | None = None, server: uuid.UUID | None = None) -> Series:
     """Return the counts of the account in scope, of one domain, one server or one domain on one server."""
-    narrowed = {name: pk for name, pk in (("domain", domain), ("server", server)) if pk}
-    models = _PER_DOMAIN if domain else _PER_SERVER
-    rows = _sums(models[span.step], span, narrowed)
-    if span.step is Step.DAY:
-        rows = rows.union(_sums_of_hours(models[Step.HOUR], span, narrowed), all=True)
     points = span.points
     counts = {name: [0] * len(points) for name in Counters.COUNTERS}
-    places = {point: place for place, point in enumerate(points)}
-    for at, *sums in rows:
-        if (place := places.get(_moment(at))) is not None:
-            for name, number in zip(Counters.COUNTERS, sums, strict=True):
-                counts[name][place] += int(number)
+    for place, sums in sums_of(Counters.COUNTERS, span, domain=domain, server=server):
+        for name, number in zip(Counters.COUNTERS, sums, strict=True):
+            counts[name][place] += number
     return Series(span, points, counts)
 
 
-def _sums(model: type[Counters], span: Span, narrowed: dict[str, Any]) -> Any:
+def sums_of(
+    names: Sequence[str], span: Span, *, domain: uuid.UUID | None = None, server: uuid.UUID | None = None
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield (place of a point of `span`, sums of these counters); a point may come twice."""
+    narrowed = {name: pk for name, pk in (("domain", domain), ("server", server)) if pk}
+    models = _PER_DOMAIN if domain else _PER_SERVER
+    rows = _sums(models[span.step], names, span, narrowed)
+    if span.step is Step.DAY:
+        rows = rows.union(_sums_of_hours(models[Step.HOUR], names, span, narrowed), all=True)
+    places = {point: place for place, point in enumerate(span.points)}
+    for at, *sums in rows:
+        if (place := places.get(_moment(at))) is not None:
+            yield place, [int(number or 0) for number in sums]
+
+
+def _sums(model: type[Counters], names: Sequence[str], span: Span, narrowed: dict[str, Any]) -> Any:
     since, until = (at.date() if span.step is Step.DAY else at for at in (span.since, span.until))
     rows = model.objects.filter(**{f"{model.PERIOD}__gte": since, f"{model.PERIOD}__lt": until}, **narrowed)
-    return rows.order_by().values(model.PERIOD).annotate(**_SUMS).values_list(model.PERIOD, *_SUMS)
+    return _added_up(rows.order_by().values(model.PERIOD), model.PERIOD, names)
 
 
-def _sums_of_hours(model: type[Counters], span: Span, narrowed: dict[str, Any]) -> Any:
+def _sums_of_hours(model: type[Counters], names: Sequence[str], span: Span, narrowed: dict[str, Any]) -> Any:
     """Return the days of hours that are not moved yet."""
     rows = model.objects.filter(hour__gte=span.since, hour__lt=span.until, **narrowed).order_by()
-    by_day = rows.annotate(at=TruncDate("hour", tzinfo=UTC)).values("at")
-    return by_day.annotate(**_SUMS).values_list("at", *_SUMS)
+    return _added_up(rows.annotate(at=TruncDate("hour", tzinfo=UTC)).values("at"), "at", names)
 
 
-_SUMS = {f"sum_{name}": Sum(name) for name in Counters.COUNTERS}
+def _added_up(rows: Any, by: str, names: Sequence[str]) -> Any:
+    sums = {f"sum_{name}": Sum(name) for name in names}
+    return rows.annotate(**sums).values_list(by, *sums)
 
 
 def _moment(at: datetime | date) -> datetime:

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from domains.models import Domain
 from servers import analytics
+from servers.latency import PERCENTILES, latency
 from servers.metric_models import Counters
 from servers.models import Server
 
@@ -41,10 +42,19 @@ class CountsSerializer(serializers.Serializer[Any]):
         return super().get_fields() | {name: serializers.IntegerField() for name in Counters.COUNTERS}
 
 
+class LatencySerializer(serializers.Serializer[Any]):
+    """Milliseconds until the headers of origins' answers; null where none was measured."""
+
+    def get_fields(self) -> dict[str, Any]:
+        """Return a field for each percentile."""
+        return super().get_fields() | {name: serializers.FloatField(allow_null=True) for name in PERCENTILES}
+
+
 class PointSerializer(CountsSerializer):
-    """The counts of one step that begins `at` (UTC)."""
+    """What was counted in one step that begins `at` (UTC)."""
 
     at = serializers.DateTimeField()
+    latency_ms = LatencySerializer()
 
 
 class AnalyticsSerializer(serializers.Serializer[Any]):
@@ -55,11 +65,15 @@ class AnalyticsSerializer(serializers.Serializer[Any]):
     until = serializers.DateTimeField()
     earliest = serializers.DateTimeField(help_text="Before this the account's plan shows nothing.")
     totals = CountsSerializer()
+    latency_ms = LatencySerializer()
+    measured = serializers.IntegerField(
+        help_text="How many answers the percentiles stand for. Shields under full load measure a sample of them."
+    )
     points = PointSerializer(many=True)
 
 
 class AnalyticsView(APIView):
-    """Requests, bytes, status classes and what was blocked, by minute, hour or day."""
+    """Requests, bytes, status classes, what was blocked and how long origins took, by minute, hour or day."""
 
     @extend_schema(parameters=[AnalyticsQuerySerializer], responses=AnalyticsSerializer)
     def get(self, request: Request) -> Response:
@@ -74,14 +88,20 @@ class AnalyticsView(APIView):
         step = analytics.Step(given["step"]) if "step" in given else None
         since = given.get("since", until - DEFAULT_LENGTH)
         span = analytics.span_of(since=since, until=until, now=now, step=step)
-        found = analytics.served(span, domain=given.get("domain"), server=given.get("server"))
-        points = zip(found.points, *found.counts.values(), strict=True)
+        narrowed = {"domain": given.get("domain"), "server": given.get("server")}
+        found, waited = analytics.served(span, **narrowed), latency(span, **narrowed)
+        points = zip(found.points, waited.points, *found.counts.values(), strict=True)
         body = {
             "step": span.step,
             "since": span.since,
             "until": span.until,
             "earliest": analytics.earliest(now),
             "totals": found.totals,
-            "points": [{"at": at, **dict(zip(found.counts, numbers, strict=True))} for at, *numbers in points],
+            "latency_ms": waited.whole,
+            "measured": waited.measured,
+            "points": [
+                {"at": at, "latency_ms": times, **dict(zip(found.counts, numbers, strict=True))}
+                for at, times, *numbers in points
+            ],
         }
         return Response(AnalyticsSerializer(body).data)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.pages import PageRequest, page
 from domains.models import Domain
 from servers import analytics, charts
+from servers.latency import PERCENTILES, Latency, latency
 from servers.models import Server
 from waf.models import Event
 from waf.selectors import TOP_OF, top_of_blocked
@@ -60,6 +61,12 @@ class Chosen(NamedTuple):
     found: analytics.Series
 
 
+def _waited(chosen: Chosen) -> Latency:
+    """Return percentiles of the same time, domain and server."""
+    narrowed: Any = {name: row.pk for name, row in (("domain", chosen.domain), ("server", chosen.server)) if row}
+    return latency(chosen.found.span, **narrowed)
+
+
 def _chosen(request: PageRequest) -> Chosen:
     """Read the filters; one that means nothing is left out, a period beyond the plan's window is the longest in it."""
     window = analytics.window_of(request.account.pk)
@@ -81,6 +88,7 @@ def analytics_page(request: PageRequest) -> HttpResponse:
     """Charts of a period, and what was blocked most."""
     chosen = _chosen(request)
     found, totals = chosen.found, chosen.found.totals
+    waited = _waited(chosen)
     narrowed = {name: row for name, row in (("domain", chosen.domain), ("server", chosen.server)) if row}
     events = Event.objects.filter(created_at__gte=found.span.since, **narrowed)
     errors = totals["status_5xx"] / totals["requests"] if totals["requests"] else 0.0
@@ -94,7 +102,9 @@ def analytics_page(request: PageRequest) -> HttpResponse:
             ("bandwidth", "Bandwidth", charts.bandwidth(found)),
             ("statuses", "Answers by status", charts.statuses(found)),
             ("blocked", "Why requests were blocked", charts.blocked(found)),
+            ("latency", "Wait for origins", charts.latency(waited)),
         ),
+        "waited": waited.whole,
         "step": found.span.step,
         "domains": _choices(Domain.objects.order_by("hostname"), chosen.domain),
         "servers": _choices(Server.objects.order_by("name"), chosen.server),
@@ -113,12 +123,14 @@ def _choices(rows: Any, chosen: Any) -> list[Any]:
 @page()
 def analytics_csv(request: PageRequest) -> HttpResponse:
     """The counts of the same period, as a download."""
-    found = _chosen(request).found
+    chosen = _chosen(request)
+    found, waited = chosen.found, _waited(chosen).points
     target = io.StringIO()
     lines = csv.writer(target)
-    lines.writerow([str(found.span.step), *found.counts])
+    lines.writerow([str(found.span.step), *found.counts, *(f"{name}_ms" for name in PERCENTILES)])
     lines.writerows(
-        [point.isoformat(), *numbers] for point, *numbers in zip(found.points, *found.counts.values(), strict=True)
+        [point.isoformat(), *numbers, *times.values()]
+        for point, times, *numbers in zip(found.points, waited, *found.counts.values(), strict=True)
     )
     name = f"lumos-{found.span.step}s-{timezone.now():%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -19,10 +19,11 @@ from accounts.permissions import ADMIN
 from lumos.api import CursorPagination
 from lumos.errors import InvalidInput
 from lumos.filters import TimeFilter
-from servers import analytics, enrolment, health, history, preview, reunion, services
+from servers import analytics, decommissioning, enrolment, health, history, preview, reunion, services
 from servers.models import ApplyState, HourlyMetric, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 from servers.serializers import (
+    DecommissionSerializer,
     DiffSerializer,
     MetricSerializer,
     PreviewSerializer,
@@ -51,7 +52,7 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
     serializer_class = ServerSerializer
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     filterset_class = ServerFilter
-    scopes = {"rotate_token": ADMIN, "destroy": ADMIN}
+    scopes = {"rotate_token": ADMIN, "destroy": ADMIN, "decommission": ADMIN}
 
     def get_queryset(self) -> QuerySet[Server]:
         """Return the servers of the account."""
@@ -87,6 +88,21 @@ class ServerViewSet(viewsets.ModelViewSet[Server]):
         token = enrolment.rotate_token(server=server, actor=actor(request))
         server.refresh_from_db()
         return self._with_token(server, token, status.HTTP_200_OK)
+
+    @extend_schema(request=DecommissionSerializer, responses={202: ServerSerializer})
+    @action(detail=True, methods=["post"])
+    def decommission(self, request: Request, pk: str | None = None) -> Response:
+        """Take the server out of its domains and zones, and let its agent give the machine back.
+
+        The agent restores what it found when it was installed; the server is gone within an hour in any case. Asked
+        again, the agent tries again.
+        """
+        form = DecommissionSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        server = decommissioning.decommission_server(
+            server=self.get_object(), actor=actor(request), force=form.validated_data["force"]
+        )
+        return Response(ServerSerializer(server).data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=ReunionSerializer, responses=ServerSerializer)
     @action(detail=True, methods=["post"])

@@ -1,9 +1,10 @@
-"""Series as the charts of pages want them: {step, unit, labels, series: [{label, color, values}]}."""
+"""Series as the charts of pages want them: {kind, step, unit, labels, series: [{label, color, values}]}."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from servers.analytics import Series
+from servers.latency import Latency
 
 _STATUSES = (("1xx", "azure"), ("2xx", "green"), ("3xx", "blue"), ("4xx", "yellow"), ("5xx", "red"))
 
@@ -39,6 +40,17 @@ def blocked(found: Series) -> dict[str, Any]:
     return _chart(found, rows)
 
 
+def latency(found: Latency) -> dict[str, Any]:
+    """Return percentiles of the wait for origins, as lines with gaps."""
+    colors = {"p50": "teal", "p95": "primary", "p99": "orange"}
+    rows = [
+        {"label": name, "color": color, "values": [point[name] for point in found.points]}
+        for name, color in colors.items()
+    ]
+    labels = [point.isoformat() for point in found.span.points]
+    return {"kind": "line", "step": found.span.step, "unit": "millisecond", "labels": labels, "series": rows}
+
+
 def _without(numbers: list[int], less: list[int]) -> list[int]:
     # What is logged and what is counted come from two places, and a batch may end between them.
     return [max(number - taken, 0) for number, taken in zip(numbers, less, strict=True)]
@@ -46,6 +58,7 @@ def _without(numbers: list[int], less: list[int]) -> list[int]:
 
 def _chart(found: Series, rows: Iterable[tuple[str, str, list[int]]], unit: str = "") -> dict[str, Any]:
     return {
+        "kind": "bar",
         "step": found.span.step,
         "unit": unit,
         "labels": [point.isoformat() for point in found.points],

@@ -42,6 +42,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self._sending = asyncio.Lock()
         self._challenges_stale = False
         self._peers_stale = False
+        self._errand_stale = True
         self._answers_probes = False
         self._challenges = protocol.Challenges(entries={})
         self._base: increments.Base | None = None
@@ -124,6 +125,10 @@ class AgentConsumer(AsyncWebsocketConsumer):
                     self._challenges_stale = False
                     await self._send_challenges()
                 await self._send_step()
+                if self._errand_stale:
+                    self._errand_stale = False
+                    if (errand := await self._call(sessions.errand)) is not None:
+                        await self._send(errand)
                 if self._peers_stale and self._answers_probes:
                     self._peers_stale = False
                     await self._send(await self._call(sessions.peers))
@@ -177,6 +182,11 @@ class AgentConsumer(AsyncWebsocketConsumer):
     def wake_peers(self) -> None:
         """Say soon whom it probes."""
         self._peers_stale = True
+        self._stale.set()
+
+    def wake_errand(self) -> None:
+        """Say soon what root is to do."""
+        self._errand_stale = True
         self._stale.set()
 
     async def close_link(self, code: int) -> None:

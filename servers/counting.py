@@ -6,7 +6,7 @@ ON CONFLICT DO UPDATE). All names come from models.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -37,16 +37,21 @@ def hour_of(seconds: int, now: datetime) -> datetime:
         raise DataError(f"hour {seconds} is out of range") from error
 
 
-def add(model: type[Counted], account_id: uuid.UUID, counts: Mapping[Key, Iterable[int]]) -> None:
-    """Add {key as `model.KEY` names it: counts as `model.COUNTERS`} inside the caller's transaction.
+def add(model: type[Counted], account_id: uuid.UUID, counts: Mapping[Key, Mapping[str, int]]) -> None:
+    """Add {key as `model.KEY` names it: {name of a counter: count}} inside the caller's transaction.
 
     Rows are taken in the order of their keys, so that two callers do not wait for each other.
     """
     pk = model._meta.pk
     fixed = ["account", "created_at", *([pk.name] if pk.has_default() else [])]
-    names, now = [*fixed, *model.KEY, *model.COUNTERS], timezone.now()
+    rare = [name for name in model.RARE if any(counted.get(name) for counted in counts.values())]
+    names, now = [*fixed, *model.KEY, *model.COUNTERS, *rare], timezone.now()
     rows = [
-        (account_id, now, *([pk.get_default()] if pk.has_default() else []), *key, *counts[key])
+        (
+            *(account_id, now, *([pk.get_default()] if pk.has_default() else []), *key),
+            *(counts[key].get(name, 0) for name in model.COUNTERS),
+            *(counts[key].get(name) or None for name in rare),
+        )
         for key in sorted(counts)
     ]
     place = f"({', '.join(['%s'] * len(names))})"
@@ -88,14 +93,20 @@ def _summed(target: type[Counters], rows: str) -> str:
     """Return the statement that adds the sums of `rows` to days; its values are the time of now and the day."""
     parents = ["account", *target.KEY[:-1]]
     columns = ", ".join(_columns(target, parents))
-    sums = ", ".join(f"SUM({name})" for name in _columns(target, target.COUNTERS))
+    counters = [*target.COUNTERS, *target.RARE]
+    sums = ", ".join(f"SUM({name})" for name in _columns(target, counters))
     selected = f"SELECT %s, %s, {columns}, {sums} FROM {rows} GROUP BY {columns}"
-    return _adding(target, ["created_at", "day", *parents, *target.COUNTERS], selected)
+    return _adding(target, ["created_at", "day", *parents, *counters], selected)
 
 
-def _adding(model: type[Counted], names: Iterable[str], rows: str) -> str:
+def _adding(model: type[Counted], names: Sequence[str], rows: str) -> str:
     table, key = _quoted(model._meta.db_table), ", ".join(_columns(model, model.KEY))
-    added = ", ".join(f"{name} = {table}.{name} + EXCLUDED.{name}" for name in _columns(model, model.COUNTERS))
+    counters = [f"{name} = {table}.{name} + EXCLUDED.{name}" for name in _columns(model, model.COUNTERS)]
+    rare = [
+        f"{name} = COALESCE({table}.{name} + EXCLUDED.{name}, {table}.{name}, EXCLUDED.{name})"
+        for name in _columns(model, [name for name in model.RARE if name in names])
+    ]
+    added = ", ".join(counters + rare)
     into = f"{table} ({', '.join(_columns(model, names))})"
     return f"INSERT INTO {into} {rows} ON CONFLICT ({key}) DO UPDATE SET {added}"
 

@@ -30,7 +30,12 @@ FIELDS = (
 )  # fmt: skip
 
 
-def _canonical_target(target: str, protocol: str) -> str:
+def canonical_target(target: str, protocol: str) -> str:
+    """Return where a forward goes, in canonical form.
+
+    Raises:
+        InvalidInput: it cannot be a target.
+    """
     try:
         clean = canonical_origin(target)
     except InvalidInput as error:
@@ -53,7 +58,7 @@ def _check(row: Forward) -> None:
         InvalidInput: it cannot work, or a setting is the other protocol's.
         Conflict: the port is taken.
     """
-    row.target = _canonical_target(row.target, row.protocol)
+    row.target = canonical_target(row.target, row.protocol)
     if row.port in RESERVED:
         detail = f"Port {row.port} is the shield's own: {RESERVED[row.port]}. Choose another port to listen on."
         raise Conflict(detail, field="port")
@@ -156,8 +161,7 @@ def count(told: Iterable[protocol.ForwardTraffic], *, account_id: uuid.UUID, ser
             key = known[part.forward_id], counting.hour_of(part.hour, now)
             total = sums.setdefault(key, Counter())
             total.update({name: getattr(part, name) for name in ForwardHour.COUNTERS})
-    counts = {key: [total[name] for name in ForwardHour.COUNTERS] for key, total in sums.items()}
-    counting.add(ForwardHour, account_id, counts)
+    counting.add(ForwardHour, account_id, sums)
 
 
 def add_day(rows: Sequence[Forward]) -> None:

@@ -68,6 +68,9 @@ class Link(Protocol):
     def wake_peers(self) -> None:
         """Compare whom it probes soon."""
 
+    def wake_errand(self) -> None:
+        """Compare what root is to do soon."""
+
     async def close_link(self, code: int) -> None:
         """End the connection."""
 
@@ -114,6 +117,8 @@ class Gateway:
             link.wake_challenges()
         elif kind == "peers":
             link.wake_peers()
+        elif kind == "errand":
+            link.wake_errand()
         else:
             await link.close_link(1012)
 

@@ -189,7 +189,7 @@ def sights_of(server: Server) -> QuerySet[Sight]:
 def unsettled() -> dict[uuid.UUID, list[uuid.UUID]]:
     """Return {account: servers} that time alone may change the verdict on."""
     now = timezone.now()
-    rows = Server.unscoped.filter(connected_at__isnull=False).exclude(
+    rows = Server.unscoped.filter(connected_at__isnull=False, decommissioned_at=None).exclude(
         verdict__state=ShieldState.UP, lease_until__gt=now, haproxy_running=True
     )
     found: defaultdict[uuid.UUID, list[uuid.UUID]] = defaultdict(list)

@@ -24,6 +24,12 @@ def _wheel() -> bytes | None:
         return None
 
 
+def offered() -> tuple[str, str] | None:
+    """Return version and SHA-256 of the wheel that is served, or None when it was not built."""
+    wheel = _wheel()
+    return None if wheel is None else (__version__, hashlib.sha256(wheel).hexdigest())
+
+
 def _not_built() -> HttpResponse:
     text = f"This Lumos has no {WHEEL} to install yet. Its operator builds it with `make wheel`.\n"
     return HttpResponse(text, content_type=TEXT, status=503)

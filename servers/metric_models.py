@@ -10,19 +10,37 @@ from typing import Any, ClassVar
 from django.db import models
 
 from accounts.tenancy import TenantModel
+from lumos_agent.timings import BOUNDS_MS, LONGER
 
 
 class Counted(TenantModel):
-    """Sums that grow (servers/counting.py): the fields `COUNTERS` of the row that the fields `KEY` name."""
+    """Sums that grow (servers/counting.py): the fields `COUNTERS` of the row that the fields `KEY` name.
+
+    The fields `RARE` are counters that are null while they have nothing to count.
+    """
 
     COUNTERS: ClassVar[tuple[str, ...]]
+    RARE: ClassVar[tuple[str, ...]] = ()
     KEY: ClassVar[tuple[str, ...]]
 
     class Meta(TenantModel.Meta):
         abstract = True
 
 
-class Counters(Counted):
+class Timed(models.Model):
+    """How many answers took how long (lumos_agent/timings.py): a field for each bucket."""
+
+    BUCKETS: ClassVar[dict[int, str]] = {bound: f"ms_{bound}" for bound in BOUNDS_MS} | {LONGER: "ms_longer"}
+
+    class Meta:
+        abstract = True
+
+
+for _name in Timed.BUCKETS.values():
+    Timed.add_to_class(_name, models.PositiveBigIntegerField(null=True))
+
+
+class Counters(Timed, Counted):
     """Counts of one period, which begins at `PERIOD`; a row is named by the fields `KEY`, times are UTC.
 
     `blocked` is every request that was denied, as HAProxy counts them. `challenged` and `limited` are those of them
@@ -46,6 +64,7 @@ class Counters(Counted):
         "requests", "bytes_in", "bytes_out", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx",
         "blocked", "challenged", "limited",
     )  # fmt: skip
+    RARE: ClassVar[tuple[str, ...]] = tuple(Timed.BUCKETS.values())
     PERIOD: ClassVar[str]
 
     class Meta(TenantModel.Meta):

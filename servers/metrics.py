@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from domains.models import Domain
 from lumos_agent import protocol
+from lumos_agent.timings import bucket_of
 from servers import counting, forwards, wake
 from servers.metric_models import Counters
 from servers.models import BatchCursor, HourlyMetric, MinuteMetric, Server, ServerHour, ServerMinute
@@ -68,8 +69,10 @@ def _add_traffic(server: Server, batch: protocol.Batch, now: datetime) -> None:
     by_hour: dict[tuple[uuid.UUID, datetime], Counter[str]] = defaultdict(Counter)
     for part in batch.traffic:
         if part.domain_id in known:
-            counts = {name: getattr(part, name) for name in _TOLD}
-            by_hour[known[part.domain_id], counting.hour_of(part.hour, now)].update(counts)
+            counted = by_hour[known[part.domain_id], counting.hour_of(part.hour, now)]
+            counted.update({name: getattr(part, name) for name in _TOLD})
+            for bound, answers in part.timings.items():
+                counted[Counters.BUCKETS[bound if bound in Counters.BUCKETS else bucket_of(bound)]] += answers
     for (domain_id, seconds, action), number in logged.items():
         if domain_id in known:
             by_hour[known[domain_id], counting.hour_of(seconds, now)][_LOGGED[action]] += number
@@ -91,7 +94,5 @@ def _add(
     sums: dict[datetime, Counter[str]] = defaultdict(Counter)
     for (_, period), counted in counts.items():
         sums[period].update(counted)
-    domains = {(server.pk, *key): [counted[name] for name in Counters.COUNTERS] for key, counted in counts.items()}
-    totals = {(server.pk, period): [counted[name] for name in Counters.COUNTERS] for period, counted in sums.items()}
-    counting.add(per_domain, server.account_id, domains)
-    counting.add(per_server, server.account_id, totals)
+    counting.add(per_domain, server.account_id, {(server.pk, *key): counted for key, counted in counts.items()})
+    counting.add(per_server, server.account_id, {(server.pk, period): counted for period, counted in sums.items()})

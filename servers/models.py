@@ -11,6 +11,7 @@ from servers.forward_models import Forward, ForwardHour
 from servers.health_models import ProbeKey, ProbeRound, ServerVerdict, ShieldState, Sight, VerdictChange
 from servers.metric_models import DailyMetric, HourlyMetric, MinuteMetric, ServerDay, ServerHour, ServerMinute
 from servers.tunnel_models import Tunnel, TunnelNetwork, TunnelShield, TunnelState
+from servers.upgrade_models import AgentUpgrade, UpgradeState
 
 
 class ApplyState(models.TextChoices):
@@ -30,6 +31,7 @@ class ServerStatus(models.TextChoices):
     ONLINE = "online", "Online"
     OFFLINE = "offline", "Offline"
     ERROR = "error", "Error"
+    DECOMMISSIONING = "decommissioning", "Decommissioning"
 
 
 class Server(TenantModel):
@@ -38,6 +40,7 @@ class Server(TenantModel):
     Desired and applied state are (epoch, revision, digest). `epoch` is that of the database when the shield was last in
     step with it, empty before; another one means that the database was restored since. `lease_until` is presence:
     renewed by the gateway while the agent is heard, so that a crashed gateway leaves nobody online for ever.
+    `decommissioned_at` ends all that: the agent is asked to uninstall (servers/errands.py), and the row goes.
     """
 
     name = models.CharField(max_length=100)
@@ -67,6 +70,13 @@ class Server(TenantModel):
     last_seen_at = models.DateTimeField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     haproxy_running = models.BooleanField(default=True, editable=False)
+    decommissioned_at = models.DateTimeField(null=True, editable=False)
+    upgrade = models.ForeignKey(
+        AgentUpgrade, null=True, on_delete=models.SET_NULL, related_name="servers", editable=False
+    )
+    errand_id = models.UUIDField(null=True, editable=False)
+    errand_asked_at = models.DateTimeField(null=True, editable=False)
+    errand_error = models.TextField(blank=True, db_default="", editable=False)
     facts = models.JSONField(default=dict, editable=False)
     health = models.JSONField(default=dict, editable=False)
 
@@ -80,6 +90,8 @@ class Server(TenantModel):
     @property
     def status(self) -> ServerStatus:
         """Return what presence, HAProxy and the last apply add up to."""
+        if self.decommissioned_at is not None:
+            return ServerStatus.DECOMMISSIONING
         if self.connected_at is None:
             return ServerStatus.PENDING
         if self.lease_until is None or self.lease_until < timezone.now():
@@ -174,6 +186,7 @@ def epoch() -> str:
 
 
 __all__ = [
+    "AgentUpgrade",
     "ApplyState",
     "BatchCursor",
     "DailyMetric",
@@ -199,6 +212,7 @@ __all__ = [
     "TunnelNetwork",
     "TunnelShield",
     "TunnelState",
+    "UpgradeState",
     "VerdictChange",
     "epoch",
 ]  # fmt: skip

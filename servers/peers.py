@@ -13,7 +13,7 @@ from servers import wake
 from servers.models import ProbeKey, Server
 
 _HAS_ADDRESS = Q(public_ipv4__isnull=False) | Q(public_ipv6__isnull=False)
-PROBED = _HAS_ADDRESS & Q(facts__probe_port__gt=0)
+PROBED = _HAS_ADDRESS & Q(facts__probe_port__gt=0, decommissioned_at=None)
 
 
 def addresses_of(server: Server) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ async def poll(request: HttpRequest) -> HttpResponse:
         if found is None:
             return JsonResponse({"detail": "token unknown or rotated"}, status=401)
         server_id, account_id = found
-        replies = await in_database_thread(_exchanged)(account_id, server_id, *_parsed(request.body))
+        replies = await in_database_thread(_replies)(account_id, server_id, request.body)
     except msgspec.DecodeError as error:
         log.warning("agent_message_invalid", extra={"error": str(error)})
         return JsonResponse({"detail": str(error)[:200]}, status=400)
@@ -49,11 +49,13 @@ def _response(body: bytes, *, is_compressed: bool) -> HttpResponse:
     return HttpResponse(gzip.compress(body, 5), content_type="application/json", headers=headers)
 
 
-def _parsed(body: bytes) -> tuple[protocol.Poll, protocol.Hello, list[protocol.AgentMessage]]:
-    messages = protocol.poll_decoder.decode(body)
-    match messages:
+def _replies(account_id: uuid.UUID, server_id: uuid.UUID, body: bytes) -> list[protocol.GatewayMessage]:
+    """Answer an agent's poll, or root when it says how an errand went; runs in a database thread."""
+    match protocol.poll_decoder.decode(body):
         case [protocol.Poll() as poll, protocol.Hello(protocol=protocol.PROTOCOL_VERSION) as hello, *others]:
-            return poll, hello, others
+            return _exchanged(account_id, server_id, poll, hello, others)
+        case [protocol.ErrandDone() as done]:
+            return sessions.answers(account_id, server_id, done)
     raise msgspec.DecodeError(f"a poll begins with poll and hello of protocol {protocol.PROTOCOL_VERSION}")
 
 
@@ -64,7 +66,7 @@ def _exchanged(
     hello: protocol.Hello,
     others: list[protocol.AgentMessage],
 ) -> list[protocol.GatewayMessage]:
-    """Do for one poll what a connection does over time; runs in a database thread."""
+    """Do for one poll what a connection does over time."""
     known_epoch = sessions.record_hello(account_id, server_id, hello, poll.interval_seconds)
     replies: list[protocol.GatewayMessage] = [protocol.Welcome(server_id=str(server_id), epoch=known_epoch)]
     named = poll.revision if poll.epoch == known_epoch else -1
@@ -81,6 +83,8 @@ def _exchanged(
         replies.append(relayed)
     if hello.facts.probe_port:
         replies.append(sessions.peers(account_id, server_id))
+    if (errand := sessions.errand(account_id, server_id)) is not None:
+        replies.append(errand)
     return replies + [protocol.ChallengeReady(token=token, waiting=n) for token, n in readiness.items()]
 
 
@@ -94,7 +98,7 @@ def _domains(account_id: uuid.UUID, server_id: uuid.UUID, revision: int) -> int 
 def _news(account_id: uuid.UUID, server_id: uuid.UUID, digest: str, named: int) -> list[protocol.GatewayMessage]:
     """Return what the agent must be told to reach the desired revision, unless it was named before."""
     with tenant_scope(account_id):
-        row = Server.objects.filter(pk=server_id).first()
+        row = Server.objects.filter(pk=server_id, decommissioned_at=None).first()
         if row is None or row.revision == named:
             return []
         if (found := reunion.found_on(row)) is not None and found.digest == digest:

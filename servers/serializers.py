@@ -51,12 +51,18 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
         fields = (
             "id", "name", "region", "public_ipv4", "public_ipv6", "status", "verdict", "token_prefix", "revision",
             "apply_state", "applied_revision", "applied_digest", "applied_at", "apply_report", "last_seen_at", "facts",
-            "health", "created_at",
+            "health", "decommissioned_at", "errand_error", "created_at",
         )  # fmt: skip
         read_only_fields = (
             "id", "token_prefix", "revision", "apply_state", "applied_revision", "applied_digest", "applied_at",
-            "apply_report", "last_seen_at", "facts", "health", "created_at",
+            "apply_report", "last_seen_at", "facts", "health", "decommissioned_at", "errand_error", "created_at",
         )  # fmt: skip
+
+
+class DecommissionSerializer(serializers.Serializer[Any]):
+    """`force`: even if a domain is left without any server."""
+
+    force = serializers.BooleanField(default=False)
 
 
 class ServerWithTokenSerializer(serializers.Serializer[Any]):

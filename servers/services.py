@@ -75,15 +75,30 @@ def remove_server(*, server: Server, actor: User) -> None:
     Raises:
         Conflict: a domain or zone would be left without any server.
     """
-    alone = [
-        domain.hostname
-        for domain in server.domains.prefetch_related("assignments")
-        if len(domain.assignments.all()) == 1
-    ]
-    if alone:
+    refuse_only_server(server)
+    zone_following.refuse_only_server(server)
+    forget_server(server, actor=actor)
+
+
+def carried_alone(server: Server) -> list[str]:
+    """Return the domains that no other server carries."""
+    domains = server.domains.prefetch_related("assignments").order_by("hostname")
+    return [domain.hostname for domain in domains if len(domain.assignments.all()) == 1]
+
+
+def refuse_only_server(server: Server) -> None:
+    """Raise if a domain would be left without a server.
+
+    Raises:
+        Conflict: it names such domains.
+    """
+    if alone := carried_alone(server):
         shown = ", ".join(alone[:5]) + ("…" if len(alone) > 5 else "")
         raise Conflict(f"Only this server carries {shown}. Assign another server or remove the domain first.")
-    zone_following.refuse_only_server(server)
+
+
+def forget_server(server: Server, *, actor: User | None) -> None:
+    """Delete the row, with all that hangs from it, in the caller's transaction."""
     cause = audit.record(actor, audit.Action.SERVER_REMOVED, server, {"name": [server.name, None]})
     revisions.disconnect(server)
     concerned = zone_following.zones_with(servers=[server])

@@ -14,8 +14,8 @@ from accounts.tenancy import tenant_scope
 from domains import certificates, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
+from servers import errands, history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers import health as shields
-from servers import history, increments, metrics, reunion, revisions, tunnel_ends, wake
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
 from servers.models import ApplyState, Server, epoch
@@ -76,7 +76,8 @@ def next_step(
     `base` is what it was sent last, if that is known.
     """
     with tenant_scope(account_id):
-        revision = Server.objects.filter(pk=server_id).values_list("revision", flat=True).first()
+        wanted = Server.objects.filter(pk=server_id, decommissioned_at=None)
+        revision = wanted.values_list("revision", flat=True).first()
         if revision is None or revision == sent_revision:
             return None
         step = (_patched(server_id, base) if base else None) or _whole(server_id, agent_digest)
@@ -182,7 +183,7 @@ def answers(
         case protocol.TunnelReport():
             with tenant_scope(account_id):
                 tunnel_ends.record_report(server_id=server_id, report=message)
-        case protocol.Origins() | protocol.Probes() | protocol.Incident():
+        case protocol.Origins() | protocol.Probes() | protocol.Incident() | protocol.ErrandDone():
             record_news(account_id, server_id, message)
     return []
 
@@ -214,9 +215,11 @@ def certificate_message(
 
 @transaction.atomic
 def record_news(
-    account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.Origins | protocol.Probes | protocol.Incident
+    account_id: uuid.UUID,
+    server_id: uuid.UUID,
+    message: protocol.Origins | protocol.Probes | protocol.Incident | protocol.ErrandDone,
 ) -> None:
-    """Take what a shield noticed: how its origins and other shields do, what an operator should know."""
+    """Take what a shield noticed or did: how origins and other shields do, what an operator should know, errands."""
     with tenant_scope(account_id):
         match message:
             case protocol.Origins():
@@ -224,6 +227,8 @@ def record_news(
             case protocol.Probes():
                 seen = shields.record_probes(vantage_id=server_id, results=message.results)
                 failover.look_at_servers(shields.look(seen))
+            case protocol.ErrandDone():
+                errands.record_done(server_id=server_id, done=message)
             case protocol.Incident():
                 log.warning("shield_incident", extra={"server_id": str(server_id), "kind": message.kind})
                 if (server := Server.objects.filter(pk=server_id).first()) is not None:
@@ -234,6 +239,12 @@ def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:
     """Return whom a shield probes, and how it proves itself."""
     with tenant_scope(account_id):
         return peers_of(server_id)
+
+
+def errand(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Errand | None:
+    """Return what root is to do on the shield, if anything."""
+    with tenant_scope(account_id):
+        return errands.errand_of(server_id)
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

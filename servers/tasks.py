@@ -12,7 +12,8 @@ from accounts.tenancy import tenant_scope
 from domains import failover, orders
 from domains.models import Challenge
 from lumos.jobs import Job
-from servers import forwards, health, history, probing, rollup
+from servers import decommissioning, forwards, health, history, probing, rollup, upgrades
+from servers.models import AgentUpgrade, UpgradeState
 from waf.attacks import expire_attacks
 from waf.events import KEPT, expire_events
 from waf.models import EventCount
@@ -49,6 +50,25 @@ def expire_old_rows() -> dict[str, int]:
 def expire_minutes() -> dict[str, int]:
     """Delete what the live view no longer shows."""
     return {"minutes": rollup.expire_minutes(timezone.now())}
+
+
+@shared_task(base=Job)
+def finish_decommissions() -> dict[str, int]:
+    """Remove servers whose decommissioning has had its time, whether their agents answered or not."""
+    return decommissioning.finish()
+
+
+@shared_task(base=Job)
+def advance_upgrades() -> dict[str, int]:
+    """Look at every upgrade of agents that runs; one tenant's failure does not stop the others."""
+    running = list(AgentUpgrade.unscoped.filter(state=UpgradeState.RUNNING).values_list("pk", "account_id"))
+    for upgrade_id, account_id in running:
+        try:
+            with tenant_scope(account_id):
+                upgrades.advance(upgrade_id)
+        except Exception:
+            log.exception("upgrade_not_advanced", extra={"upgrade": str(upgrade_id)})
+    return {"running": len(running)}
 
 
 @shared_task(base=Job)

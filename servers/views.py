@@ -15,14 +15,26 @@ from django.views.decorators.http import require_POST
 from accounts.pages import PageRequest, page
 from accounts.permissions import ADMIN, WRITE
 from lumos.errors import AppError
-from servers import enrolment, health, history, preview, reunion, selectors, services
+from servers import (
+    decommissioning,
+    enrolment,
+    health,
+    history,
+    install,
+    preview,
+    reunion,
+    selectors,
+    services,
+    upgrades,
+)
 from servers.diff import as_rows
 from servers.forms import ServerForm
-from servers.models import Server, SnapshotRecord
+from servers.models import AgentUpgrade, Server, SnapshotRecord
 from servers.restore import restore_snapshot
 
 PAGE_SIZE = 50
 HISTORY_SHOWN = 5
+ALONE_SHOWN = 20
 PREVIEW_LINES = 5_000
 DOMAINS_SHOWN = 200
 LINES_SHOWN = 50
@@ -30,8 +42,29 @@ LINES_SHOWN = 50
 
 @page()
 def server_list(request: HttpRequest) -> HttpResponse:
-    """All shields with live status and apply state."""
-    return render(request, "servers/list.html", {"servers": selectors.servers_with_domains()})
+    """All shields with live status and apply state, and how their agents are upgraded."""
+    version = (install.offered() or ("",))[0]
+    context = {
+        "servers": selectors.servers_with_domains(),
+        "version": version,
+        "others": upgrades.others_than(version).count() if version else 0,
+        "upgrade": AgentUpgrade.objects.first(),
+    }
+    return render(request, "servers/list.html", context)
+
+
+@require_POST
+@page(ADMIN)
+def agents_upgrade(request: PageRequest) -> HttpResponse:
+    """Begin to upgrade all agents, or stop it."""
+    try:
+        if request.POST.get("do") == "stop":
+            upgrades.stop_upgrade(actor=request.user)
+        else:
+            upgrades.start_upgrade(actor=request.user)
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("servers")
 
 
 def _show_token(request: HttpRequest, server: Server, token: str) -> HttpResponse:
@@ -66,6 +99,8 @@ def server_detail(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "found": reunion.found_on(server),
         "sights": health.sights_of(server),
         "verdicts": server.verdict_changes.all()[:HISTORY_SHOWN],
+        "alone": services.carried_alone(server)[:ALONE_SHOWN],
+        "gone_at": server.decommissioned_at and server.decommissioned_at + decommissioning.GONE_WITHIN,
     }
     return render(request, "servers/detail.html", context)
 
@@ -164,6 +199,19 @@ def server_rotate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Replace the token and show the new one once."""
     server = get_object_or_404(Server.objects.all(), pk=pk)
     return _show_token(request, server, enrolment.rotate_token(server=server, actor=request.user))
+
+
+@require_POST
+@page(ADMIN)
+def server_decommission(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Take a shield out of service for good; the question before named the domains that only it carries."""
+    server = get_object_or_404(Server.objects.all(), pk=pk)
+    try:
+        force = request.POST.get("force") == "on"
+        decommissioning.decommission_server(server=server, actor=request.user, force=force)
+    except AppError as error:
+        messages.error(request, error.detail)
+    return redirect("server", pk=pk)
 
 
 @require_POST

@@ -35,7 +35,7 @@ async def send(group: str, message: dict[str, Any]) -> None:
 
 def gateways_on_commit(kind: str, server_ids: Iterable[uuid.UUID]) -> None:
     """Tell every gateway process, after commit, that these servers changed (`kind`: wake,
-    challenges, peers or disconnect)."""
+    challenges, peers, errand or disconnect)."""
     ids = [str(server_id) for server_id in server_ids]
     if ids:
         message = {"type": "gateway.message", "kind": kind, "servers": ids}

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 # Route name -> which of a tenant's objects its id names; None for routes without an id.
 PAGES: dict[str, str | None] = {
     "overview": None, "analytics": None, "analytics-csv": None, "servers": None, "server-add": None, "server": "server", "server-edit": "server",
-    "server-rotate": "server", "server-remove": "server", "domains": None, "domain-add": None, "domain": "domain",
+    "server-rotate": "server", "server-remove": "server", "server-decommission": "server", "agents-upgrade": None, "domains": None, "domain-add": None, "domain": "domain",
     "domain-edit": "domain", "domain-traffic": "domain", "domain-cache-purge": "domain", "domain-preset": "domain", "domain-remove": "domain",
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider", "origin-check": "domain",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
@@ -81,6 +81,8 @@ POST_ONLY = {
     "dns-provider-remove",
     "server-rotate",
     "server-remove",
+    "server-decommission",
+    "agents-upgrade",
     "domain-cache-purge",
     "domain-preset",
     "domain-remove",
@@ -143,8 +145,8 @@ VIEWER_REFUSED = {
     "audit-csv",
 } | POST_ONLY
 API: dict[str, str | None] = {
-    "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
-    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-reunite": "server", "api-domain-list": None,
+    "api-agent-upgrade": None, "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
+    "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-decommission": "server", "api-server-reunite": "server", "api-domain-list": None,
     "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
@@ -156,7 +158,7 @@ API: dict[str, str | None] = {
     "api-key-list": None, "api-key-detail": "key", "api-server-preview": "server", "api-snapshot-list": "server",
     "api-snapshot-detail": "snapshot", "api-snapshot-diff": "snapshot", "api-snapshot-restore": "snapshot",
     "api-domain-apply-preset": "domain", "api-domain-upload-certificate": "domain", "api-domain-certificate-recipients": "domain",
-    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-export": None, "api-import": None,
+    "api-domain-clone-settings": "domain", "api-guard": "domain", "api-script": "domain", "api-script-try": "domain", "api-under-attack": None, "api-certificate-authority": None, "api-config": None,
     "api-notification-list": None, "api-notification-detail": "notification", "api-channel-list": None,
     "api-channel-detail": "channel", "api-channel-test": "channel", "api-channel-ask": "channel", "api-channel-rotate-secret": "channel",
     "api-delivery-list": None, "api-delivery-detail": "delivery", "api-delivery-resend": "delivery",
@@ -177,7 +179,7 @@ API_POST_ONLY = {
     "api-tunnel-open-join", "api-tunnel-put-key", "api-tunnel-rotate-key", "api-tunnel-shield-rotate-key",
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
-    "api-domain-release-rollout", "api-server-rotate-token", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-zone-import-file", "api-zone-check-delegation",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
@@ -206,6 +208,8 @@ TASKS = {
     "waf.tasks.fetch_subscription": "a TenantTask",
     "servers.tasks.expire_old_rows": "all tenants, set-based",
     "servers.tasks.expire_minutes": "all tenants, set-based",
+    "servers.tasks.advance_upgrades": "each row in its own tenant's scope",
+    "servers.tasks.finish_decommissions": "each row in its own tenant's scope",
     "servers.tasks.probe_servers": "probes all tenants' servers, writes in each account's scope",
     "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",

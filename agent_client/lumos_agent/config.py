@@ -89,6 +89,7 @@ class State:
         self.crawlers_file = self.root / "crawlers.json"
         self.aliases_file = self.root / "aliases.json"
         self.peers_file = self.root / "peers.json"
+        self.errand_file = self.root / "errand.json"
         self.watches_file = self.root / "watches.json"
         self.engine = self.root / "engine"
         self.check_key = self.engine / "check.key"

@@ -19,6 +19,7 @@ from pathlib import Path
 from lumos_agent.config import State
 from lumos_agent.drivers import cli
 from lumos_agent.errors import HaproxyError
+from lumos_agent.timings import Timings, add_timings
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _STATUS = {str(n).encode(): FIELDS.index(f"status_{n}xx") for n in range(1, 6)}
 _STOPPED = (b"block", b"limit", b"challenge")
 _ANSWER = re.compile(
     rb"answer (?P<pid>\d+) (?P<date>\d+) d-(?P<domain>[0-9a-f-]{36})(?:-r\d+)? (?P<status>-?\d+) "
-    rb"(?P<uploaded>\d+) (?P<sent>\d+) (?P<action>\S+)"
+    rb"(?P<uploaded>\d+) (?P<sent>\d+)(?:/-?\d+/-?\d+/-?\d+/(?P<each>\d*)-?)? (?P<action>\S+)"
 )
 
 
@@ -61,10 +62,13 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 def answered_after(log_lines: bytes, pid: str, microseconds: int) -> dict[str, Counts]:
-    """Return {domain id: counts} of what `pid` answered after a Unix time (log-format in haproxy.cfg.j2)."""
+    """Return {domain id: counts} of what `pid` answered after a Unix time (log-format in haproxy.cfg.j2).
+
+    Samples of a shield under full load are left out: what is counted was served.
+    """
     sums: dict[str, list[int]] = {}
     for line in _ANSWER.finditer(log_lines):
-        if line["pid"] == pid.encode() and int(line["date"]) > microseconds:
+        if line["pid"] == pid.encode() and int(line["date"]) > microseconds and not line["each"]:
             total = sums.setdefault(line["domain"].decode(), [0] * len(FIELDS))
             total[FIELDS.index("bytes_in")] += int(line["uploaded"])
             total[FIELDS.index("bytes_out")] += int(line["sent"])
@@ -78,12 +82,16 @@ def _sum(first: Counts, second: Counts) -> Counts:
 
 
 class Answers:
-    """The end of the pipe of answers: what was logged around and after the last reading of the counters."""
+    """The end of the pipe of answers: what was logged around and after the last reading of the counters.
+
+    `timings` adds up what all lines say of times, until somebody takes it.
+    """
 
     def __init__(self, fifo: Path) -> None:
         self._fifo = fifo
         self._pipe: int | None = None
         self._latest = b""
+        self.timings: Timings = {}
 
     def drain(self) -> bytes:
         """Return what the pipe holds."""
@@ -95,7 +103,9 @@ class Answers:
         with contextlib.suppress(BlockingIOError):
             while part := os.read(self._pipe, _PIPE_BYTES):
                 parts.append(part)
-        return b"".join(parts)
+        lines = b"".join(parts)
+        add_timings(lines, self.timings)
+        return lines
 
     def forget_older(self) -> None:
         """Note that the counters were read just now."""
@@ -161,6 +171,11 @@ class Workers:
         self._state = state
         self._answers = Answers(state.answers_fifo)
         self.all: list[Worker] = []
+
+    def take_timings(self) -> Timings:
+        """Return how long answers took that were logged since the last call."""
+        taken, self._answers.timings = self._answers.timings, {}
+        return taken
 
     @property
     def current(self) -> Worker | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lumos_agent.failover import GAP_SECONDS, HOLD_DOWN_SECONDS, Seconds
+from lumos_agent.forward import FORWARDS_MAX, IdleSeconds, Limit
 from lumos_agent.grammar import (
     Expression,
     GroupName,
@@ -22,11 +23,13 @@ from lumos_agent.grammar import (
 )
 from lumos_agent.guard import Window
 from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
+from lumos_agent.tunnel import PEERS_MAX
 from lumos_agent.zone import RECORDS_MAX, WEIGHT_MAX, ZONES_MAX
 
 VERSION: Literal[1] = 1
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024  # with its form around it, a request of the dashboard may have 8 MiB
 SERVERS_MAX = 1_000
+CHANNELS_MAX = 20
 
 _Name = Annotated[Text, Meta(min_length=1, max_length=100)]
 _Host = Annotated[str, Meta(max_length=300)]
@@ -36,6 +39,29 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base: unknown keys are refused."""
 
 
+class ConfigForward(Part, frozen=True, kw_only=True):
+    """A port of a shield that is passed on (forward.py)."""
+
+    name: _Name
+    protocol: Literal["tcp", "udp"] = "tcp"
+    port: Port
+    target: _Host
+    target_port: Port
+    idle_seconds: IdleSeconds = 300
+    connections: Limit = 0
+    packets_per_second: Limit = 0
+    proxy_protocol: Literal["off", "v1", "v2"] = "off"
+    enabled: bool = True
+
+
+class ConfigFlood(Part, frozen=True, kw_only=True):
+    """Limits of the kernel for one client address (flood.py); 0 is no limit."""
+
+    connections: Limit = 0
+    new_per_second: Limit = 0
+    bans: bool = False
+
+
 class ConfigServer(Part, frozen=True, kw_only=True):
     """A shield, by its name; its token is no part of a document."""
 
@@ -43,6 +69,8 @@ class ConfigServer(Part, frozen=True, kw_only=True):
     region: Annotated[Text, Meta(max_length=60)] | UnsetType = UNSET
     public_ipv4: str | UnsetType | None = UNSET
     public_ipv6: str | UnsetType | None = UNSET
+    flood: ConfigFlood | UnsetType = UNSET
+    forwards: Annotated[tuple[ConfigForward, ...], Meta(max_length=FORWARDS_MAX)] | UnsetType = UNSET
 
 
 class ConfigOrigin(Part, frozen=True, kw_only=True):
@@ -109,6 +137,17 @@ class ConfigLists(Part, frozen=True, kw_only=True):
     deny: tuple[ConfigListEntry, ...] = ()
 
 
+class ConfigSubscription(Part, frozen=True, kw_only=True):
+    """A list that somebody else publishes; its entries are no part of a document."""
+
+    kind: Literal["allow", "deny"] = "deny"
+    url: Annotated[Text, Meta(min_length=1, max_length=500)]
+    interval_hours: Annotated[int, Meta(ge=1, le=720)] = 24
+
+
+_Subscriptions = Annotated[tuple[ConfigSubscription, ...], Meta(max_length=50)]
+
+
 class ConfigFailover(Part, frozen=True, kw_only=True):
     """How a domain fails over. `provider` names a DNS provider; the access to it is no part of a document.
 
@@ -139,6 +178,7 @@ class ConfigDomain(Part, frozen=True, kw_only=True):
     guard: dict[str, Any] | UnsetType = UNSET
     script: ConfigScript | UnsetType = UNSET
     lists: ConfigLists | UnsetType = UNSET
+    subscriptions: _Subscriptions | UnsetType = UNSET
     failover: ConfigFailover | UnsetType | None = UNSET
 
 
@@ -162,18 +202,66 @@ class ConfigZone(Part, frozen=True, kw_only=True):
     records: Annotated[tuple[ConfigRecord, ...], Meta(max_length=RECORDS_MAX)] | UnsetType = UNSET
 
 
+class ConfigAuthority(Part, frozen=True, kw_only=True):
+    """The CA of an account's own choice. The key of an external account is no part of a document."""
+
+    directory_url: Annotated[Text, Meta(min_length=1, max_length=520)]
+    email: Annotated[Text, Meta(max_length=320)] = ""
+    external_key_id: Annotated[Text, Meta(max_length=256)] = ""
+
+
+class ConfigTunnelNetwork(Part, frozen=True, kw_only=True):
+    """The private addresses of all tunnels, and the largest packet in bytes."""
+
+    network: Annotated[str, Meta(max_length=18)]
+    mtu: int
+
+
+class ConfigOwnChannel(Part, frozen=True, kw_only=True):
+    """The channel to owners and admins. `choices` names the kinds that are not told, or told again."""
+
+    choices: dict[str, bool] = {}
+    digest: Literal["off", "hourly", "daily"] = "hourly"
+    enabled: bool = True
+
+
+class ConfigChannel(Part, frozen=True, kw_only=True):
+    """Where notifications go. Secrets are no part of a document: a webhook that an import makes has a new one, and the
+    `target` of a new chat is its whole address, of which an export shows the service alone.
+    """
+
+    name: _Name
+    kind: Literal["email", "webhook", "chat"] | UnsetType = UNSET
+    target: Annotated[Text, Meta(max_length=500)] | UnsetType = UNSET
+    choices: dict[str, bool] | UnsetType = UNSET
+    digest: Literal["off", "hourly", "daily"] | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class ConfigTunnel(Part, frozen=True, kw_only=True):
+    """An origin's machine that is connected to every shield; keys and tokens are no part of a document."""
+
+    name: Annotated[Text, Meta(min_length=1, max_length=40)]
+
+
 class ConfigAccount(Part, frozen=True, kw_only=True):
-    """What holds for all domains: the account's "under attack" switch and its lists."""
+    """What holds for all domains and servers; `certificate_authority` null is the installation's."""
 
     under_attack: bool | UnsetType = UNSET
     lists: ConfigLists | UnsetType = UNSET
+    subscriptions: _Subscriptions | UnsetType = UNSET
+    certificate_authority: ConfigAuthority | UnsetType | None = UNSET
+    tunnel_network: ConfigTunnelNetwork | UnsetType = UNSET
+    own_channel: ConfigOwnChannel | UnsetType = UNSET
 
 
 class ConfigDocument(Part, frozen=True, kw_only=True):
-    """Servers and zones by name, domains by hostname. A document that has no `servers` says nothing about servers."""
+    """Domains by hostname, everything else by name. A document that has no `servers` says nothing about servers."""
 
     version: Literal[1]
     account: ConfigAccount | UnsetType = UNSET
+    tunnels: Annotated[tuple[ConfigTunnel, ...], Meta(max_length=PEERS_MAX)] | UnsetType = UNSET
     servers: Annotated[tuple[ConfigServer, ...], Meta(max_length=SERVERS_MAX)] | UnsetType = UNSET
     domains: Annotated[tuple[ConfigDomain, ...], Meta(max_length=DOMAINS_MAX)] | UnsetType = UNSET
     zones: Annotated[tuple[ConfigZone, ...], Meta(max_length=ZONES_MAX)] | UnsetType = UNSET
+    channels: Annotated[tuple[ConfigChannel, ...], Meta(max_length=CHANNELS_MAX)] | UnsetType = UNSET

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lumos_agent import __version__, protocol
 from lumos_agent.drivers.build import Build
+from lumos_agent.errands import takes_errands
 
 _FEATURES = ("QUIC", "LUA", "PCRE2_JIT", "OPENSSL", "PROMEX")
 
@@ -27,6 +28,7 @@ def facts(state_root: Path, build: Build, sealing_key: str, probe_port: int) -> 
         clock=time.time(),
         sealing_key=sealing_key,
         probe_port=probe_port,
+        takes_errands=takes_errands(),
     )
 
 

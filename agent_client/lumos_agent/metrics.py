@@ -1,7 +1,8 @@
 """Batches for the control plane, counted exactly once.
 
 One file holds the baselines (what of each worker's counters is in batches), the position in the event log, and the
-batches that are not acknowledged. It is replaced in one rename, so a kill at any moment neither loses nor doubles.
+batches that are not acknowledged. It is replaced in one rename, so a kill at any moment neither loses nor doubles;
+only of how long answers took the last seconds are lost then.
 While enough batches wait, none is added: the counters stay in HAProxy, the events in their files.
 """
 
@@ -10,7 +11,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -159,6 +160,7 @@ class Metrics:
     def _traffic(self, hour: int) -> tuple[protocol.Traffic, ...]:
         """Return what was served since the baselines, attributed to the hour in which it was last looked at."""
         sums: dict[str, list[int]] = {}
+        timings = self._workers.take_timings()
         for worker in self._workers.all:
             baseline = self._spool.baselines.get(worker.key, {})
             for domain_id, counts in worker.counts.items():
@@ -167,17 +169,21 @@ class Metrics:
                     total = sums.setdefault(domain_id, [0] * len(FIELDS))
                     for index, (now, before) in enumerate(zip(counts, known, strict=True)):
                         total[index] += max(now - before, 0)
-        return tuple(_traffic(domain_id, hour, counts) for domain_id, counts in sorted(sums.items()) if any(counts))
+        domain_ids = {domain_id for domain_id, counts in sums.items() if any(counts)} | timings.keys()
+        return tuple(
+            _traffic(domain_id, hour, sums.get(domain_id, ZERO), timings.get(domain_id, {}))
+            for domain_id in sorted(domain_ids)
+        )
 
     def _save(self) -> None:
         write_atomically(self._path, msgspec.json.encode(self._spool), durable=False)
 
 
-def _traffic(domain_id: str, hour: int, counts: list[int]) -> protocol.Traffic:
+def _traffic(domain_id: str, hour: int, counts: Sequence[int], timings: dict[int, int]) -> protocol.Traffic:
     named = dict(zip(FIELDS, counts, strict=True))
     other = named.pop("other")
     answered = other + sum(count for name, count in named.items() if name.startswith("status_"))
-    return protocol.Traffic(domain_id=domain_id, hour=hour, requests=answered, **named)
+    return protocol.Traffic(domain_id=domain_id, hour=hour, timings=dict(timings), requests=answered, **named)
 
 
 def _load(path: Path) -> Spool:

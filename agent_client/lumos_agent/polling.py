@@ -133,40 +133,41 @@ class Polling:
         if taken < len(self._outbox):
             parts = parts[: len(first) + taken]
             self._urgent.set()
-        answer = await asyncio.to_thread(self._post, b"[" + b",".join(parts) + b"]")
+        answer = await asyncio.to_thread(post, self._url, self._token, self._tls, b"[" + b",".join(parts) + b"]")
         del self._outbox[:taken]
         try:
             return protocol.poll_answer_decoder.decode(answer)
         except msgspec.DecodeError as error:
             raise PollFailed(f"the answer to a poll is not the gateway's: {error}") from error
 
-    def _post(self, body: bytes) -> bytes:
-        """Send one request; blocking.
 
-        Raises:
-            PollFailed: no answer, or another one than 200.
-        """
-        parts = urlsplit(self._url)
-        host, path = parts.hostname or "", f"{parts.path}/poll"
-        if self._tls is None:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=REQUEST_SECONDS)
-        else:
-            connection = http.client.HTTPSConnection(host, parts.port, timeout=REQUEST_SECONDS, context=self._tls)
-        headers = {
-            "Authorization": f"Bearer {self._token}", "Content-Type": "application/json", "Accept-Encoding": "gzip",
-            "Connection": "close",
-        }  # fmt: skip
-        try:
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read(protocol.MESSAGE_BYTES_MAX)
-            if answer.status != http.HTTPStatus.OK:
-                raise PollFailed(f"the gateway answered a poll with status {answer.status}", answer.status)
-            if answer.getheader("Content-Encoding") == "gzip":
-                content = zlib.decompressobj(_GZIP).decompress(content, protocol.MESSAGE_BYTES_MAX)
-        except (OSError, http.client.HTTPException, zlib.error) as error:
-            raise PollFailed(f"cannot poll {parts.hostname}: {error}") from error
-        else:
-            return content
-        finally:
-            connection.close()
+def post(url: str, token: str, tls: ssl.SSLContext | None, body: bytes) -> bytes:
+    """Send the messages of one poll to the gateway at `url` and return its answer; blocking.
+
+    Raises:
+        PollFailed: no answer, or another one than 200.
+    """
+    parts = urlsplit(url)
+    host, path = parts.hostname or "", f"{parts.path}/poll"
+    if tls is None:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=REQUEST_SECONDS)
+    else:
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=REQUEST_SECONDS, context=tls)
+    headers = {
+        "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Accept-Encoding": "gzip",
+        "Connection": "close",
+    }  # fmt: skip
+    try:
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read(protocol.MESSAGE_BYTES_MAX)
+        if answer.status != http.HTTPStatus.OK:
+            raise PollFailed(f"the gateway answered a poll with status {answer.status}", answer.status)
+        if answer.getheader("Content-Encoding") == "gzip":
+            content = zlib.decompressobj(_GZIP).decompress(content, protocol.MESSAGE_BYTES_MAX)
+    except (OSError, http.client.HTTPException, zlib.error) as error:
+        raise PollFailed(f"cannot poll {parts.hostname}: {error}") from error
+    else:
+        return content
+    finally:
+        connection.close()

@@ -29,6 +29,7 @@ CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
 PROBES_MAX = 1000
 PROBED_MAX = 8
+BUCKETS_MAX = 64
 
 CLOSE_UNAUTHORISED = 4401
 CLOSE_REPLACED = 4409
@@ -55,7 +56,8 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 class Facts(Struct, frozen=True, kw_only=True):
     """What the agent knows about its machine. Times are Unix seconds; keys are sealed to `sealing_key` (sealing.py).
 
-    Probes are answered at `probe_port`; 0 is an agent that knows nothing of them.
+    Probes are answered at `probe_port`; 0 is an agent that knows nothing of them. `takes_errands`: root's unit is there
+    to do what an `Errand` asks.
     """
 
     agent_version: Text = ""
@@ -70,6 +72,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     clock: float = 0.0
     sealing_key: Text = ""
     probe_port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    takes_errands: bool = False
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -249,11 +252,23 @@ class TunnelReport(Message, frozen=True, kw_only=True, tag="tunnels"):
     states: Annotated[tuple[TunnelState, ...], Meta(max_length=PEERS_MAX)] = ()
 
 
+class ErrandDone(Message, frozen=True, kw_only=True, tag="errand_done"):
+    """How an errand went; a poll may consist of this alone, because root sends it while no agent runs."""
+
+    id: Id
+    is_done: bool
+    message: Report = ""
+
+
 class Traffic(Struct, frozen=True, kw_only=True):
-    """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch."""
+    """What one domain served within one hour (`hour`: Unix seconds of its start, UTC) since the last batch.
+
+    `timings` is how long visitors waited for origins, {bound of a bucket: answers} (timings.py).
+    """
 
     domain_id: Id
     hour: Count
+    timings: Annotated[dict[int, Count], Meta(max_length=BUCKETS_MAX)] = {}
     requests: Count = 0
     bytes_in: Count = 0
     bytes_out: Count = 0
@@ -445,6 +460,18 @@ class OrderAnswer(Message, frozen=True, kw_only=True, tag="order_answer"):
     retry_seconds: Count = 0
 
 
+class Errand(Message, frozen=True, kw_only=True, tag="errand"):
+    """What root is to do on this shield, once for each `id`: leave the machine as it was, or upgrade the agent.
+
+    `version` and `sha256` are of the wheel that the dashboard serves.
+    """
+
+    id: Id
+    kind: Literal["uninstall", "upgrade"]
+    version: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z.+]{0,64}\Z")] = ""
+    sha256: Digest = ""
+
+
 class HeartbeatAck(Message, frozen=True, kw_only=True, tag="heartbeat_ack"):
     """Answer to `Heartbeat`."""
 
@@ -476,6 +503,7 @@ AgentMessage = (
     | ChallengePublish
     | ChallengesWithdrawn
     | ChallengesHeld
+    | ErrandDone
 )
 GatewayMessage = (
     Welcome
@@ -490,6 +518,7 @@ GatewayMessage = (
     | ChallengeReady
     | OrderAnswer
     | Peers
+    | Errand
 )
 
 agent_decoder: msgspec.json.Decoder[AgentMessage] = msgspec.json.Decoder(AgentMessage)

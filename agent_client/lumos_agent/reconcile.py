@@ -32,6 +32,7 @@ from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.drivers.knot import Knot
 from lumos_agent.drivers.nftables import Nftables
 from lumos_agent.drivers.wireguard import Wireguard
+from lumos_agent.errands import Errands
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
 from lumos_agent.forward_counts import ForwardCounts
@@ -110,6 +111,7 @@ class Agent:
         self._dns_challenges = DnsChallenges(self._applier.snapshot, self._use_texts)
         self._relay = Relay(self._challenges, self._dns_challenges, self._report)
         self._budget = Budget(self._report)
+        self._errands = Errands(state)
         self._issuer = Issuer(
             state,
             self._certificates,
@@ -229,6 +231,8 @@ class Agent:
                 await self._prober.use(message)
             case protocol.OrderAnswer():
                 self._budget.received(message)
+            case protocol.Errand():
+                self._errands.received(message)
             case protocol.HeartbeatAck():
                 self._issuer.orders.clock_skew_seconds = time.time() - message.clock
             case protocol.BatchAck():

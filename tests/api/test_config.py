@@ -9,7 +9,17 @@ from accounts.models import AuditEntry, Membership
 from domains.config_document import encoded
 from domains.models import Domain
 from domains.zone_models import ZoneRecord
-from lumos_agent.document import DOCUMENT_BYTES_MAX, ConfigDocument, ConfigRecord
+from lumos_agent.document import (
+    DOCUMENT_BYTES_MAX,
+    ConfigChannel,
+    ConfigDocument,
+    ConfigFlood,
+    ConfigForward,
+    ConfigRecord,
+)
+from notifications.channels import AUDITED
+from servers.forward_parts import FLOOD_FIELDS
+from servers.forwards import FIELDS
 from servers.models import Server, SnapshotRecord
 from servers.services import EDITABLE
 from tests import factories
@@ -25,7 +35,7 @@ ORIGINS = [{"address": "10.0.0.1", "port": 80}]
 
 
 def exported(api: Api) -> bytes:
-    answer = api.get("/export")
+    answer = api.get("/config")
     assert answer.status_code == 200, answer.content
     content: bytes = answer.content
     return content
@@ -33,7 +43,7 @@ def exported(api: Api) -> bytes:
 
 def send(api: Api, document: Any, query: str = "dry_run=false") -> Any:
     raw = document if isinstance(document, bytes) else json.dumps(document)
-    return api._client.generic("POST", f"/api/v1/import?{query}", raw, content_type="application/json")
+    return api._client.generic("PUT", f"/api/v1/config?{query}", raw, content_type="application/json")
 
 
 def done(api: Api, document: Any, query: str = "dry_run=false") -> dict[str, list[Any]]:
@@ -103,6 +113,24 @@ def fill(api: Api, tenant: Tenant) -> None:
         ("deny", "192.0.2.1", "x"),
     ):
         api.post("/ip-lists", {"domain": made.json()["id"], "kind": kind, "network": network, "note": note})
+    game = {"server": second["id"], "name": "game", "protocol": "udp", "port": 27015, "target": "203.0.113.7"}
+    for forward in (
+        game | {"target_port": 27016, "packets_per_second": 90},
+        game | {"name": "mail", "protocol": "tcp", "port": 25, "target_port": 25, "proxy_protocol": "v2"},
+    ):
+        assert api.post("/forwards", forward).status_code == 201
+    flood = {"connections": 200, "bans": True}
+    assert api.patch(f"/servers/{second['id']}/flood-protection", flood).status_code == 200
+    assert api.post("/tunnels", {"name": "web-1"}).status_code == 201
+    assert api.call("PUT", "/tunnel-network", {"network": "10.99.0.0/16", "mtu": 1400}).status_code == 200
+    for scope in (made.json()["id"], None):
+        url = f"https://lists.example/{bool(scope)}"
+        follow = {"domain": scope, "kind": "deny", "url": url, "interval_hours": 6}
+        assert api.post("/list-subscriptions", follow).status_code == 201
+    ca = {"directory_url": "https://ca.example/directory", "email": "ops@example.com"}
+    assert api.call("PUT", "/certificate-authority", ca).status_code == 200
+    hook = {"kind": "webhook", "name": "hook", "target": "https://hooks.example/x", "choices": {"new_login": False}}
+    assert api.post("/notification-channels", hook).status_code == 201
 
 
 def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Tenant) -> None:
@@ -110,7 +138,7 @@ def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Te
     carol = factories.tenant("carol", "carol.example")
     other = Api(carol.api_key)
     document = exported(api)
-    assert set(done(other, document, "dry_run=false&prune=true")) == {"create", "delete"}
+    assert set(done(other, document, "dry_run=false&prune=true")) == {"create", "change", "delete"}
     assert exported(other) == document
     assert done(other, document, "dry_run=false&prune=true") == {}
     assert done(api, document, "dry_run=false&prune=true") == {}
@@ -119,8 +147,15 @@ def test_export_into_an_empty_account_exports_the_same_bytes(api: Api, alice: Te
 def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
     fill(api, alice)
     document = json.loads(exported(api))
-    assert list(document) == ["version", "account", "servers", "domains", "zones"]
-    assert document["servers"][0] == {"name": "alice-shield", "region": "", "public_ipv4": None, "public_ipv6": None}
+    assert list(document) == ["version", "account", "tunnels", "servers", "domains", "zones", "channels"]
+    assert document["servers"][0] == {
+        "name": "alice-shield", "region": "", "public_ipv4": None, "public_ipv6": None, "forwards": [],
+        "flood": {"connections": 0, "new_per_second": 0, "bans": False},
+    }  # fmt: skip
+    assert [forward["name"] for forward in document["servers"][1]["forwards"]] == ["mail", "game"]
+    (hook,) = document["channels"]
+    assert hook.keys() == {"name", "kind", "target", "choices", "digest", "enabled"}
+    assert document["tunnels"] == [{"name": "web-1"}]
     (star, site, _) = document["domains"]
     assert site == {
         "hostname": "alice.example",
@@ -135,6 +170,7 @@ def test_export_has_no_secrets_ids_or_times(api: Api, alice: Tenant) -> None:
         "guard": {},
         "script": {"mode": "off", "fails": "open", "source": ""},
         "lists": {"allow": [], "deny": [{"network": "203.0.113.7/32", "note": ""}]},
+        "subscriptions": [],
         "failover": None,
     }
     assert set(star["traffic"]) == {"compression", "health", "hsts", "headers", "routes"}
@@ -146,20 +182,20 @@ def test_export_is_a_download_and_constant_in_queries(
     api: Api, alice: Tenant, django_assert_max_num_queries: Any
 ) -> None:
     done(api, doc(*({"hostname": f"d{n}.example", "origins": ORIGINS} for n in range(8))))
-    with django_assert_max_num_queries(19):
-        answer = api.get("/export")
+    with django_assert_max_num_queries(26):
+        answer = api.get("/config")
     assert answer["Content-Disposition"] == 'attachment; filename="lumos-config.json"'
     assert answer["Content-Type"] == "application/json"
 
 
-def test_dry_run_is_the_default_shows_the_plan_and_changes_nothing(api: Api, alice: Tenant) -> None:
+def test_dry_run_shows_the_plan_and_changes_nothing(api: Api, alice: Tenant) -> None:
     before = exported(api)
     document = doc(
         {"hostname": "alice.example", "policy": {"mode": "off", "level": "medium"}, "traffic": {"compression": True}},
         {"hostname": "Neu.Example.", "origins": ORIGINS, "servers": ["new"]},
         servers=[{"name": "new"}],
     )
-    answer = send(api, document, "").json()
+    answer = send(api, document, "dry_run=true").json()
     assert answer["dry_run"] is True
     assert answer["servers_without_token"] == ["new"]
     assert [(s["what"], s["name"]) for s in answer["create"]] == [("server", "new"), ("domain", "neu.example")]
@@ -262,7 +298,7 @@ def test_prune_is_for_admins(api: Api, alice: Tenant) -> None:
     assert send(api, doc(), "dry_run=false").status_code == 200
     Membership.objects.filter(user=alice.owner).update(role="viewer")
     assert send(api, doc(), "dry_run=true").status_code == 403
-    assert api.get("/export").status_code == 200
+    assert api.get("/config").status_code == 200
 
 
 SITE = {"hostname": "a.example", "origins": ORIGINS}
@@ -333,18 +369,18 @@ def test_deep_nesting_large_bodies_and_other_types_are_problems(api: Api) -> Non
     assert send(api, b" " * (DOCUMENT_BYTES_MAX + 1)).json()["detail"].startswith("The document has")
     assert send(api, b" " * 9_000_000).status_code == 400
     for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
-        assert api._client.generic("POST", "/api/v1/import", b"{}", content_type=kind).status_code == 415
+        assert api._client.generic("PUT", "/api/v1/config", b"{}", content_type=kind).status_code == 415
     assert send(api, doc(), "dry_run=maybe").json()["errors"][0]["field"] == "dry_run"
 
 
 def test_failure_half_way_leaves_nothing(api: Api, alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    from domains import config_import
+    from domains import config_account
     from lumos.errors import LimitReached
 
     def refuse(**_: Any) -> None:
         raise LimitReached("full")
 
-    monkeypatch.setattr(config_import, "replace_lists", refuse)
+    monkeypatch.setattr(config_account, "replace_lists", refuse)
     before = exported(api)
     site = {**SITE, "lists": {"deny": [{"network": "10.0.0.1"}]}, "servers": ["new"]}
     assert send(api, doc({**SITE, "hostname": "0.example"}, site, servers=[{"name": "new"}])).status_code == 409
@@ -393,6 +429,8 @@ def test_what_holds_for_all_domains_goes_along(api: Api, alice: Tenant) -> None:
     document = json.loads(exported(api))
     assert document["account"] == {
         "under_attack": True, "lists": {"allow": [], "deny": [{"network": "AS64500", "note": "scanners"}]},
+        "subscriptions": [], "certificate_authority": None,
+        "own_channel": {"choices": {}, "digest": "hourly", "enabled": True},
     }  # fmt: skip
     assert done(api, document) == {}
     assert done(api, {"version": 1}) == {}
@@ -424,6 +462,62 @@ def test_zones_change_and_go_as_a_document_says(api: Api, alice: Tenant) -> None
     assert done(api, {"version": 1, "zones": []}, "dry_run=false&prune=true") == {"delete": ["zone shop.example"]}
 
 
+def test_ports_tunnels_channels_and_the_account_change_as_a_document_says(api: Api, alice: Tenant) -> None:
+    fill(api, alice)
+    document = json.loads(exported(api))
+    (mail, game), (hook,) = document["servers"][1]["forwards"], document["channels"]
+    document["servers"][1]["forwards"] = [{**mail, "port": 2525}, {**game, "packets_per_second": 0}]
+    document["servers"][1]["flood"] = {"new_per_second": 50}
+    document["tunnels"] = [{"name": "web-2"}]
+    document["account"] |= {"certificate_authority": None, "subscriptions": [], "own_channel": {"digest": "daily"}}
+    document["channels"] = [{**hook, "enabled": False}, {"name": "ops", "kind": "email", "target": "ops@example.com"}]
+    changed = {"change": ["account all domains", "server b-shield", "channel hook"]}
+    more = {"create": ["tunnel web-2", "channel ops"], "delete": ["tunnel web-1"]}
+    assert done(api, document, "dry_run=true&prune=true") == changed | more
+    assert done(api, document, "prune=true") == changed | more
+    assert done(api, document, "prune=true") == {}
+    after = json.loads(exported(api))
+    assert [forward["port"] for forward in after["servers"][1]["forwards"]] == [2525, 27015]
+    assert after["account"]["own_channel"]["digest"] == "daily"
+    assert api.get("/certificate-authority").json()["directory_url"] == ""
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "hint"),
+    [
+        ({"servers": [{"name": "x", "forwards": [{"name": "f", "port": 22, "target": "10.0.0.1", "target_port": 1}]}]},
+         None, "SSH"),
+        ({"servers": [{"name": "x", "forwards": [{"name": "f", "port": 9, "target": "169.254.1.1", "target_port": 1}]}]},
+         "servers[0].forwards[0].target", "cannot be"),
+        ({"account": {"subscriptions": [{"url": "ftp://lists.example/"}]}}, "account.subscriptions[0].url", ""),
+        ({"account": {"tunnel_network": {"network": "8.8.8.0/24", "mtu": 1400}}}, "account.tunnel_network.network", ""),
+        ({"account": {"certificate_authority": {"directory_url": "gopher://x"}}}, "account.certificate_authority", ""),
+        ({"channels": [{"name": "c", "target": "https://x.example/"}]}, "channels[0].kind", "needs a kind"),
+        ({"channels": [{"name": "c", "kind": "chat", "target": "discord"}]}, "channels", "c: "),
+        ({"tunnels": [{"name": "Not a name"}]}, None, "tunnel"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_other_sections_are_named_too(
+    api: Api, alice: Tenant, section: dict[str, Any], field: str | None, hint: str
+) -> None:
+    before = exported(api)
+    answer = send(api, {"version": 1, **section})
+    assert answer.status_code in (400, 409), answer.content
+    assert hint in answer.json()["detail"]
+    if field:
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert exported(api) == before
+
+
+def test_a_document_that_is_out_of_date_is_not_applied(api: Api, alice: Tenant) -> None:
+    tag = api.get("/config")["ETag"]
+    headers = {"HTTP_IF_MATCH": tag}
+    for status in (200, 412):
+        body = json.dumps(doc({**SITE, "hostname": f"s{status}.example"}))
+        put = api._client.generic("PUT", "/api/v1/config", body, content_type="application/json", **headers)
+        assert put.status_code == status, put.content
+
+
 def test_document_knows_every_setting_of_a_domain_and_server() -> None:
     """A new column needs its line in lumos_agent/document.py and domains/config_*.py; then it may be added here."""
     assert {f.name for f in Domain._meta.concrete_fields} - {"id", "account", "created_at"} == {
@@ -433,3 +527,6 @@ def test_document_knows_every_setting_of_a_domain_and_server() -> None:
         ConfigRecord.__struct_fields__
     )
     assert set(EDITABLE) == {"name", "region", "public_ipv4", "public_ipv6"}
+    assert set(FIELDS) == set(ConfigForward.__struct_fields__)
+    assert set(FLOOD_FIELDS) == set(ConfigFlood.__struct_fields__)
+    assert {"kind", *AUDITED} == set(ConfigChannel.__struct_fields__)

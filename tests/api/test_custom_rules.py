@@ -63,11 +63,11 @@ def test_limit_says_how_much(api: Api, alice: Tenant) -> None:
     assert made.status_code == 201, made.content
     part = policy_of(alice).custom[0]
     assert (part.action, part.requests, part.window_seconds) == ("limit", 5, 600)
-    document = api.get("/export").json()
+    document = api.get("/config").json()
     assert document["domains"][0]["policy"]["custom"][0]["requests"] == 5
     assert api.patch(f"/custom-rules/{made.json()['id']}", {"action": "challenge"}).status_code == 200
     assert (policy_of(alice).custom[0].action, policy_of(alice).custom[0].requests) == ("challenge", 0)
-    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.call("PUT", "/config", document).status_code == 200
     assert policy_of(alice).custom[0].requests == 5
     with alice.scope:
         revision = alice.server.__class__.objects.get(pk=alice.server.pk).revision
@@ -96,9 +96,9 @@ def test_hits_are_counted_once_and_over_days(api: Api, alice: Tenant, mallory: T
     found = api.get(f"/custom-rules/{rule}").json()
     assert (found["hits_today"], found["hits_30_days"]) == (5, 7)
     assert api.patch(f"/custom-rules/{rule}", {"name": "other"}).json()["hits_30_days"] == 7
-    document = api.get("/export").json()
+    document = api.get("/config").json()
     document["domains"][0]["policy"]["custom"][0]["action"] = "log"
-    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.call("PUT", "/config", document).status_code == 200
     assert api.get("/custom-rules").json()["results"][0]["hits_30_days"] == 7
     expire_hits(now + timedelta(days=29))
     with alice.scope:

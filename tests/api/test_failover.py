@@ -208,18 +208,18 @@ def test_it_is_in_the_accounts_document(api: Api, alice: Tenant, second: Server)
     weights = {str(second.pk): 25}
     body = {"provider": made["id"], "hold_down_seconds": 33, "mode": "weighted", "weights": weights}
     assert api.call("PUT", path(alice), body).json()["weights"] == weights
-    document = api.get("/export").json()
+    document = api.get("/config").json()
     wanted = {"mode": "weighted", "hold_down_seconds": 33, "gap_seconds": 60, "provider": "cloud", "ttl": 60}
     wanted["weights"] = {"second": 25}
     assert document["domains"][0]["failover"] == wanted
     assert TOKEN not in str(document)
     api.delete(path(alice))
-    assert api.get("/export").json()["domains"][0]["failover"] is None
-    assert api.post("/import?dry_run=false", document).status_code == 200
-    assert api.get("/export").json() == document
+    assert api.get("/config").json()["domains"][0]["failover"] is None
+    assert api.call("PUT", "/config", document).status_code == 200
+    assert api.get("/config").json() == document
     document["domains"][0]["failover"]["provider"] = "nobody"
-    answer = api.post("/import?dry_run=false", document)
+    answer = api.call("PUT", "/config", document)
     assert (answer.status_code, "add a DNS provider" in answer.json()["detail"]) == (409, True)
     document["domains"][0]["failover"] = None
-    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.call("PUT", "/config", document).status_code == 200
     assert Failover.unscoped.count() == 0

@@ -65,10 +65,10 @@ def test_bad_settings_are_named(api: Api, alice: Tenant, body: dict[str, Any], f
 
 def test_export_import_restore_and_clone_take_them_along(api: Api, alice: Tenant) -> None:
     api.patch(path(alice), {"rates": [LOGIN], "bot_check": {"mode": "suspicious"}})
-    document = api.get("/export").json()
+    document = api.get("/config").json()
     assert document["domains"][0]["guard"]["rates"][0]["id"] == "login"
     api.patch(path(alice), {"rates": [], "bot_check": {"mode": "off"}})
-    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.call("PUT", "/config", document).status_code == 200
     assert api.get(path(alice)).json()["rates"][0]["id"] == "login"
     assert api.post(f"/servers/{alice.server.pk}/snapshots/{alice.server.revision}/restore").status_code == 200
     assert api.get(path(alice)).json()["rates"] == []

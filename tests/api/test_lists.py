@@ -333,11 +333,11 @@ def test_export_has_what_lasts_and_an_import_leaves_the_rest(api: Api, alice: Te
         ends = timezone.now() + timedelta(hours=1)
         lists.add_list_entry(domain=alice.domain, kind="deny", network="192.0.2.1", expires_at=ends, actor=alice.owner)
         lists.add_list_entry(domain=alice.domain, kind="deny", network="country:KP", actor=alice.owner)
-    document = api.get("/export").json()
+    document = api.get("/config").json()
     networks = [entry["network"] for entry in document["domains"][0]["lists"]["deny"]]
     assert networks == ["203.0.113.7/32", "country:KP"]
     document["domains"][0]["lists"] = {"allow": [], "deny": []}
-    assert api.post("/import?dry_run=false", document).status_code == 200
+    assert api.call("PUT", "/config", document).status_code == 200
     with alice.scope:
         assert served(alice)[str(alice.domain.pk)] == ([], ["192.0.2.1/32"])
 

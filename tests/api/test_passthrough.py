@@ -44,12 +44,12 @@ def test_what_asks_for_requests_is_refused_later_too(api: Api, alice: Tenant) ->
 def test_it_is_exported_imported_and_rolled_back(api: Api, alice: Tenant) -> None:
     path = f"/domains/{alice.domain.pk}"
     api.patch(path, {"traffic": THROUGH})
-    exported = api.get("/export").json()
+    exported = api.get("/config").json()
     assert exported["domains"][0]["traffic"] == THROUGH
     api.patch(path, {"traffic": {"passthrough": None}})
-    done = api.post("/import?dry_run=false", exported)
+    done = api.call("PUT", "/config", exported)
     assert done.status_code == 200, done.content
-    assert api.get("/export").json() == exported
+    assert api.get("/config").json() == exported
     with alice.scope:
         records = list(SnapshotRecord.objects.order_by("revision"))
         before = next(r for r in records if _passthrough(content(r)) is None)

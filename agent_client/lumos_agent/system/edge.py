@@ -27,13 +27,16 @@ from lumos_agent.system.actions import (
 from lumos_agent.system.host import USER, Host
 
 JOURNAL = "/etc/lumos/edge-setup.json"
+DASHBOARD = "/etc/lumos/dashboard"
 UNIT_FILE = f"/etc/systemd/system/{unit.NAME}"
 _SYSCTL = "90-lumos.conf"
 _journal = msgspec.json.Decoder(list[AnyAction])
 
 
-def plan(root: str, prefix: Path) -> list[AnyAction]:
+def plan(root: str, prefix: Path, dashboard: str = "") -> list[AnyAction]:
     """Return the changes for an agent in the virtual environment `prefix`, in their order.
+
+    `dashboard` is the address that later wheels come from; without it upgrades are made by hand.
 
     Raises:
         AgentError: on this very machine, the service could not read `prefix`.
@@ -44,7 +47,11 @@ def plan(root: str, prefix: Path) -> list[AnyAction]:
     return [
         CreateUser(root=root, target=USER, home=DEFAULT_STATE_DIR),
         OwnDirectory(root=root, target=DEFAULT_STATE_DIR, owner=USER),
-        InstallUnit(root=root, target=UNIT_FILE, content=unit.text(prefix)),
+        *(WriteFile(root=root, target=DASHBOARD, content=f"{url}\n") for url in [dashboard] if url),
+        *(
+            InstallUnit(root=root, target=f"/etc/systemd/system/{name}", content=unit.text(prefix, name))
+            for name in unit.ALL
+        ),
         LinkCommand(root=root, target="/usr/local/bin/lumos-agent", to=f"{prefix}/bin/lumos-agent"),
         DisableService(root=root, target="haproxy.service"),
         DisableService(root=root, target="knot.service"),
@@ -74,7 +81,7 @@ def done(root: str) -> list[AnyAction]:
         raise AgentError(f"cannot read {path}: {error}; nothing was changed") from error
 
 
-async def set_up(root: str, prefix: Path) -> AsyncIterator[tuple[AnyAction, str]]:
+async def set_up(root: str, prefix: Path, dashboard: str = "") -> AsyncIterator[tuple[AnyAction, str]]:
     """Make every change and yield it with its remark. What was there before the first time stays remembered.
 
     Raises:
@@ -82,7 +89,7 @@ async def set_up(root: str, prefix: Path) -> AsyncIterator[tuple[AnyAction, str]
     """
     require_root()
     journal = {action.target: action for action in done(root)}
-    for action in plan(root, prefix):
+    for action in plan(root, prefix, dashboard):
         await action.remember()
         if (earlier := journal.get(action.target)) is not None:
             action.recall(earlier)

@@ -22,7 +22,8 @@ async def uninstall(root: str, *, purge: bool) -> AsyncIterator[str]:
     host = Host(root)
     state = State(host.path(DEFAULT_STATE_DIR))
     if host.path(edge.UNIT_FILE).exists():
-        await host.tell_systemd("stop", unit.NAME)
+        units = [name for name in (unit.NAME, unit.ERRAND_PATH) if host.path(f"/etc/systemd/system/{name}").exists()]
+        await host.tell_systemd("stop", *units)
         if await host.is_enabled(unit.NAME):
             await host.change_unit("disable", unit.NAME)
         yield f"stop and disable {unit.NAME}"

@@ -1,4 +1,4 @@
-"""The systemd unit, for the place where this agent is installed."""
+"""The systemd units, for the place where this agent is installed."""
 
 from importlib import resources
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from lumos_agent.errors import AgentError
 
 NAME = "lumos-agent.service"
+ERRAND_PATH = "lumos-errand.path"
+ALL = ("lumos-errand.service", ERRAND_PATH, NAME)
 USUAL_PREFIX = "/opt/lumos/agent"
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - named, not used
 
@@ -22,7 +24,7 @@ def require_visible(prefix: Path) -> None:
         )
 
 
-def text(prefix: Path) -> str:
-    """Return the unit for an agent in the virtual environment `prefix`."""
-    unit = (resources.files(__package__) / NAME).read_text(encoding="utf-8")
+def text(prefix: Path, name: str = NAME) -> str:
+    """Return a unit for an agent in the virtual environment `prefix`."""
+    unit = (resources.files(__package__) / name).read_text(encoding="utf-8")
     return unit.replace(USUAL_PREFIX, str(prefix))

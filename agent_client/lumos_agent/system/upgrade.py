@@ -18,6 +18,7 @@ from lumos_agent.system.host import Host
 
 PIP_SECONDS = 600.0
 CHECK_SECONDS = 120.0
+SETTLED_LOOKS = 15
 _findings = msgspec.json.Decoder(list[Finding])
 
 
@@ -29,7 +30,7 @@ async def upgrade(wheel: Path, sha256: str, state_dir: Path) -> str:
     """
     edge.require_root()
     os.umask(0o022)  # the agent's user must be able to read what is installed
-    prefix = _environment()
+    prefix, host = _environment(), Host("/")
     with tempfile.TemporaryDirectory(prefix="lumos-upgrade-") as folder:
         checked = _checked_copy(wheel, sha256, Path(folder))
         failed_before = await _failed_checks(prefix, state_dir)
@@ -41,12 +42,28 @@ async def upgrade(wheel: Path, sha256: str, state_dir: Path) -> str:
                 raise AgentError(
                     f"with {version} these checks of `lumos-agent doctor` fail: {', '.join(sorted(worse))}"
                 )
+            await _restart(host, version)
         except BaseException as error:
             await asyncio.to_thread(_step_back, prefix, former)
+            await host.tell_systemd("try-restart", unit.NAME)
             raise AgentError(f"{error or 'interrupted'}; the former version is back") from error
     await asyncio.to_thread(shutil.rmtree, former)
-    await Host("/").tell_systemd("try-restart", unit.NAME)
     return version
+
+
+async def _restart(host: Host, version: str) -> None:
+    """Restart the service, if it runs, and see that it stays up.
+
+    Raises:
+        AgentError: it ended again.
+    """
+    if not await host.is_active(unit.NAME):
+        return
+    await host.tell_systemd("restart", unit.NAME)
+    for _ in range(SETTLED_LOOKS):
+        await asyncio.sleep(1)
+        if not await host.is_active(unit.NAME):
+            raise AgentError(f"the service does not stay up with {version}: see journalctl -u {unit.NAME}")
 
 
 def _environment() -> Path:

@@ -37,14 +37,16 @@ function drawChart(canvas) {
   const data = JSON.parse(document.getElementById(canvas.dataset.chart).textContent);
   const style = getComputedStyle(document.body);
   const number = chartNumber(data.unit);
+  const stacked = data.kind === "bar";
   Chart.getChart(canvas)?.destroy();
   new Chart(canvas, {
-    type: "bar",
+    type: data.kind,
     data: {
       labels: data.labels.map(chartLabel(data.step, data.labels.length > 24)),
-      datasets: data.series.map(({ label, color, values }) => (
-        { label, data: values, backgroundColor: style.getPropertyValue(`--tblr-${color}`).trim() }
-      )),
+      datasets: data.series.map(({ label, color, values }) => {
+        const shade = style.getPropertyValue(`--tblr-${color}`).trim();
+        return { label, data: values, backgroundColor: shade, borderColor: shade, pointRadius: 2 };
+      }),
     },
     options: {
       animation: false,
@@ -52,8 +54,8 @@ function drawChart(canvas) {
       color: "gray",
       plugins: { tooltip: { callbacks: { label: ({ dataset, raw }) => `${dataset.label}: ${number(raw)}` } } },
       scales: {
-        x: { stacked: true, grid: { display: false }, ticks: { color: "gray", maxRotation: 0, autoSkip: true } },
-        y: { stacked: true, beginAtZero: true, ticks: { precision: 0, color: "gray", callback: number }, grid: { color: "rgba(128, 128, 128, 0.25)" } },
+        x: { stacked, grid: { display: false }, ticks: { color: "gray", maxRotation: 0, autoSkip: true } },
+        y: { stacked, beginAtZero: true, ticks: { precision: 0, color: "gray", callback: number }, grid: { color: "rgba(128, 128, 128, 0.25)" } },
       },
     },
   });

@@ -74,7 +74,7 @@ install_agent() {
       || fail "pip could not install the agent; is the package index reachable?"
   fi
   say "Preparing this machine"
-  "$prefix/bin/lumos-agent" edge-setup
+  "$prefix/bin/lumos-agent" edge-setup --dashboard "$dashboard"
 }
 
 start_agent() {

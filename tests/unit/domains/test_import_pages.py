@@ -36,7 +36,7 @@ def hidden(page: str) -> dict[str, str]:
 
 def test_upload_shows_the_plan_and_confirming_does_it(alice: Tenant, api: Api, signed_in: Any) -> None:
     client = signed_in(alice.owner)
-    assert reverse("api-export") in client.get(url()).content.decode()
+    assert reverse("api-config") in client.get(url()).content.decode()
     upload = SimpleUploadedFile("c.json", json.dumps(DOCUMENT).encode())
     page = client.post(url(), {"file": upload}).content.decode()
     assert "2 created, 1 changed" in page
@@ -121,9 +121,9 @@ def test_bulk_says_which_lines_are_wrong_and_adds_nothing(
 
 def test_viewer_may_download_only_and_nothing_is_inline(alice: Tenant, bob: User, signed_in: Any) -> None:
     page = signed_in(bob).get(url()).content.decode()
-    assert reverse("api-export") in page
+    assert reverse("api-config") in page
     assert "<form class=" not in page
-    assert signed_in(bob).get(reverse("api-export")).status_code == 200
+    assert signed_in(bob).get(reverse("api-config")).status_code == 200
     own = signed_in(alice.owner).post(url(), {"text": json.dumps(DOCUMENT)}).content.decode()
     for part in ("<script>", " style=", " onclick="):
         assert part not in own

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import random
 import uuid
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,8 +15,10 @@ from msgspec import structs
 from accounts.models import User
 from billing.models import Plan
 from lumos_agent import protocol
+from lumos_agent.timings import LONGER, bucket_of
 from servers import analytics, rollup
 from servers.analytics import Step
+from servers.latency import PERCENTILES
 from servers.metrics import ingest
 from tests.conftest import Api
 from tests.factories import Tenant
@@ -28,9 +32,10 @@ def plan(db: None) -> None:
     Plan.objects.update(analytics_hours=30 * 24)
 
 
-def serve(tenant: Tenant, at: datetime, **counts: int) -> None:
+def serve(tenant: Tenant, at: datetime, timings: dict[int, int] | None = None, **counts: int) -> None:
     """Ingest one batch of a moment, from a spool of its own."""
-    part = protocol.Traffic(domain_id=str(tenant.domain.pk), hour=int(at.timestamp()) // 3600 * 3600, **counts)
+    hour = int(at.timestamp()) // 3600 * 3600
+    part = protocol.Traffic(domain_id=str(tenant.domain.pk), hour=hour, timings=timings or {}, **counts)
     batch = protocol.Batch(boot_id=str(uuid.uuid4()), seq=1, at=at.timestamp(), traffic=(part,))
     with tenant.scope:
         assert ingest(server_id=tenant.server.pk, batch=batch)
@@ -54,6 +59,25 @@ def test_days_are_hours_and_days_together(alice: Tenant, month: datetime) -> Non
     assert found.points[-1] == datetime.combine(month.date(), datetime.min.time(), UTC)
     assert found.counts["requests"] == [days + 1 for days in reversed(range(30))]
     assert found.totals["blocked"] == 30
+
+
+def test_percentiles_are_the_same_however_counts_came_together(alice: Tenant, mallory: Tenant, api: Api) -> None:
+    now, chance = timezone.now(), random.Random(3)
+    waited = sorted(round(chance.lognormvariate(4, 1)) for _ in range(4000))
+    for days in range(20):
+        serve(alice, now - timedelta(days=days), Counter(map(bucket_of, waited[days::20])))
+    serve(mallory, now, {LONGER: 10_000})
+    query = f"since={(now - timedelta(days=25)).strftime('%Y-%m-%dT%H:%M:%SZ')}&step=day"
+    before = api.get(f"/analytics?{query}").json()
+    rollup.roll_up(now)
+    for narrowed in ("", f"&domain={alice.domain.pk}", f"&server={alice.server.pk}"):
+        assert api.get(f"/analytics?{query}{narrowed}").json() | {"earliest": ""} == before | {"earliest": ""}
+    assert before["measured"] == 4000
+    for name, share in PERCENTILES.items():
+        exact = waited[round(share * 4000) - 1]
+        assert exact / 1.1 < before["latency_ms"][name] < exact * 1.1
+    nothing = dict.fromkeys(PERCENTILES)
+    assert [point["latency_ms"] != nothing for point in before["points"][-21:]] == [False] + [True] * 20
 
 
 @pytest.mark.parametrize("narrowed", [(), ("domain",), ("server",), ("domain", "server")])
@@ -99,7 +123,7 @@ def test_api_adds_up_and_names_points(alice: Tenant, month: datetime, api: Api) 
     assert found["totals"]["requests"] == sum(range(12, 22))
     today = api.get("/analytics?step=hour").json()
     assert len(today["points"]) == 24
-    assert today["totals"].keys() == {name for name in found["points"][0] if name != "at"}
+    assert today["totals"].keys() == found["points"][0].keys() - {"at", "latency_ms"}
 
 
 @pytest.mark.parametrize(

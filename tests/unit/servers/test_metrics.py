@@ -22,7 +22,7 @@ BOOT = str(uuid.uuid4())
 PER_DOMAIN, PER_SERVER = (HourlyMetric, DailyMetric), (ServerHour, ServerDay)
 
 
-def traffic(tenant: Tenant, at: datetime, **counts: int) -> protocol.Traffic:
+def traffic(tenant: Tenant, at: datetime, **counts: Any) -> protocol.Traffic:
     return protocol.Traffic(domain_id=str(tenant.domain.pk), hour=int(at.timestamp()) // 3600 * 3600, **counts)
 
 
