@@ -72,6 +72,7 @@ class Kind(models.TextChoices):
     GRANT = "grant", "Credit from the operator"
     TOP_UP = "top_up", "Top-up"
     REFUND = "refund", "Refund"
+    CHARGEBACK = "chargeback", "Disputed payment"
 
 
 BOOKINGS = [choice for choice in Kind.choices if choice[0] != Kind.CHARGE]
@@ -143,7 +144,10 @@ class TopUpState(models.TextChoices):
 
 
 class TopUp(TenantModel):
-    """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it."""
+    """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it.
+
+    `disputed` is what the customer's bank has taken back by the message of `dispute_told_at` (Unix seconds), the latest.
+    """
 
     provider = models.CharField(max_length=20)
     reference = models.CharField(max_length=255, blank=True)
@@ -155,6 +159,9 @@ class TopUp(TenantModel):
     paid_at = models.DateTimeField(null=True)
     refunded_microcredits = models.PositiveBigIntegerField(default=0)
     refund_booked_microcredits = models.PositiveBigIntegerField(default=0)
+    disputed_microcredits = models.PositiveBigIntegerField(default=0, db_default=0)
+    dispute_booked_microcredits = models.PositiveBigIntegerField(default=0, db_default=0)
+    dispute_told_at = models.PositiveBigIntegerField(default=0, db_default=0)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at"]
