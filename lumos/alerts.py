@@ -1,6 +1,6 @@
-"""E-mail to the operator when jobs hang or queues grow: once a trouble has lasted, again each day, and when it is over.
+"""E-mail to the operator when jobs hang or queues grow: when a trouble has lasted, again each day, and when it is over.
 
-Workers look every minute; gateways do too, because a worker cannot say that beat or all workers are gone. A row for each
+Workers look every minute; gateways do too, because no worker can say that beat or all workers are gone. A row for each
 trouble decides who tells, so that many who look send one mail.
 """
 
