@@ -44,6 +44,7 @@ class Action(enum.StrEnum):
     SERVER_JUDGED = "server.judged"
     FAILOVER_ACTED = "domain.failover_acted"
     FAILOVER_ADOPTED = "domain.failover_records_adopted"
+    ORIGIN_CHECK_ASKED = "domain.origin_check_asked"
     DNS_PROVIDER_ADDED = "dns_provider.added"
     DNS_PROVIDER_REMOVED = "dns_provider.removed"
     ROLLOUT_RELEASED = "domain.rollout_released"

@@ -34,7 +34,9 @@ class StackError(Exception):
 
 
 class Stack:
-    """One set of processes with its data under `folder`."""
+    """One set of processes with its data under `folder`; `parts` are those of the control plane, and the origin."""
+
+    parts: tuple[str, ...] = ("web", "gateway", "worker", "courier", "beat", "origin")
 
     def __init__(self, folder: Path, *, profile: str = "embedded") -> None:
         self.folder = folder.absolute()
@@ -122,18 +124,27 @@ class Stack:
             StackError: a part did not come up; everything is stopped again.
         """
         try:
-            self._prepare()
-            self._supervise()
-            self._migrate()
-            self.control("start", "app:*")
-            self._until("web", lambda: _status(f"{self.web}/healthz") == 200)
-            self._until("gateway", lambda: _status(f"http://127.0.0.1:{self.ports['gateway']}/healthz") == 200)
+            self.start_control_plane()
             self._enroll()
             self.control("start", "agent")
             self._until("agent", lambda: self._agent_is_connected() and self.shield_status("/") == 200)
         except BaseException:
             self.stop()
             raise
+
+    def start_control_plane(self) -> None:
+        """Start everything but the demo's agent, and return when pages and gateway answer.
+
+        Raises:
+            StackError: a part did not come up.
+        """
+        self._prepare()
+        self._supervise()
+        self._migrate()
+        self._create_demo()
+        self.control("start", "app:*")
+        self._until("web", lambda: _status(f"{self.web}/healthz") == 200)
+        self._until("gateway", lambda: _status(f"http://127.0.0.1:{self.ports['gateway']}/healthz") == 200)
 
     def _prepare(self) -> None:
         for folder in (self.folder, self.logs, self.short):
@@ -180,9 +191,11 @@ class Stack:
             "[supervisorctl]", f"serverurl=unix://{self.short}/supervisor.sock",
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-            "[group:app]", "programs=web,gateway,worker,courier,beat,origin",
+            "[group:app]", f"programs={','.join(self.parts)}",
         ]  # fmt: skip
-        for name, (command, extra) in self._programs().items():
+        programs = self._programs()
+        for name in (*self.parts, *(programs.keys() - set(Stack.parts))):
+            command, extra = programs[name]
             lines += [
                 f"[program:{name}]", f"command={command.replace('%', '%%')}", f"stdout_logfile={self.logs}/{name}.log",
                 "redirect_stderr=true", "autorestart=true", "startretries=1000000", "stopwaitsecs=10", "startsecs=1",
@@ -221,7 +234,7 @@ class Stack:
 
     def pid(self, name: str) -> int:
         """Return the process id of a program, 0 if it does not run."""
-        full = f"app:{name}" if name in ("web", "gateway", "worker", "courier", "beat", "origin") else name
+        full = f"app:{name}" if name in self.parts else name
         text = self.control("pid", full, check=False).stdout.strip()
         return int(text) if text.isdigit() else 0
 
@@ -244,7 +257,7 @@ class Stack:
         self.manage("migrate", "--noinput", "-v", "0")
         self.manage("collectstatic", "--noinput", "-v", "0")
 
-    def _enroll(self) -> None:
+    def _create_demo(self) -> None:
         arguments = [
             "--email", EMAIL, f"--password={self.secrets['password']}", "--hostname", HOSTNAME,
             "--origin", f"127.0.0.1:{self.ports['origin']}",
@@ -254,6 +267,8 @@ class Stack:
             found = json.loads(self.manage("create_demo", *arguments, "--rotate"))
         self.secrets |= found
         write_private(self._secrets_file, json.dumps(self.secrets))
+
+    def _enroll(self) -> None:
         done = subprocess.run(
             [
                 BIN / "lumos-agent", "--state-dir", self.agent_state, "enroll", "--url", self.gateway,

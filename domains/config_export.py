@@ -20,6 +20,7 @@ from domains.config_states import (
     ZoneState,
 )
 from domains.failover_models import Failover
+from domains.failover_weights import weights_by_name
 from domains.models import Domain, DomainServer, Origin
 from domains.zone_models import Zone, ZoneRecord, ZoneServer
 from domains.zones import FIELDS
@@ -174,9 +175,11 @@ def domain_states(rows: Any) -> list[DomainState]:
 
 def _failovers(domain_ids: Any) -> dict[Any, ConfigFailover]:
     rows = Failover.objects.filter(domain_id__in=domain_ids).select_related("provider")
+    weights = weights_by_name(rows)
     return {
         row.domain_id: ConfigFailover(
-            mode=cast(Literal["ordered", "all"], row.mode),
+            mode=cast(Literal["ordered", "all", "weighted"], row.mode),
+            weights=weights.get(row.domain_id, {}),
             hold_down_seconds=row.hold_down_seconds,
             gap_seconds=row.gap_seconds,
             provider=row.provider.name if row.provider else "",

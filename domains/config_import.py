@@ -149,6 +149,8 @@ def _put_failover(domain: Domain, wanted: ConfigFailover | None, actor: User) ->
         remove_failover(domain_id=domain.pk, actor=actor)
         return
     values = msgspec.structs.asdict(wanted)
+    servers = dict(Server.objects.filter(name__in=wanted.weights).values_list("name", "pk"))
+    values["weights"] = {servers.get(name, name): weight for name, weight in wanted.weights.items()}
     provider = None
     if name := values.pop("provider"):
         provider = DnsProvider.objects.filter(name=name).first()

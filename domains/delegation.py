@@ -13,6 +13,7 @@ import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+from django.conf import settings
 
 from domains.zone_models import Zone
 from domains.zone_parts import addresses_of
@@ -30,6 +31,14 @@ class Network:
     resolvers: Sequence[str] | None = None
     port: int = 53
     is_allowed: Callable[[Ip], bool] = is_public
+
+    def resolver(self) -> dns.resolver.Resolver:
+        """Return a stub resolver that gives up after `SECONDS`."""
+        made = dns.resolver.Resolver(configure=self.resolvers is None)
+        if self.resolvers is not None:
+            made.nameservers, made.port = list(self.resolvers), self.port
+        made.lifetime = SECONDS
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +66,10 @@ class Delegation:
         return not self.problems and not any(server.problem for server in self.servers)
 
 
-NETWORK = Network()
+NETWORK = Network(
+    resolvers=settings.DNS_RESOLVERS or None,
+    is_allowed=lambda address: settings.PROBE_PRIVATE_ADDRESSES or is_public(address),
+)
 
 
 def check_delegation(zone: Zone, network: Network | None = None) -> Delegation:
@@ -110,10 +122,7 @@ def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str
 
 def _parent_addresses(zone: str, network: Network) -> Iterable[str]:
     """Yield addresses of the zone above that may be asked."""
-    resolver = dns.resolver.Resolver(configure=network.resolvers is None)
-    if network.resolvers is not None:
-        resolver.nameservers, resolver.port = list(network.resolvers), network.port
-    resolver.lifetime = SECONDS
+    resolver = network.resolver()
     names: list[str] = []
     above = dns.name.from_text(zone)
     while not names and above != dns.name.root:

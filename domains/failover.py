@@ -6,7 +6,7 @@ Whoever decides holds the domain's row, so that one domain is decided about by o
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from billing import entitlements
 from domains import zone_following
 from domains.failover_models import DnsProvider, Failover, FailoverDecision, FailoverMode, Publication
 from domains.failover_parts import members_by_domain, rule_of
+from domains.failover_weights import checked_weights, named_weights
 from domains.models import Domain
 from lumos.errors import Conflict, InvalidInput
 from lumos_agent.failover import Decision, Health, Rule, addresses, decide, named
@@ -37,9 +38,10 @@ KEPT = timedelta(days=90)
 
 @dataclass(frozen=True, kw_only=True)
 class FailoverData:
-    """What people decide about a domain's failover."""
+    """What people decide about a domain's failover. `weights`: {server id: how often it is answered}."""
 
     mode: str = FailoverMode.ORDERED
+    weights: Mapping[Any, int] = field(default_factory=dict)
     hold_down_seconds: int = 120
     gap_seconds: int = 60
     provider: DnsProvider | None = None
@@ -159,7 +161,8 @@ def look_at_domains_after_commit(domain_ids: Iterable[Any]) -> None:
 def _described(row: Failover | None) -> dict[str, Any]:
     if row is None:
         return dict.fromkeys(SETTINGS)
-    return {name: getattr(row, name) for name in SETTINGS} | {"provider": row.provider and row.provider.name}
+    shown = {"provider": row.provider and row.provider.name, "weights": named_weights(row.weights)}
+    return {name: getattr(row, name) for name in SETTINGS} | shown
 
 
 def _checked(domain: Domain, data: FailoverData) -> None:
@@ -179,11 +182,12 @@ def put_failover(*, domain_id: uuid.UUID, data: FailoverData, actor: User) -> Fa
 
     Raises:
         LimitReached: the plan has no failover.
-        InvalidInput: the provider serves another zone.
+        InvalidInput: the provider serves another zone, or the weights do not fit.
     """
     entitlements.require_failover()
     domain = Domain.objects.select_for_update(no_key=True).get(pk=domain_id)
     _checked(domain, data)
+    data = replace(data, weights=checked_weights(domain, data.mode, data.weights))
     row = Failover.objects.filter(domain=domain).first()
     before = _described(row)
     row = row or Failover(domain=domain)

@@ -28,10 +28,12 @@ from domains.failover_models import (
     ProviderKind,
     Publication,
 )
+from domains.failover_weights import WEIGHT_MIN, WEIGHT_USUAL
 from domains.models import Domain
 from domains.serializers import ScopedServers
 from lumos.api import CursorPagination
 from lumos_agent.failover import GAP_SECONDS, HOLD_DOWN_SECONDS
+from lumos_agent.zone import WEIGHT_MAX
 
 ACTIONS = ("switch", "hold", "release", "drill", "end-drill", "adopt")
 
@@ -56,6 +58,11 @@ class FailoverSerializer(serializers.Serializer[Failover]):
     """
 
     mode = serializers.ChoiceField(choices=FailoverMode.choices, default=FailoverMode.ORDERED)
+    weights = serializers.DictField(
+        child=serializers.IntegerField(min_value=WEIGHT_MIN, max_value=WEIGHT_MAX),
+        default=dict,
+        help_text=f"How often each server is answered, by id, in the mode `weighted`; usually {WEIGHT_USUAL}.",
+    )
     hold_down_seconds = serializers.IntegerField(
         min_value=0,
         max_value=86_400,

@@ -49,6 +49,7 @@ class FailoverMode(models.TextChoices):
 
     ORDERED = "ordered", "The first that serves"
     ALL = "all", "All that serve"
+    WEIGHTED = "weighted", "One of those that serve, by weight"
 
 
 class Publication(models.TextChoices):
@@ -63,6 +64,8 @@ class Publication(models.TextChoices):
 class Failover(TenantModel):
     """One domain's failover, its rule and present answer (`lumos_agent.failover.Rule`).
 
+    `weights`: {server id: how often it is answered, in the mode `weighted`}; who is not named has 100.
+
     `answered` holds server ids in order. Time alone may change the decision at `due_at`. `published` are the addresses
     that the provider took last.
     """
@@ -75,6 +78,7 @@ class Failover(TenantModel):
     gap_seconds = models.PositiveIntegerField(default=GAP_SECONDS, validators=[MaxValueValidator(SECONDS_MAX)])
     provider = models.ForeignKey(DnsProvider, null=True, on_delete=models.PROTECT, related_name="failovers")
     ttl = models.PositiveIntegerField(default=60, validators=[MinValueValidator(TTL_MIN), MaxValueValidator(TTL_MAX)])
+    weights = models.JSONField(default=dict)
     preferred = models.ForeignKey("servers.Server", null=True, on_delete=models.SET_NULL, related_name="+")
     is_held = models.BooleanField(default=False)
     drilled = models.ForeignKey("servers.Server", null=True, on_delete=models.SET_NULL, related_name="+")

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal, cast
 
-from domains.failover_models import Failover
+from domains.failover_models import Failover, FailoverMode
 from domains.models import DomainServer
 from lumos_agent.failover import Member, Rule
 from servers.models import ServerVerdict, ShieldState
@@ -22,11 +22,12 @@ def members_by_domain(domain_ids: Iterable[Any]) -> dict[Any, tuple[Member, ...]
 
 
 def rule_of(row: Failover, hostname: str, members: tuple[Member, ...]) -> Rule:
-    """Return a row as the rule that shields know as well."""
+    """Return a row as the rule that shields know as well; weights stand beside the addresses in the zone."""
+    mode = FailoverMode.ALL if row.mode == FailoverMode.WEIGHTED else row.mode
     return Rule(
         domain=str(row.domain_id),
         hostname=hostname,
-        mode=cast(Literal["ordered", "all"], row.mode),
+        mode=cast(Literal["ordered", "all"], mode),
         members=members,
         hold_down_seconds=row.hold_down_seconds,
         gap_seconds=row.gap_seconds,

@@ -1,6 +1,7 @@
 """Pages of failover and of DNS providers."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -25,9 +26,11 @@ from domains.failover_models import (
     FailoverMode,
     ProviderKind,
 )
+from domains.failover_weights import WEIGHT_MIN, WEIGHT_USUAL, weights_by_domain
 from domains.models import Domain
 from lumos.errors import AppError
 from lumos.forms import LumosForm
+from lumos_agent.zone import WEIGHT_MAX
 from servers.models import Server
 
 DECISIONS_SHOWN = 30
@@ -51,10 +54,32 @@ class FailoverForm(LumosForm):
     )
     ttl = forms.IntegerField(min_value=TTL_MIN, max_value=TTL_MAX, label="TTL at the provider (s)")
 
-    def __init__(self, data: Any, row: Failover | None) -> None:
+    def __init__(self, data: Any, row: Failover | None, servers: Sequence[Server]) -> None:
         given: Any = row or failover.FailoverData()
         super().__init__(data, initial={name: getattr(given, name) for name in failover.SETTINGS})
         self.fields["provider"].queryset = DnsProvider.objects.all()  # type: ignore[attr-defined]
+        self._weights = {f"weight-{server.pk}": server for server in servers}
+        for name, server in self._weights.items():
+            weight = given.weights.get(str(server.pk), WEIGHT_USUAL)
+            self.fields[name] = forms.IntegerField(
+                min_value=WEIGHT_MIN, max_value=WEIGHT_MAX, initial=weight, required=False, label=server.name
+            )
+            self.fields[name].widget.attrs["class"] = "form-control"
+
+    def settings(self) -> list[forms.BoundField]:
+        """Return the fields that every mode has."""
+        return [field for field in self if field.name not in self._weights]
+
+    def weights(self) -> list[forms.BoundField]:
+        """Return the fields with the weight of each server."""
+        return [self[name] for name in self._weights]
+
+    def values(self) -> failover.FailoverData:
+        """Return what the service takes."""
+        data = {name: value for name, value in self.cleaned_data.items() if name not in self._weights}
+        is_weighted = data["mode"] == FailoverMode.WEIGHTED
+        chosen = {server.pk: self.cleaned_data[name] or WEIGHT_USUAL for name, server in self._weights.items()}
+        return failover.FailoverData(**data, weights=chosen if is_weighted else {})
 
 
 class ProviderForm(LumosForm):
@@ -80,13 +105,18 @@ class ProviderForm(LumosForm):
         return ProviderData(**{**data, "port": data["port"] or 53, "algorithm": data["algorithm"] or ALGORITHMS[0]})
 
 
-def _shown(request: HttpRequest, domain: Domain, form: FailoverForm, row: Failover | None) -> HttpResponse:
+def _servers(domain: Domain) -> list[Server]:
     rows = domain.assignments.order_by("position").select_related("server__verdict")
+    return [assignment.server for assignment in rows]
+
+
+def _shown(request: HttpRequest, domain: Domain, form: FailoverForm, row: Failover | None) -> HttpResponse:
+    weights = weights_by_domain([domain.pk]).get(domain.pk, {})
     context = {
         "domain": domain,
         "failover": row,
         "form": form,
-        "servers": [assignment.server for assignment in rows],
+        "servers": [(server, weights.get(str(server.pk))) for server in _servers(domain)],
         "decisions": FailoverDecision.objects.filter(domain=domain).select_related("actor")[:DECISIONS_SHOWN],
         "plan": publishing.dry_run(domain) if row and "plan" in request.GET else None,
     }
@@ -103,11 +133,10 @@ def _found(pk: uuid.UUID) -> tuple[Domain, Failover | None]:
 def domain_failover(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """What a domain answers and why; `?plan` asks its provider what would be written."""
     domain, row = _found(pk)
-    form = FailoverForm(request.POST or None, row)
+    form = FailoverForm(request.POST or None, row, _servers(domain))
     if request.method == "POST" and form.is_valid():
         try:
-            data = failover.FailoverData(**form.cleaned_data)
-            failover.put_failover(domain_id=pk, data=data, actor=request.user)
+            failover.put_failover(domain_id=pk, data=form.values(), actor=request.user)
             return redirect("domain-failover", pk=pk)
         except AppError as error:
             form.show(error)

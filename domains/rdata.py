@@ -145,6 +145,10 @@ def canonical_data(kind: str, text: str, zone: str) -> str:
         )
     if _CONTROL.search(text):
         raise InvalidInput("Data has no line breaks and control characters; write them as \\010.", field="data")
+    if text.startswith("\\#"):
+        raise InvalidInput(
+            f"Data in octets (\\#, RFC 3597) is not taken; write it as {EXAMPLES[RecordType(kind)]}", field="data"
+        )
     try:
         data = _data(kind, text, zone)
         if kind == RecordType.ALIAS:

@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import failover, rollouts
+from domains import failover, leak_checks, rollouts
 from domains.dns import publishing
 from domains.models import Rollout, RolloutState
 from lumos.jobs import Job
@@ -63,3 +63,20 @@ def _look(domains: Iterable[tuple[Any, Any]]) -> None:
 def publish_dns(account_id: str, domain_id: str) -> None:
     """Bring the records of a domain at its provider to what it answers."""
     publishing.publish(uuid.UUID(domain_id))
+
+
+@shared_task(base=Job)
+def check_origins() -> dict[str, int]:
+    """Look for the origins of some domains whose turn it is."""
+    now = timezone.now()
+    leak_checks.schedule_new(now)
+    waiting = leak_checks.due(now)
+    for account_id, domain_id in waiting:
+        check_origin.apply_async((str(account_id), str(domain_id)), expires=300)
+    return {"domains": len(waiting)}
+
+
+@shared_task(base=TenantTask)
+def check_origin(account_id: str, domain_id: str) -> None:
+    """Look for the origins of one domain."""
+    leak_checks.run(uuid.UUID(domain_id))

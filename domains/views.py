@@ -16,11 +16,12 @@ from domains import health, presets, rollouts, services, traffic
 from domains.acme import acme_part
 from domains.clone import clone_settings
 from domains.forms import CloneForm, DomainEditor, UploadForm
+from domains.leak_models import LeakCheck
 from domains.models import Domain
 from domains.traffic_form import TrafficForm
 from domains.uploads import recipients, upload_certificate
 from lumos.errors import AppError
-from servers import selectors
+from servers import selectors, tunnel_ends
 from waf.attacks import attacks_now
 from waf.compiler import is_under_attack
 
@@ -65,6 +66,8 @@ def domain_detail(request: HttpRequest, pk: uuid.UUID, clone: CloneForm | None =
         "acme": acme_part(),
         "rollout": rollouts.open_rollout(domain),
         "clone": clone or CloneForm(domain=domain),
+        "silent_tunnels": tunnel_ends.problems(origin.address for origin in domain.origins.all()),
+        "leak_check": LeakCheck.objects.filter(domain=domain).first(),
     }
     return render(request, "domains/detail.html", context)
 

@@ -1,10 +1,11 @@
 """Rows -> zones of a snapshot: pure, sorted, in a constant number of queries."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, cast
 
 from domains.failover_parts import down_addresses
+from domains.failover_weights import weights_by_domain
 from domains.models import Domain, DomainServer
 from domains.zone_models import RecordType, Zone, ZoneRecord, ZoneServer
 from lumos_agent.zone import Address, Alias, Kind, Nameserver, Proxied, Record
@@ -12,6 +13,14 @@ from lumos_agent.zone import Zone as ZonePart
 from servers.models import Server
 
 Shields = dict[str, list[Server]]
+
+
+class _Answer(NamedTuple):
+    """What a hostname answers with: shields in order, addresses left out, and weights where its failover has them."""
+
+    shields: list[Server]
+    down: frozenset[str]
+    weights: Mapping[str, int] | None
 
 
 def zone_parts(server: Server) -> tuple[ZonePart, ...]:
@@ -30,8 +39,8 @@ def zone_parts(server: Server) -> tuple[ZonePart, ...]:
         records[record.zone_id].append(record)
     names = {zone.pk: zone.name for zone in zones}
     proxied = {absolute(r.name, names[r.zone_id]) for r in rows if r.type == RecordType.PROXIED}
-    shields, down = shields_of(proxied), _down_of(proxied)
-    return tuple(_part(zone, nameservers[zone.pk], records[zone.pk], shields, down) for zone in zones)
+    answers = _answers(proxied)
+    return tuple(_part(zone, nameservers[zone.pk], records[zone.pk], answers) for zone in zones)
 
 
 def absolute(name: str, zone: str) -> str:
@@ -63,19 +72,19 @@ def domains_of(hostnames: Iterable[str]) -> dict[str, Any]:
     return {name: domain for name, domain in chosen.items() if domain is not None}
 
 
-def _down_of(hostnames: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Return {hostname: addresses that are left out of its answers}."""
-    domains = domains_of(hostnames)
-    down = down_addresses(domains.values())
-    return {name: down.get(domain, frozenset()) for name, domain in domains.items()}
+def _answers(hostnames: Iterable[str]) -> dict[str, _Answer]:
+    """Return {hostname: what it answers with}."""
+    shields, domains = shields_of(hostnames), domains_of(hostnames)
+    down, weights = down_addresses(domains.values()), weights_by_domain(domains.values())
+    return {
+        name: _Answer(shields[name], down.get(domain, frozenset()), weights.get(domain))
+        for name in hostnames
+        for domain in [domains.get(name)]
+    }
 
 
 def _part(
-    zone: Zone,
-    nameservers: list[Nameserver],
-    rows: list[ZoneRecord],
-    shields: Shields,
-    down: dict[str, frozenset[str]],
+    zone: Zone, nameservers: list[Nameserver], rows: list[ZoneRecord], answers: Mapping[str, _Answer]
 ) -> ZonePart:
     made = (RecordType.PROXIED, RecordType.ALIAS)
     proxied: defaultdict[str, list[ZoneRecord]] = defaultdict(list)
@@ -92,24 +101,30 @@ def _part(
             for r in rows
             if r.type not in made
         ),
-        proxied=tuple(
-            _proxied(of, shields[hostname], down.get(hostname, frozenset()))
-            for name, of in sorted(proxied.items())
-            for hostname in [absolute(name, zone.name)]
-        ),
+        proxied=tuple(_proxied(of, answers[absolute(name, zone.name)]) for name, of in sorted(proxied.items())),
         aliases=tuple(Alias(owner=r.name, ttl=r.ttl, target=r.data) for r in rows if r.type == RecordType.ALIAS),
     )
 
 
-def _proxied(rows: list[ZoneRecord], shields: list[Server], down: frozenset[str]) -> Proxied:
-    """Return a proxied name; each row is about all shields of the domain or about one of them."""
+def _proxied(rows: list[ZoneRecord], answer: _Answer) -> Proxied:
+    """Return a proxied name; each row is about all shields of the domain or about one of them.
+
+    Weights of the failover go before those of records, and mean that all shields take part. A wildcard has none.
+    """
+    first = rows[0]
+    weights = None if first.name.startswith("*") else answer.weights
     addresses = [
-        Address(address=address, server=str(shield.pk), place=row.place, weight=row.weight, down=address in down)
+        Address(
+            address=address,
+            server=str(shield.pk),
+            place=row.place,
+            weight=row.weight if weights is None else weights[str(shield.pk)],
+            down=address in answer.down,
+        )
         for row in rows
-        for shield in shields
+        for shield in answer.shields
         if row.server_id in (None, shield.pk)
         for address in addresses_of(shield)
     ]
-    first = rows[0]
-    answer = cast(Literal["all", "first"], first.data)
-    return Proxied(owner=first.name, ttl=first.ttl, answer=answer, addresses=tuple(addresses))
+    chosen = cast(Literal["all", "first"], first.data if weights is None else "all")
+    return Proxied(owner=first.name, ttl=first.ttl, answer=chosen, addresses=tuple(addresses))

@@ -171,14 +171,8 @@ def _answer(parts: SplitResult, request: Request, reach: Reach, deadline: float)
     hostname, port = (parts.hostname or "").encode("idna").decode(), parts.port or _default_port(parts)
     with contextlib.ExitStack() as stack:
         try:
-            raw = _connected(_checked_addresses(hostname, port, reach, deadline), port, deadline)
-            # TLS takes the socket over, so the clock holds a second handle of the connection.
-            handle = stack.enter_context(raw.dup())
-            clock = threading.Timer(max(deadline - time.monotonic(), 0.1), _hang_up, [handle])
-            clock.daemon = True
-            clock.start()
-            stack.callback(clock.cancel)
-            stack.callback(raw.close)
+            raw = connected(_checked_addresses(hostname, port, reach, deadline), port, deadline)
+            stack.enter_context(bounded(raw, deadline))
             connection = http.client.HTTPConnection(hostname, port)
             connection.default_port = _default_port(parts)  # what the Host header need not say
             stack.callback(connection.close)
@@ -197,7 +191,21 @@ def _answer(parts: SplitResult, request: Request, reach: Reach, deadline: float)
             raise FetchError(f"{hostname}: {error or type(error).__name__}.") from error
 
 
-def _connected(addresses: list[str], port: int, deadline: float) -> socket.socket:
+@contextlib.contextmanager
+def bounded(raw: socket.socket, deadline: float) -> Iterator[None]:
+    """Close a connection at the end, and hang up at the deadline whatever is going on."""
+    # TLS takes the socket over, so the clock holds a second handle of the connection.
+    with raw, raw.dup() as handle:
+        clock = threading.Timer(max(deadline - time.monotonic(), 0.1), _hang_up, [handle])
+        clock.daemon = True
+        clock.start()
+        try:
+            yield
+        finally:
+            clock.cancel()
+
+
+def connected(addresses: list[str], port: int, deadline: float) -> socket.socket:
     """Return a connection to the first of checked addresses that takes one."""
     for number, address in enumerate(addresses, 1):
         left = max(deadline - time.monotonic(), 0.1)

@@ -8,7 +8,7 @@ from accounts import personal_views as personal
 from accounts import team_views as team
 from accounts import views as accounts
 from billing import views as billing
-from domains import authority_views, config_views, failover_views, zone_views
+from domains import authority_views, config_views, failover_views, leak_views, zone_views
 from domains import views as domains
 from lumos import views as lumos
 from notifications import channel_views as channels
@@ -83,6 +83,7 @@ urlpatterns = [
     path("domains/<uuid:pk>/traffic/purge", domains.domain_cache_purge, name="domain-cache-purge"),
     path("domains/<uuid:pk>/failover", failover_views.domain_failover, name="domain-failover"),
     path("domains/<uuid:pk>/failover/act", failover_views.failover_act, name="failover-act"),
+    path("domains/<uuid:pk>/origin-check", leak_views.origin_check, name="origin-check"),
     path("dns-providers", failover_views.dns_providers, name="dns-providers"),
     path("dns-providers/<uuid:pk>/remove", failover_views.dns_provider_remove, name="dns-provider-remove"),
     path("domains/<uuid:pk>/release", domains.rollout_release, name="rollout-release"),

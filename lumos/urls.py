@@ -14,6 +14,7 @@ from domains.api import DomainViewSet
 from domains.authority_api import AuthorityView
 from domains.config_api import ConfigView
 from domains.failover_api import DecisionViewSet, FailoverActionView, FailoverPlanView, FailoverView, ProviderViewSet
+from domains.leak_api import OriginCheckView
 from domains.zone_api import RecordViewSet, ZoneViewSet
 from lumos.api import unknown_path
 from lumos.health import healthz, readyz
@@ -89,6 +90,7 @@ web: list[URLPattern | URLResolver] = [
     path("api/v1/domains/<uuid:pk>/failover", FailoverView.as_view(), name="api-failover"),
     path("api/v1/domains/<uuid:pk>/failover/actions", FailoverActionView.as_view(), name="api-failover-action"),
     path("api/v1/domains/<uuid:pk>/failover/plan", FailoverPlanView.as_view(), name="api-failover-plan"),
+    path("api/v1/domains/<uuid:pk>/origin-check", OriginCheckView.as_view(), name="api-origin-check"),
     path("api/v1/servers/<uuid:pk>/flood-protection", FloodView.as_view(), name="api-server-flood"),
     path("api/v1/certificate-authority", AuthorityView.as_view(), name="api-certificate-authority"),
     path("api/v1/domains/<uuid:pk>/script", ScriptView.as_view(), name="api-script"),

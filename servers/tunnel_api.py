@@ -20,11 +20,13 @@ from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 
 
 class TunnelStateSerializer(serializers.ModelSerializer[TunnelState]):
-    """How the tunnel to one server does, as that server reported it last."""
+    """How the tunnel to one server does, as that server reported it last; `problem` is empty while packets pass."""
+
+    problem = serializers.CharField(read_only=True)
 
     class Meta:
         model = TunnelState
-        fields = ("server", "handshake_at", "received_bytes", "sent_bytes", "told_at")
+        fields = ("server", "problem", "handshake_at", "received_bytes", "sent_bytes", "told_at")
         read_only_fields = fields
 
 
@@ -114,7 +116,7 @@ class TunnelViewSet(viewsets.ModelViewSet[Tunnel]):
 
     def get_queryset(self) -> QuerySet[Tunnel]:
         """Return the tunnels of the account with their states."""
-        return Tunnel.objects.prefetch_related("states")
+        return Tunnel.objects.prefetch_related("states__server")
 
     def _with_command(self, tunnel: Tunnel, token: str, code: int) -> Response:
         body = {"tunnel": tunnel, "token": token, "command": tunnels.join_line(token)}

@@ -14,7 +14,7 @@ from accounts.models import Account, User
 from accounts.tenancy import active_account_id
 from lumos.errors import Conflict, LimitReached
 from lumos_agent import protocol
-from lumos_agent.tunnel import ALIVE_SECONDS
+from lumos_agent.tunnel import ALIVE_SECONDS, SUFFIX
 from servers import revisions, wake
 from servers.models import Server
 from servers.tunnel_addresses import SHIELDS_MAX, first_free
@@ -141,6 +141,19 @@ def alive_since() -> datetime.datetime:
 def alive() -> Q:
     """Return the condition under which the tunnel of a `TunnelState` carries packets."""
     return Q(handshake_at__gte=alive_since())
+
+
+def problems(addresses: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (address, what is wrong) of those origins' addresses that are tunnels without a way to the origin."""
+    names = [address.removesuffix(SUFFIX) for address in addresses if address.endswith(SUFFIX)]
+    found: list[tuple[str, str]] = []
+    for tunnel in Tunnel.objects.filter(name__in=names).prefetch_related("states__server"):
+        if not tunnel.public_key:
+            found.append(
+                (tunnel.hostname, "Its tunnel waits for the origin to join; no request is sent there until then.")
+            )
+        found += [(tunnel.hostname, state.problem) for state in tunnel.states.all() if state.problem]
+    return found
 
 
 def waiting_for(end: TunnelShield) -> list[str]:

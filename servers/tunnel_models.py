@@ -1,12 +1,13 @@
 """Tunnels between shields and origins: who has which place, port and public key. No private key is ever here."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
 from accounts.tenancy import TenantModel
-from lumos_agent.tunnel import MTU_DEFAULT, SUFFIX
+from lumos_agent.tunnel import ALIVE_SECONDS, MTU_DEFAULT, SUFFIX
 
 PORT_DEFAULT = 51820
 
@@ -123,3 +124,17 @@ class TunnelState(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.tunnel_id} at {self.server_id}"
+
+    @property
+    def problem(self) -> str:
+        """Return why no packets pass, empty if they do; `server` is asked whether it can tell."""
+        now = timezone.now()
+        if self.handshake_at is not None and self.handshake_at >= now - timedelta(seconds=ALIVE_SECONDS):
+            return ""
+        if self.server.lease_until is None or self.server.lease_until < now:
+            return f"{self.server.name} is not connected to Lumos; this is what it told last."
+        since = "for more than three minutes" if self.handshake_at else "yet"
+        return (
+            f"No handshake {since}, though the origin has joined: is its machine up, and do all firewalls on the way "
+            f"let UDP to {self.server.name} pass? “lumos-agent doctor” there says more."
+        )

@@ -189,12 +189,12 @@ class Applier:
     async def _put(self, new: Artefact, identity: Identity, snapshot: bytes) -> Plan:
         running = self.running()
         if running is not None:
-            new.maps["meta"]["generation"] = running[1].maps["meta"].get("generation", "")
+            new.maps["meta"] = {**new.maps["meta"], "generation": running[1].maps["meta"].get("generation", "")}
         todo = plan(running[1] if running else None, new)
         if todo.how == "nothing":
             return todo
         number = self._generations.next_number()
-        new.maps["meta"]["generation"] = str(number)
+        new.maps["meta"] = {**new.maps["meta"], "generation": str(number)}
         todo = todo.with_meta(running[1] if running else None, new)
         journal = Journal(running[0] if running else 0, number, identity.digest)
         if todo.how == "runtime" and await self._changed_worker(todo, journal):

@@ -24,7 +24,7 @@ from lumos_agent.grammar import (
 from lumos_agent.guard import Window
 from lumos_agent.schema import CUSTOM_RULES_MAX, DOMAINS_MAX, EXCLUSIONS_MAX, GROUPS_MAX
 from lumos_agent.tunnel import PEERS_MAX
-from lumos_agent.zone import RECORDS_MAX, ZONES_MAX
+from lumos_agent.zone import RECORDS_MAX, WEIGHT_MAX, ZONES_MAX
 
 VERSION: Literal[1] = 1
 DOCUMENT_BYTES_MAX = 7 * 1024 * 1024  # with its form around it, a request of the dashboard may have 8 MiB
@@ -149,9 +149,13 @@ _Subscriptions = Annotated[tuple[ConfigSubscription, ...], Meta(max_length=50)]
 
 
 class ConfigFailover(Part, frozen=True, kw_only=True):
-    """How a domain fails over. `provider` names a DNS provider; the access to it is no part of a document."""
+    """How a domain fails over. `provider` names a DNS provider; the access to it is no part of a document.
 
-    mode: Literal["ordered", "all"] = "ordered"
+    `weights`: {server's name: how often it is answered}, in the mode `weighted`.
+    """
+
+    mode: Literal["ordered", "all", "weighted"] = "ordered"
+    weights: Annotated[dict[_Name, Annotated[int, Meta(ge=1, le=WEIGHT_MAX)]], Meta(max_length=SERVERS_MAX)] = {}
     hold_down_seconds: Seconds = HOLD_DOWN_SECONDS
     gap_seconds: Seconds = GAP_SECONDS
     provider: Annotated[Text, Meta(max_length=100)] = ""

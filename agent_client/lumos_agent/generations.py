@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from lumos_agent.errors import ApplyError
@@ -69,7 +70,9 @@ class Generations:
         """
         folder = self.path(number)
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        maps = {path.stem: map_entries(path.read_bytes()) for name, path in files.items() if name.startswith("maps/")}
+        maps: dict[str, Mapping[str, str]] = {
+            path.stem: map_entries(path.read_bytes()) for name, path in files.items() if name.startswith("maps/")
+        }
         others = {n: p.read_bytes() for n, p in files.items() if not n.startswith("maps/") and n != "haproxy.cfg"}
         return Artefact((folder / "haproxy.cfg").read_text(encoding="utf-8"), maps, others)
 

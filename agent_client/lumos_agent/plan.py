@@ -6,6 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
+from lumos_agent.render.entries import differing
 from lumos_agent.render.haproxy import Artefact
 
 # Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
@@ -70,6 +71,7 @@ def server_changes(old: str, new: str) -> tuple[ServerChange, ...] | None:
 
 
 def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:
+    old, new = differing(old, new)
     known = old.get
     put = sorted([(key, value) for key, value in new.items() if known(key) != value])
     changes = [MapChange(name, key, value, key not in old) for key, value in put]

@@ -29,6 +29,8 @@ CLOUDFLARE_API_URL = env.text("CLOUDFLARE_API_URL", "")
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 # Whether shields at private addresses are probed from here, which lets whoever adds a server reach them.
 PROBE_PRIVATE_ADDRESSES = env.flag("PROBE_PRIVATE_ADDRESSES", default=False)
+# The resolvers that are asked about delegations; without any those of this machine.
+DNS_RESOLVERS = env.addresses("DNS_RESOLVERS")
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
 # Only currencies with a hundred cents: payments are made in whole ones.
 BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
@@ -158,8 +160,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TIMEZONE = "UTC"
-# Receivers of notifications may be slow: they have a worker of their own, with threads.
+# Receivers of notifications and origins may be slow: they have a worker of their own, with threads.
 CELERY_TASK_ROUTES = {
+    "domains.tasks.check_origin": {"queue": "deliveries"},
     "notifications.tasks.drain_channel": {"queue": "deliveries"},
     "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
 }

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ipaddress
 import os
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def number(name: str, default: int) -> int:
 def words(name: str, default: str = "") -> list[str]:
     """Return a comma-separated list without empty items."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def addresses(name: str) -> list[str]:
+    """Return a comma-separated list of IP addresses; none when it is not set."""
+    found = words(name)
+    for word in found:
+        try:
+            ipaddress.ip_address(word)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {word!r} is no IP address") from error
+    return found
 
 
 def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:

@@ -57,7 +57,7 @@ def test_golden(name: str) -> None:
     artefact = render(
         snapshot(*CASES.get(name, ()), **LISTS.get(name, {})), BUILDS[name], Identity(epoch="e", revision=7, digest="d")
     )
-    maps = "".join(f"\n# maps/{m}.map\n{map_text(e).decode()}" for m, e in sorted(artefact.maps.items()))
+    maps = "".join(f"\n# maps/{m}.map\n{map_text(dict(e)).decode()}" for m, e in sorted(artefact.maps.items()))
     path = FOLDER / f"{name}.cfg"
     if os.environ.get("LUMOS_GOLDEN") == "write":
         path.write_text(artefact.cfg + maps)

@@ -157,6 +157,19 @@ async def test_weights_share_the_answers(knot: RunningKnot) -> None:
     assert await knot.answers("w.example.com", "TXT") == ['"t"']
 
 
+async def test_shields_share_the_answers_by_weight_while_they_work(knot: RunningKnot) -> None:
+    weighted = tuple(
+        Address(address=f"192.0.2.5{n}", server=ident(100 + n), weight=weight) for n, weight in enumerate((1, 3))
+    )
+    served = zone(proxied=(structs.replace(proxied("@"), addresses=weighted),))
+    await knot.serve(served)
+    found = [await knot.answers("example.com") for _ in range(200)]
+    assert 110 <= found.count(["192.0.2.51"]) <= 190  # 150 ± 6.5 standard deviations
+    assert found.count(["192.0.2.50"]) == 200 - found.count(["192.0.2.51"])
+    await knot.knot.apply(snapshot_of(zone_without(served, {"192.0.2.51"})))
+    assert {tuple(await knot.answers("example.com")) for _ in range(20)} == {("192.0.2.50",)}
+
+
 async def test_proxied_name_answers_with_shields_that_work_and_never_with_nothing(knot: RunningKnot) -> None:
     served = zone(proxied=(proxied("@", "192.0.2.50", "192.0.2.51", "2001:db8::50"), proxied("one", "192.0.2.50", "192.0.2.51", answer="first")))  # fmt: skip
     await knot.serve(served)

@@ -4,6 +4,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rdatatype
@@ -76,6 +77,7 @@ async def knot() -> AsyncIterator[RunningKnot]:
 HOSTILE_TEXTS = (
     "a\" \"b", "; DROP", "$INCLUDE /etc/passwd", "x\\", "\\010", "(", ")", "@", "ü€😀", "'", "`id`", "x" * 255, "y" * 256,
     "z" * 4000, "  lead", "\\\\\"", "- geo: \"*\"", "#", "{}", "[1,2]", "|", "%s", "", "\\000", '"a" "b;c"', '"\\007"',
+    '1 . alpn="h2,h3" ipv4hint=192.0.2.9', '"\\# 4 C0000209"', '"\\\\# 4 C0000209"', "IN HTTPS 1 . alpn=h2",
 )  # fmt: skip
 
 
@@ -147,9 +149,11 @@ async def test_answers_to_one_network_are_limited(knot: RunningKnot) -> None:
 
 @pytest.mark.integration
 async def test_garbage_does_no_harm(knot: RunningKnot) -> None:
-    await knot.serve(zone(record("www", "A", "192.0.2.1")))
+    country_database(knot.database, {"192.0.2.0/24": ("DE", "EU")})
+    await knot.serve(zone(record("www", "A", "192.0.2.1"), record("www", "A", "192.0.2.2", place="country:DE")))
     before, rng = knot.knot.process(), random.Random(7)
-    good = dns.message.make_query("www.example.com", "A", use_edns=0).to_wire()
+    options = [dns.edns.ECSOption("192.0.2.0", 24), dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"12345678")]
+    good = dns.message.make_query("www.example.com", "A", use_edns=0, options=options).to_wire()
     with socket.socket(type=socket.SOCK_DGRAM) as udp:
         for number in range(3000):
             data = bytearray(good if number % 2 else rng.randbytes(rng.randrange(0, 600)))

@@ -1,7 +1,10 @@
 """What the WAF's work grows with: no pattern of a rule or decoder may cost more than in proportion to a value's length."""
 
+import json
 import subprocess
+from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -69,3 +72,59 @@ def test_work_grows_with_length_only(tmp_path: Path, place: str) -> None:
     seeds = " ".join(seed.encode("latin-1").hex() for seed in HOSTILE)
     done = subprocess.run(argv, input=seeds, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+# One value of each kind of code, numbered so that no two are the same.
+TEXTS = [
+    "https://x.test/a{0}?b='c'&d=(e)", "a{0}.b c (d); e = \"f\"", "<p title='a{0}'>b</p>", "{{\"k{0}\": \"it's\"}}", "java.lang.A{0}", "%2e%25{0}",
+]  # fmt: skip
+THOUSANDS_OF_STEPS_MAX = 700
+
+_COUNTER = """
+core = { register_action = function() end, register_service = function() end }
+Map = { new = function() end }
+dofile(arg[1])
+local engine, policy = require("engine"), require("policy")
+local function field()
+  local size = io.read("n", "L")
+  return size and io.read(size)
+end
+while true do
+  local kind = field()
+  if not kind then break end
+  local text, steps = field(), 0
+  local headers = { { "content-type", kind }, { "host", "x.test" } }
+  local request = { method = "POST", path = "/", query = "", headers = headers, body = text }
+  if kind == "query" then request.query, request.body = text, nil end
+  if kind == "cookie" then headers[3], request.body = { "cookie", text }, nil end
+  debug.sethook(function() steps = steps + 1 end, "", 1000)
+  engine.judge(request, policy.parse("block high"))
+  debug.sethook()
+  print(kind, #text, steps)
+end
+"""
+
+
+def test_a_request_has_a_share_of_steps_however_many_values_it_has(tmp_path: Path) -> None:
+    """Steps are the interpreter's own, which no load of the machine changes."""
+    (tmp_path / "waf.lua").write_text(lua_bundle())
+    (tmp_path / "run.lua").write_text(_COUNTER)
+    values = [TEXTS[number % len(TEXTS)].format(number) for number in range(5000)]
+    parts = [f'--cut\r\nContent-Disposition: form-data; name="n"\r\n\r\n{value}\r\n' for value in values]
+    pairs = "&".join(f"n{number}={quote(value)}" for number, value in enumerate(values))
+    bodies = {
+        "application/json": json.dumps({f"n{number}": value for number, value in enumerate(values)}),
+        "text/plain": json.dumps([json.dumps(values[start : start + 50]) for start in range(0, 5000, 50)]),
+        "application/xml": "<a>" + "".join(f"<b c='{escape(value)}'>{escape(value)}</b>" for value in values),
+        "multipart/form-data; boundary=cut": "".join(parts),
+        "application/x-www-form-urlencoded": pairs,
+        "query": pairs,
+        "cookie": pairs.replace("&", "; "),
+    }
+    packed = "".join(f"{len(text)}\n{text}" for kind, body in bodies.items() for text in (kind, body[: 128 * 1024]))
+    argv = ["lua5.3", str(tmp_path / "run.lua"), str(tmp_path / "waf.lua")]
+    done = subprocess.run(argv, input=packed, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(bodies)
+    assert [line for line in lines if int(line.split()[-1]) > THOUSANDS_OF_STEPS_MAX] == []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
+from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPICIOUS
 from tests.agent.pcre import matches
 
 _BYTES = 64 * 1024
@@ -16,7 +16,8 @@ _PIECES = (
     "a", "A1", " ", "+", "%20", "=", "%2", "%7b", ".", "/", "-", ":", ",", "\r\n", "x-a:", "range:,", "cookie:a\r\n", "user-agent:",
     "user-agent:s\r\n", "selec", "unio ", "java", "o:", "\x22", "=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ", "com.su", "x-file", "_",
 )  # fmt: skip
-_EXPRESSIONS = sorted({ORDINARY.removesuffix(r"\z"), *(one for place in SUSPICIOUS.values() for one in place)})
+_ORDINARY = {one.replace(r"\z", "$") for one in (ORDINARY_HEADERS, ORDINARY_TARGET)}
+_EXPRESSIONS = sorted(_ORDINARY.union(*SUSPICIOUS.values()))
 
 
 @pytest.mark.parametrize("expression", _EXPRESSIONS)
@@ -48,7 +49,7 @@ def test_headers_of_a_browser_are_clean_in_any_order(first: str) -> None:
 
 
 def is_ordinary(text: str) -> bool:
-    return matches(ORDINARY, text)
+    return matches(ORDINARY_HEADERS, text)
 
 
 def lines(headers: dict[str, str]) -> str:
@@ -102,3 +103,45 @@ def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> Non
         assert not [one for one in SUSPICIOUS["headers"] if matches(one, text)], text
         agent = headers.get("user-agent", "")
         assert not [one for one in SUSPICIOUS["agent"] if matches(one, agent)], agent
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/", "/index.html", "/shop/item/17?color=blue&page=3", "/products/action/secure/feedback.php?id=12", "/a/b-min.js",
+        "/structure/contact?q=book", "/my_account/system-status/?utm_source=x&utm_medium=y", "/yellow/work/jumbo/fix?k=w",
+    ],
+)  # fmt: skip
+def test_targets_of_ordinary_sites_are_ordinary(target: str) -> None:
+    assert matches(ORDINARY_TARGET, target)
+
+
+_WORDS = (
+    "union select script jndi etc/ proc/ passwd -inf/ win.ini classloader constructor nslookup /bin/ cmd.exe php: data: loopback 169.254"
+    " localhost 127.0 actuator wp-config id_rsa web.config server-status phpinfo phpmyadmin java. javax. org.apache. com.sun scriptengine"
+    " ro0ab transformer closure factory runtime processbuilder information_schema sysobjects syscolumns pg_a sqlite_ msysa all_tables"
+    " user_tables mysql. phpsessid jsessionid .bak .sql .env .git/ .php~ www. ht ft alias 0x2e or and -- ?? // .. /. = & ? / - _ . __a %20 %00"
+    f" + : ~ \x27 html php js {'a1' * 20} a b c f u w x y 7 \xe9 \n"
+).split(" ")
+
+
+@settings(max_examples=2000)
+@given(st.lists(st.sampled_from(_WORDS), max_size=6).map("".join))
+def test_a_target_that_is_ordinary_has_nothing_suspicious(rest: str) -> None:
+    if matches(ORDINARY_TARGET, f"/{rest}"):
+        assert not [one for one in SUSPICIOUS["target"] if matches(one, f"/{rest}")], rest
+
+
+@pytest.mark.parametrize("word", _WORDS)
+def test_ordinary_targets_hide_no_word(word: str) -> None:
+    for target in (
+        f"/{word}",
+        f"/a{word}",
+        f"/{word}a",
+        f"/x?a={word}",
+        f"/x?{word}=a",
+        f"/{word}/x.html",
+        f"/{word}html",
+    ):
+        if matches(ORDINARY_TARGET, target):
+            assert not [one for one in SUSPICIOUS["target"] if matches(one, target)], target

@@ -95,7 +95,9 @@ def test_an_origin_by_the_name_of_a_tunnel_has_the_address_of_this_shield() -> N
     cfg = render(snapshot, options, Identity()).cfg
     assert f"server o-{ident(7)} 10.97.0.2:80 ssl verify none sni str(d1.example)" in cfg
     assert "server t-0 10.97.0.2:81 weight" in cfg
-    assert "gone.tunnel:80 resolvers lumos init-addr last,libc,none" in cfg
+    assert f"server o-{ident(8)} 192.0.0.8:80 weight 100 disabled" in cfg
+    assert ".tunnel" not in cfg
+    assert "resolvers" not in cfg
 
 
 def _text(constrained: Any) -> st.SearchStrategy[str]:

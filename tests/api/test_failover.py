@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from domains import failover
 from domains.failover_models import DnsProvider, Failover
 from domains.services import change_domain
 from servers.models import Server, ServerVerdict, Sight
 from servers.services import add_server
+from servers.snapshots import snapshot_of
 from tests.cloudflare import TOKEN, cloudflare
 from tests.conftest import Api
 from tests.factories import Tenant
@@ -126,6 +128,47 @@ def test_a_provider_of_another_zone_is_refused(api: Api, alice: Tenant) -> None:
     assert (answer.status_code, "not in the zone" in answer.json()["detail"]) == (400, True)
 
 
+def test_a_weighted_set_answers_by_weight_in_own_zones_and_all_that_serve_elsewhere(
+    api: Api, alice: Tenant, second: Server
+) -> None:
+    zone = api.post("/zones", {"name": "alice.example", "servers": [str(second.pk)]}).json()["id"]
+    for name in ("@", "*"):
+        api.post("/zone-records", {"zone": zone, "name": name, "type": "PROXIED", "data": "first"})
+
+    def answered() -> dict[str, list[tuple[str, int, bool]]]:
+        with alice.scope:
+            (found,) = snapshot_of(second).zones
+        return {part.owner: [(a.address, a.weight, a.down) for a in part.addresses] for part in found.proxied}
+
+    row = api.call("PUT", path(alice), {"mode": "weighted", "weights": {str(second.pk): 50}}).json()
+    assert row["addresses"] == [FIRST, SECOND]
+    assert answered() == {"@": [(FIRST, 100, False), (SECOND, 50, False)], "*": []}
+    with alice.scope:
+        (rule,) = snapshot_of(second).failover
+        assert rule.mode == "all"
+        ServerVerdict.objects.filter(server=alice.server).update(state="down", serves_since=None)
+        failover.look(alice.domain.pk)
+    assert answered()["@"] == [(FIRST, 100, True), (SECOND, 50, False)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mode": "weighted", "weights": {"11111111-0000-4000-8000-000000000000": 5}}, "carries alice.example"),
+        ({"mode": "weighted", "weights": {"\0": 5}}, "carries alice.example"),
+        ({"mode": "all", "weights": {"own": 5}}, "Only the mode"),
+        ({"mode": "weighted", "weights": {"own": 0}}, "greater than or equal to 1"),
+        ({"mode": "weighted", "weights": {"own": 256}}, "less than or equal to 255"),
+        ({"mode": "weighted", "weights": [5]}, "dictionary"),
+    ],
+)
+def test_weights_that_do_not_fit(api: Api, alice: Tenant, values: Any, words: str) -> None:
+    if "own" in values["weights"]:
+        values = values | {"weights": {str(alice.server.pk): values["weights"]["own"]}}
+    answer = api.call("PUT", path(alice), values)
+    assert (answer.status_code, words in answer.content.decode()) == (400, True), answer.content
+
+
 def test_what_others_see_of_a_server(api: Api, alice: Tenant) -> None:
     body = api.get(f"/servers/{alice.server.pk}/probes").json()
     assert [(s["address"], s["vantage"], s["is_ok"]) for s in body["sights"]] == [(FIRST, None, True)]
@@ -142,6 +185,10 @@ def test_pages(alice: Tenant, second: Server, signed_in: Any) -> None:
     text = client.get(page).content.decode()
     assert "drill of alice-shield" in text
     assert SECOND in text
+    weighted = form | {"mode": "weighted", f"weight-{second.pk}": 7}
+    assert client.post(page, weighted).status_code == 302
+    assert "weight 7<" in client.get(page).content.decode()
+    assert Failover.unscoped.get().weights == {str(alice.server.pk): 100, str(second.pk): 7}
     assert "alice-shield → second" in text.replace("&gt;", ">")
     client.post(act, {"action": "end-drill"})
     client.post(act, {"action": "off"})
@@ -156,11 +203,14 @@ def test_pages(alice: Tenant, second: Server, signed_in: Any) -> None:
     assert "Seen from outside" in server_page
 
 
-def test_it_is_in_the_accounts_document(api: Api, alice: Tenant) -> None:
+def test_it_is_in_the_accounts_document(api: Api, alice: Tenant, second: Server) -> None:
     made = provider(api).json()
-    api.call("PUT", path(alice), {"provider": made["id"], "hold_down_seconds": 33})
+    weights = {str(second.pk): 25}
+    body = {"provider": made["id"], "hold_down_seconds": 33, "mode": "weighted", "weights": weights}
+    assert api.call("PUT", path(alice), body).json()["weights"] == weights
     document = api.get("/config").json()
-    wanted = {"mode": "ordered", "hold_down_seconds": 33, "gap_seconds": 60, "provider": "cloud", "ttl": 60}
+    wanted = {"mode": "weighted", "hold_down_seconds": 33, "gap_seconds": 60, "provider": "cloud", "ttl": 60}
+    wanted["weights"] = {"second": 25}
     assert document["domains"][0]["failover"] == wanted
     assert TOKEN not in str(document)
     api.delete(path(alice))

@@ -16,7 +16,7 @@ from servers.models import Server
 from servers.services import add_server
 from servers.snapshots import snapshot_of
 from servers.tunnel_addresses import origin_address, shield_address
-from servers.tunnel_models import Tunnel, TunnelShield
+from servers.tunnel_models import Tunnel, TunnelShield, TunnelState
 from tests.conftest import Api
 from tests.factories import Tenant
 
@@ -201,6 +201,28 @@ def test_addresses_never_collide() -> None:
         shields = {shield_address(network, place) for place in range(64)}
         origins = {origin_address(network, shield, origin) for shield in range(64) for origin in range(61)}
         assert len(shields | origins) == 64 * 62
+
+
+def test_a_tunnel_without_a_way_says_why(api: Api, alice: Tenant, joined: Tunnel, signed_in: Any) -> None:
+    def problem() -> str:
+        (state,) = api.get(f"/tunnels/{joined.pk}").json()["states"]
+        return str(state["problem"])
+
+    with alice.scope:
+        report(alice.server, joined, joined.public_key)
+    assert problem() == ""
+    TunnelState.unscoped.update(handshake_at=timezone.now() - timedelta(minutes=4))
+    assert "is not connected to Lumos" in problem()
+    Server.unscoped.update(lease_until=timezone.now() + timedelta(minutes=1))
+    assert "No handshake for more than three minutes" in problem()
+    added(api, "later")
+    origins = [{"address": f"{name}.tunnel", "port": 80} for name in ("web", "later")]
+    assert api.patch(f"/domains/{alice.domain.pk}", {"origins": origins}).status_code == 200
+    browser = signed_in(alice.owner)
+    page = browser.get(f"/domains/{alice.domain.pk}").content.decode()
+    assert "waits for the origin to join" in page
+    assert page.count("No handshake for more") == 1
+    assert "No handshake for more" in browser.get("/tunnels").content.decode()
 
 
 def test_pages_show_tunnels(alice: Tenant, api: Api, joined: Tunnel, signed_in: Any) -> None:

@@ -22,6 +22,7 @@ from lumos_agent.config import State
 from tests.agent.pebble import Pebble, pebble
 from tests.e2e.test_walking_path import until
 from tests.services import free_port
+from tests.stack import BareStack
 
 pytestmark = [
     pytest.mark.e2e,
@@ -88,11 +89,11 @@ def statuses(api: Api, domain: str) -> dict[str, Any]:
 
 def test_standby_shield_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as cleanup:
-        stack = Stack(folder, profile="embedded")
+        stack = BareStack(folder)
         ca = cleanup.enter_context(pebble(folder, HTTP_PORT))
         monkeypatch.setenv("ACME_DIRECTORY_URL", ca.directory_url)
         cleanup.callback(stack.stop)
-        stack.start()
+        stack.start_control_plane()
         api = Api(stack)
         servers = [api.call("POST", "/servers", {"name": name}) for name in ("first", "standby")]
         shields = [

@@ -13,20 +13,26 @@ from typing import Any
 
 from bench.common import Api
 from deploy.stack import BIN, ROOT, Stack
+from lumos_agent.sealing import seal
+from tests.agent.test_uploads import certificate
+from tests.agent.zones import country_database
 from tests.network.hosts import Host, Hosts
 from tests.network.machine import Machine
+from tests.network.resolving import Parents, resolved
+from tests.stack import BareStack
 
 SECONDS = 120.0
 ZONE, NAME = "edge.example", "www.edge.example"
 HOLD_DOWN_SECONDS = 10
+RESOLVER, CLIENT, ELSEWHERE = "192.0.2.53", "192.0.2.9", "192.0.2.109"
 
 
-class _Stack(Stack):
+class _Stack(BareStack):
     """Here shields have addresses that are not the Internet's."""
 
     def environment(self) -> dict[str, str]:
         """What every process of the stack is told."""
-        return {**super().environment(), "PROBE_PRIVATE_ADDRESSES": "on"}
+        return {**super().environment(), "PROBE_PRIVATE_ADDRESSES": "on", "DNS_RESOLVERS": RESOLVER}
 
 
 def until(happened: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
@@ -49,6 +55,7 @@ class Shield:
         gateway = edge.stack.ports["gateway"]
         edge.relay(host, "127.0.0.1", gateway, edge.control.address)
         self._agent("enroll", "--url", f"ws://127.0.0.1:{gateway}/agent/v1", token=made["token"])
+        country_database(self.state / "geo" / "country.mmdb", {f"{CLIENT}/32": ("DE", "EU")})
         self.start()
 
     def start(self) -> None:
@@ -67,17 +74,18 @@ class Shield:
 
 
 class Edge:
-    """All of it. `near` is the first in the domain's order."""
+    """All of it. `near` is the first in the domain's order, and answered in the client's country."""
 
     def __init__(self, hosts: Hosts, folder: Path, stack: Stack) -> None:
         self.folder, self.stack = folder, stack
         self.control = hosts.add("control", "192.0.2.10/24")
-        self.client = hosts.add("client", "192.0.2.9/24")
+        self.client = hosts.add("client", f"{CLIENT}/24", f"{ELSEWHERE}/24")
         self.origin = hosts.add("origin", "192.0.2.5/24")
         self.origin.start(
             sys.executable, "-m", "http.server", "80", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self.control.inside(self.stack.start)
+        self.parents = Parents(hosts.add("parents", f"{RESOLVER}/24"), folder / "parents")
+        self.control.inside(self.stack.start_control_plane)
         for role in ("gateway", "web"):
             self.relay(self.control, self.control.address, self.stack.ports[role], "127.0.0.1")
         self.near = Shield(self, hosts.add("near", "192.0.2.1/24"))
@@ -92,38 +100,65 @@ class Edge:
         return self.control.inside(lambda: Api(self.stack).call(method, path, body))
 
     def configure(self) -> str:
-        """Protect `NAME`, serve its zone, switch failover on; returns the domain's id."""
+        """Protect `NAME`, serve its zone, near for near clients, switch failover on; returns the domain's id."""
         servers = [self.near.server, self.far.server]
         origins = [{"address": self.origin.address, "port": 80}]
         domain = {"hostname": NAME, "origins": origins, "servers": servers, "certificate": "off"}
         domain_id: str = self.api("POST", "/domains", domain)["id"]
-        zone = self.api("POST", "/zones", {"name": ZONE, "servers": servers})["id"]
-        record = {"zone": zone, "name": "www", "type": "PROXIED", "data": "all", "ttl": 5}
-        self.api("POST", "/zone-records", record)
-        rule = {"mode": "ordered", "hold_down_seconds": HOLD_DOWN_SECONDS, "gap_seconds": 5}
+        self.zone = self.api("POST", "/zones", {"name": ZONE, "servers": servers})["id"]
+        record = {"zone": self.zone, "name": "www", "type": "PROXIED", "data": "all", "ttl": 5}
+        self.api("POST", "/zone-records", record | {"server": self.far.server})
+        self.api("POST", "/zone-records", record | {"server": self.near.server, "place": "country:DE"})
+        rule = {"mode": "all", "hold_down_seconds": HOLD_DOWN_SECONDS, "gap_seconds": 5}
         self.api("PUT", f"/domains/{domain_id}/failover", rule)
         return domain_id
 
-    def join(self, name: str) -> tuple[str, Machine]:
-        """Let the origin join as a tunnel by the command of the dashboard; returns the tunnel's id and the machine."""
+    def certify(self, domain_id: str) -> None:
+        """Serve `NAME` with a certificate of its owner's, which `authority` is the file of."""
+        recipients = f"/domains/{domain_id}/certificate-recipients"
+        until(lambda: all(r["sealing_key"] for r in self.api("GET", recipients)), "no keys to seal to")
+        chain, key = certificate(NAME)
+        self.authority = self.folder / "authority.pem"
+        self.authority.write_text(chain)
+        keys = [
+            {"server": r["server"], "sealed_key": seal(key, r["sealing_key"], domain_id)}
+            for r in self.api("GET", recipients)
+        ]
+        self.api("POST", f"/domains/{domain_id}/certificate", {"chain": chain, "keys": keys})
+
+    def visit(self, address: str) -> bool:
+        """Whether a client with a strict browser gets the page at an address."""
+        trust = ("--cacert", self.authority, "--resolve", f"{NAME}:443:{address}", f"https://{NAME}/")
+        argv = ("curl", "-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", *trust)
+        return self.client.run(*argv, check=False).stdout == "200"
+
+    def resolve(self) -> list[str]:
+        """Return the addresses of `NAME` that the client finds from the root down."""
+        return resolved(self.client, self.parents.host.address, NAME)
+
+    def add_tunnel(self, name: str) -> tuple[str, str]:
+        """Add a tunnel; returns its id and the command for its origin."""
         made = self.api("POST", "/tunnels", {"name": name})
+        return made["tunnel"]["id"], made["command"]
+
+    def join(self, command: str) -> Machine:
+        """Let the origin join as a tunnel by the command of the dashboard."""
         self.relay(self.origin, "127.0.0.1", self.stack.ports["web"], self.control.address)
         machine = Machine(self.origin, self.folder / "origin")
-        command = made["command"].replace("sudo ", "env ")
         dashboard = f"curl -fs -o /dev/null {self.stack.web}/healthz"
         until(lambda: machine.run("sh", "-c", dashboard, check=False).returncode == 0, "no way to the dashboard")
-        machine.run("sh", "-c", command)
-        return made["tunnel"]["id"], machine
+        machine.run("sh", "-c", command.replace("sudo ", "env "))
+        return machine
 
-    def answer(self, shield: Shield) -> list[str]:
-        """Return the addresses of `NAME` that a shield answers to the client."""
-        argv = ("kdig", "+short", "+timeout=1", "+retry=0", f"@{shield.host.address}", NAME, "A")
+    def answer(self, shield: Shield, client: str = CLIENT) -> list[str]:
+        """Return the addresses of `NAME` that a shield answers to a client."""
+        argv = ("kdig", "+short", "+timeout=1", "+retry=0", "-b", client, f"@{shield.host.address}", NAME, "A")
         return sorted(self.client.run(*argv, check=False).stdout.split())
 
-    def await_answer(self, shield: Shield, *expected: Host) -> float:
-        """Wait until a shield answers these; returns after how many seconds."""
+    def await_answer(self, shield: Shield, *expected: Host, within: float = SECONDS) -> float:
+        """Wait until a shield answers these to the client; returns after how many seconds."""
         began, wanted = time.monotonic(), sorted(host.address for host in expected)
-        until(lambda: self.answer(shield) == wanted, f"{shield.host.name} does not answer {wanted}")
+        until(lambda: self.answer(shield) == wanted, f"{shield.host.name} does not answer {wanted}", within)
         return time.monotonic() - began
 
     def await_verdict(self, shield: Shield, state: str) -> None:

@@ -1,11 +1,15 @@
-"""A shield is cut off the network, not stopped: its name is answered without it, with and without the control plane."""
+"""The whole way of a visitor between hosts, from the delegation of the zone to an origin that nobody else reaches.
+
+The near shield is then cut off the network, not stopped: its name is answered without it, with and without the control
+plane. The tests are one story and run in this order.
+"""
 
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from tests.network.edge import NAME, Edge, edge, until
+from tests.network.edge import ELSEWHERE, ZONE, Edge, edge, until
 from tests.network.hosts import needs_hosts
 from tests.network.machine import needs_machine
 
@@ -17,6 +21,8 @@ pytestmark = [
     # Connections to hosts that are cut off end as they may.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+# What is promised, in seconds from the cut to the other answer.
+WITH_CONTROL_PLANE, WITHOUT_CONTROL_PLANE = 30.0, 60.0
 
 
 @pytest.fixture(scope="module")
@@ -29,63 +35,64 @@ def network() -> Iterator[Edge]:
 def domain(network: Edge) -> str:
     """Configure everything, and wait until both shields are seen and answer with the near one."""
     made = network.configure()
+    network.certify(made)
     for shield in (network.near, network.far):
         network.await_verdict(shield, "up")
         network.await_answer(shield, network.near.host)
-    until(lambda: _visit(network, network.near.host.address), "the near shield does not serve")
+    until(lambda: network.visit(network.near.host.address), "the near shield does not serve")
     return made
 
 
-def _visit(network: Edge, address: str) -> bool:
-    argv = (
-        "curl",
-        "-s",
-        "-m",
-        "5",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        "-H",
-        f"Host: {NAME}",
-        f"http://{address}/",
-    )
-    return network.client.run(*argv, check=False).stdout == "200"
+def test_the_zone_is_delegated_and_near_clients_get_the_near_shield(network: Edge, domain: str) -> None:
+    check = f"/zones/{network.zone}/check-delegation"
+    assert "does not know this zone" in network.api("POST", check)["problems"][0]
+    shields = (network.near, network.far)
+    network.parents.delegate(ZONE, {f"ns{n}.{ZONE}": shield.host.address for n, shield in enumerate(shields, 1)})
+    until(lambda: network.api("POST", check)["is_right"], "the delegation is not seen")
+    assert network.resolve() == [network.near.host.address]
+    assert network.answer(network.near, ELSEWHERE) == [network.far.host.address]
 
 
 @needs_machine
 def test_origin_is_reached_through_its_tunnel_alone(network: Edge, domain: str) -> None:
-    tunnel, machine = network.join("web")
+    tunnel, command = network.add_tunnel("web")
     network.api("PATCH", f"/domains/{domain}", {"origins": [{"address": "web.tunnel", "port": 80}]})
+    near = network.near.host.address
+    until(lambda: not network.visit(near), "an origin that has not joined is reached")
+    machine = network.join(command)
     script = network.folder / "lumos-origin.sh"
     script.write_text(network.api("GET", f"/tunnels/{tunnel}/firewall?ports=80")["script"])
     machine.run("sh", script)
     public = ("curl", "-s", "-o", "/dev/null", "-m", "2", f"http://{network.origin.address}/")
     assert network.client.run(*public, check=False).returncode != 0
-    for address in (network.near.host.address, network.far.host.address):
-        until(partial(_visit, network, address), f"{address} does not reach the origin")
+    for address in (*network.resolve(), network.far.host.address):
+        until(partial(network.visit, address), f"{address} does not reach the origin")
 
 
 def test_with_the_control_plane(network: Edge, domain: str) -> None:
     near, far = network.near.host, network.far.host
     with near.apart():
-        network.await_answer(network.far, far)
+        network.await_answer(network.far, far, within=WITH_CONTROL_PLANE)
+        assert network.resolve() == [far.address]
+        assert network.visit(far.address)
         network.await_verdict(network.near, "down")
-        assert _visit(network, far.address)
-    network.await_answer(network.far, near)
-    network.await_answer(network.near, near)
-    story = network.api("GET", f"/domains/{domain}/failover/decisions")["results"][:2]
-    assert [(entry["cause"], entry["answered"]) for entry in story] == [("returned", ["near"]), ("failed", ["far"])]
+    for shield in (network.far, network.near):
+        network.await_answer(shield, near)
+    story = network.api("GET", f"/domains/{domain}/failover/decisions")["results"]
+    told = [(entry["cause"], entry["answered"]) for entry in story]
+    assert told == [("returned", ["near", "far"]), ("failed", ["far"]), ("first", ["near", "far"])]
     evidence = story[1]["evidence"][network.near.server]
     assert evidence["state"] == "down"
     assert any("192.0.2.1 does not answer" in reason for reason in evidence["reasons"])
+    kinds = {alert["kind"] for alert in network.api("GET", "/notifications")["results"]}
+    assert {"failover_triggered", "failover_recovered"} <= kinds
 
 
 def test_an_agent_that_ends_moves_nothing(network: Edge, domain: str) -> None:
     """HAProxy goes on, and others see it: degraded at worst, and answered."""
     network.near.process.terminate()
     network.near.process.wait(60)
-    assert _visit(network, network.near.host.address)
+    assert network.visit(network.near.host.address)
     network.near.start()
     network.await_verdict(network.near, "up")
     network.await_answer(network.far, network.near.host)
@@ -98,7 +105,9 @@ def test_without_the_control_plane(network: Edge, domain: str) -> None:
     network.stack.control("stop", "app:*")
     try:
         with near.apart():
-            network.await_answer(network.far, far)
+            network.await_answer(network.far, far, within=WITHOUT_CONTROL_PLANE)
+            assert network.resolve() == [far.address]
+            assert network.visit(far.address)
         network.await_answer(network.far, near)
     finally:
         network.stack.control("start", "app:*")

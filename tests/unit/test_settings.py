@@ -23,6 +23,8 @@ def test_malformed_values_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> Non
         env.flag("X", default=True)
     with pytest.raises(ImproperlyConfigured, match="one of a, b"):
         env.choice("X", "a", ("a", "b"))
+    with pytest.raises(ImproperlyConfigured, match="'perhaps' is no IP address"):
+        env.addresses("X")
     with pytest.raises(ImproperlyConfigured, match="MISSING"):
         env.text("MISSING")
     monkeypatch.setenv("Z_FILE", "/no/such/file")

@@ -13,6 +13,7 @@ from lumos_agent.render.clients import client_certificate_lines
 from lumos_agent.render.words import AS_HTML, literal, quoted
 from lumos_agent.schema import Domain
 from lumos_agent.traffic import HeaderRule, Health, Hsts, Pages, Redirect, Target, Traffic
+from lumos_agent.tunnel import SUFFIX
 
 COMPRESSED = (
     "text/html text/plain text/css text/xml text/javascript application/javascript application/json application/xml "
@@ -21,6 +22,8 @@ COMPRESSED = (
 _PAGE_STATUS = {"denied": 403, "too_many": 429, "bad_gateway": 502, "unavailable": 503}
 # Whoever runs origins under a CA of his own names it in the service's environment.
 _ORIGIN_CA = '"${LUMOS_ORIGIN_CA-@system-ca}"'
+# Stands for the origin of a tunnel that is not there (yet): an address that is nobody's (RFC 7600).
+_NOWHERE = "192.0.0.8"
 _REQUEST_IDS_MAX = 5  # in one page: the answer must fit into a buffer
 
 
@@ -35,7 +38,12 @@ def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def has_names(domain: Domain) -> bool:
     """Whether an origin must be resolved."""
     targets = [*domain.origins, *(target for route in domain.traffic.routes for target in route.origins)]
-    return any(ip_of(target.address) is None for target in targets)
+    return any(ip_of(target.address) is None and not _is_waiting(target) for target in targets)
+
+
+def _is_waiting(target: Target) -> bool:
+    """Whether this is the name of a tunnel, which only `with_addresses` resolves: its origin has not joined."""
+    return target.address.endswith(SUFFIX)
 
 
 def _visible_name(domain: Domain) -> str:
@@ -45,6 +53,8 @@ def _visible_name(domain: Domain) -> str:
 
 def server_line(name: str, target: Target, domain: Domain, *, enabled: bool = True) -> str:
     """Return one `server` line. What the runtime API can change stands last (plan.py)."""
+    if _is_waiting(target):
+        target, enabled = structs.replace(target, address=_NOWHERE), False
     traffic, ip = domain.traffic, ip_of(target.address)
     words = ["    server", name]
     words.append(f"{target.address}:{target.port}" if ip is None or ip.version == 4 else f"[{ip}]:{target.port}")

@@ -12,12 +12,13 @@ from msgspec import Struct, structs
 from lumos_agent import conditions
 from lumos_agent.cdns import cdns
 from lumos_agent.render.backend import Site, site
+from lumos_agent.render.entries import Entries
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
 from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
-from lumos_agent.render.precheck import ORDINARY, SUSPICIOUS
+from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
@@ -56,7 +57,7 @@ class Artefact(Struct, frozen=True):
     """The files of one generation: `cfg`, maps by name, and others by relative path."""
 
     cfg: str
-    maps: dict[str, dict[str, str]]
+    maps: dict[str, Mapping[str, str]]
     files: dict[str, bytes]
 
 
@@ -112,7 +113,8 @@ def _fixed_files() -> dict[str, bytes]:
         files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
-    for place, expressions in (SUSPICIOUS | {"ordinary": (ORDINARY,)}).items():
+    ordinary = {"ordinary_headers": (ORDINARY_HEADERS,), "ordinary_target": (ORDINARY_TARGET,)}
+    for place, expressions in (SUSPICIOUS | ordinary).items():
         files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
     return files
 
@@ -181,7 +183,7 @@ class Renderer:
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
         used = {name for domain in domains for name in domain.traffic.trusted_cdns}
-        maps: dict[str, dict[str, str]] = {
+        maps: dict[str, Mapping[str, str]] = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
@@ -194,7 +196,7 @@ class Renderer:
             "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
             "nets": networks.nets,
             "parents": networks.parents,
-            "verdicts": networks.verdicts | places.verdicts,
+            "verdicts": networks.verdicts.also(places.verdicts),
             "agents": places.agents,
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
@@ -283,8 +285,10 @@ def render(snapshot: Snapshot, options: Options, identity: Identity) -> Artefact
     return Renderer(options).render(snapshot, identity)
 
 
-def map_text(entries: dict[str, str]) -> bytes:
-    """Return a map file's content, sorted by key."""
+def map_text(entries: Mapping[str, str]) -> bytes:
+    """Return a map file's content; equal entries give equal bytes."""
+    if isinstance(entries, Entries):
+        return entries.text()
     return "".join([f"{key} {value}\n" for key, value in sorted(entries.items())]).encode()
 
 

@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from lumos_agent.render.entries import Entries, EntriesTable
+
 DEPTH_MIN = 4
 REBUILD_FROM = 500
 PROXY = "~"
@@ -26,9 +28,9 @@ Change = tuple[str, str, str | None]
 class NetworkMaps(NamedTuple):
     """Keys and values of the three maps; `depth` is how many networks nest at most, at least `DEPTH_MIN`."""
 
-    nets: dict[str, str]
-    parents: dict[str, str]
-    verdicts: dict[str, str]
+    nets: Entries
+    parents: Entries
+    verdicts: Entries
     depth: int
 
 
@@ -98,16 +100,15 @@ class NetworkTable:
     def _clear(self) -> None:
         self._uses: Counter[str] = Counter()
         self._families = (_Family(32), _Family(128))
-        self._nets: dict[str, str] = {}
-        self._parents: dict[str, str] = {}
-        self._verdicts: dict[str, str] = {}
+        self._nets, self._parents, self._verdicts = EntriesTable(), EntriesTable(), EntriesTable()
         self._depths: dict[str, int] = {}
         self._nesting: Counter[int] = Counter()
 
     def maps(self) -> NetworkMaps:
         """Return the maps; they do not change with the table."""
         depth = max((depth for depth, count in self._nesting.items() if count), default=0)
-        return NetworkMaps(dict(self._nets), dict(self._parents), dict(self._verdicts), max(DEPTH_MIN, depth))
+        maps = (self._nets.entries(), self._parents.entries(), self._verdicts.entries())
+        return NetworkMaps(*maps, max(DEPTH_MIN, depth))
 
     def update(self, changes: Sequence[Change]) -> None:
         """Take what scopes list now; a network that a scope did not list cannot be listed no more."""
@@ -132,7 +133,7 @@ class NetworkTable:
                 self._insert(family, key, network)
         if verdict is None:
             del listed[network]
-            del self._verdicts[f"{network}|{scope}"]
+            self._verdicts.pop(f"{network}|{scope}")
         else:
             listed[network] = verdict
             self._judge(scope, network)
@@ -165,16 +166,17 @@ class NetworkTable:
         self._link(network, parent)
 
     def _take_out(self, family: _Family, key: int, network: str) -> None:
-        parent = self._parents.pop(network, None)
+        parent = self._parents.pop(network)
         for inner in family.inside(key):
-            if self._parents[inner] == network:
-                del self._parents[inner]
-                if parent is not None:
+            if self._parents.get(inner) == network:
+                if parent is None:
+                    self._parents.pop(inner)
+                else:
                     self._parents[inner] = parent
             self._set_depth(inner, self._depths[inner] - 1)
         family.remove(key)
         self._nesting[self._depths.pop(network)] -= 1
-        del self._nets[network]
+        self._nets.pop(network)
 
     def _link(self, network: str, parent: str | None) -> None:
         self._nets[network] = network

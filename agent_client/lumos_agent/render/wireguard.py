@@ -39,7 +39,7 @@ def interface_conf(
 def with_addresses(domains: tuple[Domain, ...], tunnels: Tunnels | None) -> tuple[Domain, ...]:
     """Return `domains` with the addresses of tunnels in the place of their names; others are the objects they were.
 
-    A tunnel that this shield does not have stays a name that nobody can resolve: that origin is down.
+    A tunnel that this shield does not have, because its origin has not joined, stays a name: that origin is disabled.
     """
     if tunnels is None:
         return domains

@@ -57,6 +57,36 @@ def test_file_is_taken_over_and_what_cannot_be_served_is_named(alice: Tenant, zo
         }
 
 
+LOOK_ALIKES = """\
+svc         HTTPS 1 . alpn="h2,h3" ipv4hint=192.0.2.9
+svc         TYPE64 \\# 3 000100
+svc         TYPE65280 \\# 4 C0000209
+www         HTTPS 0 evil.example.
+_443._https TXT "1 . alpn=h2"
+svcb        TXT "SVCB 1 . ipv4hint=192.0.2.9" "\\# 4 C0000209"
+octets      TYPE1 \\# 4 C0000207
+octets      TXT \\# 4 03612262
+dot\\.ted    A 192.0.2.9
+"""
+
+
+def test_look_alikes_of_services_and_octets_touch_nothing_else(alice: Tenant, zone: Zone) -> None:
+    with alice.scope:
+        www = ("www", "A", "192.0.2.1", 300)
+        import_zone_file(zone_id=zone.pk, text="www A 192.0.2.1", actor=alice.owner)
+        done = import_zone_file(zone_id=zone.pk, text=LOOK_ALIKES, actor=alice.owner)
+        refused = [one.record.split()[1] for one in done.refused]
+        assert sorted(refused) == ["A", "HTTPS", "HTTPS", "SVCB", "TYPE65280"]
+        assert all(one.message for one in done.refused)
+        assert rows(zone) == {
+            www,
+            ("_443._https", "TXT", '"1 . alpn=h2"', 300),
+            ("svcb", "TXT", '"SVCB 1 . ipv4hint=192.0.2.9" "# 4 C0000209"', 300),
+            ("octets", "A", "192.0.2.7", 300),
+            ("octets", "TXT", '"a\\"b"', 300),
+        }
+
+
 def test_export_is_imported_to_the_same_records(alice: Tenant, zone: Zone) -> None:
     with alice.scope:
         import_zone_file(zone_id=zone.pk, text=FILE, actor=alice.owner)
@@ -87,6 +117,8 @@ def test_replacing_keeps_what_a_file_cannot_say(alice: Tenant, zone: Zone) -> No
         ("$GENERATE 1-9 h$ A 192.0.2.$", "Near line 1: "),
         ("x A 192.0.2.999", "Near line "),
         ("x A 192.0.2.1\nx CNAME y", "CNAME"),
+        ("x HTTPS 1 . alpn", "Near line "),
+        ("x TYPE65 \\# 5 000100", "Near line "),
         ('x TXT "a', "newline in quoted string"),
         ("a" * (zone_file.TEXT_MAX + 1), "The file has "),
     ],

@@ -9,7 +9,7 @@ local body = {}
 local find, gsub, lower, sub = string.find, string.gsub, string.lower, string.sub
 
 local PARTS_MAX = 200
-local TEXTS_MAX = 2000
+local TEXTS_MAX = 500
 local SNIFF_BYTES = 1024
 -- How much is read again in front of where a text stops to be JSON.
 local REREAD_BYTES = 512
@@ -19,33 +19,34 @@ local function is_binary(text)
   return find(sub(text, 1, SNIFF_BYTES), "[%z\1-\8\14-\31]") ~= nil
 end
 
--- UTF-16 whose characters are ASCII, as XML parsers accept it.
+-- UTF-16 and UTF-32 whose characters are ASCII, as XML parsers accept it.
 local function narrowed(text)
-  if not find(text, "^[\xFE\xFF]?[\xFE\xFF]?%z?<%z?[%a?!]") then return text end
+  if not find(text, "^[\xFE\xFF%z]*<%z*[%a?!]") then return text end
   return (gsub(gsub(text, "^[\xFE\xFF]+", ""), "%z", ""))
 end
 
 local read_text
 
-local function add_json(list, text, is_nested)
-  local count = 0
-  local rest = json.each(text, function(key, value)
+-- `outer`: how many texts of the JSON around it were read.
+local function add_json(list, text, outer)
+  local count = outer or 0
+  local rest = json.each(text, TEXTS_MAX - count, function(key, value)
     count = count + 1
-    if count > TEXTS_MAX then return end
     if not key then
       if not values.is_plain_name(value) then list[#list + 1] = values.decoded("name", "", value) end
     elseif not values.is_plain(value) then
-      if not is_nested and find(value, "^%s*[{%[]") then
-        add_json(list, value, true)
+      if not outer and find(value, "^%s*[{%[]") then
+        count = add_json(list, value, count)
       else
         list[#list + 1] = values.decoded("json", key, value)
       end
     end
   end)
-  if count > TEXTS_MAX or rest and (not is_nested or count < 2) then
-    text = count > TEXTS_MAX and text or sub(text, rest > REREAD_BYTES and rest - REREAD_BYTES or 1)
+  if rest and (not outer or count < outer + 2 or count >= TEXTS_MAX) then
+    text = sub(text, rest > REREAD_BYTES and rest - REREAD_BYTES or 1)
     if not is_binary(text) then list[#list + 1] = values.decoded("body", "", text) end
   end
+  return count
 end
 
 local function add_xml(list, text)
@@ -60,7 +61,8 @@ local function add_part(list, part)
   if not values.is_plain_name(part.name) then list[#list + 1] = values.sent("name", "", part.name) end
   if part.filename then
     if part.filename ~= "" then list[#list + 1] = values.sent("filename", part.name, part.filename) end
-    if not is_binary(part.content) then list[#list + 1] = values.decoded("document", part.name, part.content) end
+    local content = narrowed(part.content)
+    if not is_binary(content) then list[#list + 1] = values.decoded("document", part.name, content) end
   elseif find(part.type, "json", 1, true) then
     add_json(list, part.content)
   else

@@ -1,4 +1,6 @@
 -- Decodes as attackers encode: repeated URL encoding, %u, overlong UTF-8, full-width forms, HTML entities, JS escapes.
+local memo = require("memo")
+
 local decode = {}
 
 local find, gsub, sub, byte, char = string.find, string.gsub, string.sub, string.byte, string.char
@@ -23,23 +25,21 @@ local function from_code(code)
   return utf8.char(code)
 end
 
-local function from_hex(hex)
-  return from_code(tonumber(hex, 16))
-end
+local FROM_HEX = memo(function(hex) return from_code(tonumber(hex, 16)) end)
 
-local LONG_TEXT_BYTES, BYTES_PER_MARK = 2048, 64
+local LONG_TEXT_BYTES, BYTES_PER_MARK = 2048, 512
 
--- gsub(text, pattern, with) where each match begins with `mark`. Plain searches are hundreds of times faster than
--- patterns, so a long text with few marks is read from mark to mark; `with` is a table or a function.
+-- gsub(text, pattern, with) where each match begins with `mark`, `with` being a table. Plain searches are hundreds of
+-- times faster than patterns, so a long text with few marks is read from mark to mark.
 local function replaced(text, mark, pattern, with)
   local at = find(text, mark, 1, true)
   if not at then return text end
   if #text < LONG_TEXT_BYTES then return (gsub(text, pattern, with)) end
-  local anchored, is_table = "^" .. pattern, type(with) == "table"
+  local anchored = "^" .. pattern
   local parts, from = {}, 1
   for _ = 1, #text // BYTES_PER_MARK do
     local _, last, capture = find(text, anchored, at)
-    local new = last and (is_table and with[capture] or not is_table and with(capture))
+    local new = last and with[capture]
     if new then
       parts[#parts + 1], parts[#parts + 2] = sub(text, from, at - 1), new
       from = last + 1
@@ -53,7 +53,7 @@ local function replaced(text, mark, pattern, with)
 end
 
 local function url_once(text)
-  text = replaced(replaced(text, "%u", "%%u(%x%x%x%x)", from_hex), "%U", "%%U(%x%x%x%x)", from_hex)
+  text = replaced(replaced(text, "%u", "%%u(%x%x%x%x)", FROM_HEX), "%U", "%%U(%x%x%x%x)", FROM_HEX)
   return replaced(text, "%", "%%(%x%x)", HEX)
 end
 
@@ -64,23 +64,25 @@ local function has_one_of(text, marks)
   return false
 end
 
-local LEADS = { "\xC0", "\xC1", "\xE0", "\xEF" }
+local TWO_BYTES, THREE_BYTES, FULL_WIDTH = { "\xC0", "\xC1" }, { "\xE0\x80", "\xE0\x81" }, { "\xEF\xBC", "\xEF\xBD" }
+
+-- The bytes behind the first one, or all -> the ASCII character.
+local LONG_FORMS, WIDE_FORMS = {}, {}
+for code = 0, 127 do
+  local lead, last = code // 64, char(0x80 + code % 64)
+  LONG_FORMS[char(0xC0 + lead) .. last], LONG_FORMS[char(0x80 + lead) .. last] = char(code), char(code)
+  if code > 32 and code < 127 then WIDE_FORMS[char(0xBC + (code - 32) // 64) .. char(0x80 + (code - 32) % 64)] = char(code) end
+end
+-- C1 AF is a slash to some decoders: rules/path_view.lua reads it.
+LONG_FORMS["\xC1\xAF"] = nil
 
 -- Two- and three-byte forms of ASCII characters (RFC 3629 forbids them) and full-width letters.
 local function fold_unicode(text)
-  if not has_one_of(text, LEADS) then return text end
-  text = gsub(text, "([\xC0\xC1])([\x80-\xBF])", function(first, second)
-    -- C1 AF is a slash to some decoders: rules/path_view.lua reads it.
-    if first == "\xC1" and second == "\xAF" then return nil end
-    return char((byte(first) - 0xC0) * 64 + byte(second) - 0x80)
-  end)
-  text = gsub(text, "\xE0([\x80-\x81])([\x80-\xBF])", function(second, third)
-    return char((byte(second) - 0x80) * 64 + byte(third) - 0x80)
-  end)
-  return (gsub(text, "\xEF([\xBC\xBD])([\x80-\xBF])", function(second, third)
-    local code = 0xF000 + (byte(second) - 0x80) * 64 + byte(third) - 0x80
-    return (code >= 0xFF01 and code <= 0xFF5E) and char(code - 0xFEE0) or nil
-  end))
+  if #text < LONG_TEXT_BYTES and not find(text, "[\xC0\xC1\xE0\xEF]") then return text end
+  if has_one_of(text, TWO_BYTES) then text = gsub(text, "[\xC0\xC1][\x80-\xBF]", LONG_FORMS) end
+  if has_one_of(text, THREE_BYTES) then text = gsub(text, "\xE0([\x80\x81][\x80-\xBF])", LONG_FORMS) end
+  if has_one_of(text, FULL_WIDTH) then text = gsub(text, "\xEF([\xBC\xBD][\x80-\xBF])", WIDE_FORMS) end
+  return text
 end
 
 local NAMED = {
@@ -89,30 +91,22 @@ local NAMED = {
   lbrace = "{", lcub = "{", rbrace = "}", rcub = "}", lsqb = "[", rsqb = "]", num = "#", percnt = "%", vert = "|", excl = "!",
 }
 
-local function from_long_hex(hex)
-  return #hex <= 7 and from_hex(hex) or nil
-end
-
-local function from_decimal(digits)
-  return #digits <= 8 and from_code(tonumber(digits)) or nil
-end
-
-local function from_name(name)
-  return NAMED[name] or NAMED[string.lower(name)]
-end
+local FROM_LONG_HEX = memo(function(hex) return #hex <= 7 and FROM_HEX[hex] end)
+local FROM_DECIMAL = memo(function(digits) return #digits <= 8 and from_code(tonumber(digits)) end)
+local FROM_NAME = memo(function(name) return NAMED[name] or NAMED[string.lower(name)] end)
 
 local function entities(text)
   if find(text, "&#", 1, true) then
-    text = replaced(replaced(text, "&#x", "&#x(%x+);?", from_long_hex), "&#X", "&#X(%x+);?", from_long_hex)
-    text = replaced(text, "&#", "&#(%d+);?", from_decimal)
+    text = replaced(replaced(text, "&#x", "&#x(%x+);?", FROM_LONG_HEX), "&#X", "&#X(%x+);?", FROM_LONG_HEX)
+    text = replaced(text, "&#", "&#(%d+);?", FROM_DECIMAL)
   end
-  return replaced(text, "&", "&(%a+);", from_name)
+  return replaced(text, "&", "&(%a+);", FROM_NAME)
 end
 
 local function js_escapes(text)
   text = replaced(text, "\\x", "\\x(%x%x)", HEX)
   if not find(text, "\\u", 1, true) then return text end
-  return replaced(replaced(text, "\\u", "\\u(%x%x%x%x)", from_hex), "\\u{", "\\u{0*(%x+)}", from_long_hex)
+  return replaced(replaced(text, "\\u", "\\u(%x%x%x%x)", FROM_HEX), "\\u{", "\\u{0*(%x+)}", FROM_LONG_HEX)
 end
 
 -- Returns the decoded text and how many rounds of URL decoding changed it.

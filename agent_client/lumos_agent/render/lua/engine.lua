@@ -28,9 +28,14 @@ end
 local FIXED_PLACES = { header = true, filename = true }
 
 -- Texts are judged up to a length that shrinks as a request uses its share: {bytes judged before, longest text}. However
--- short it is, a value costs as much as some bytes.
-local SHARES = { { 16 * 1024, 128 }, { 6 * 1024, 1024 }, { 0, 12 * 1024 } }
-local VALUE_BYTES = 32
+-- short it is, a value costs as much as some bytes. What is left when all is used is judged as one text; so where there
+-- are many values, those with the characters of code come first.
+local SHARES = { { 5 * 1024, 128 }, { 2 * 1024, 512 }, { 0, 4 * 1024 } }
+local ALL_BYTES = 8 * 1024
+local VALUE_BYTES, PLAIN_BYTES = 80, 24
+local REST_BYTES = 2048
+local MANY_VALUES = 48
+local CODE = "['\"<>();|`$\\{]"
 
 local function longest_after(spent)
   for _, share in ipairs(SHARES) do
@@ -47,30 +52,61 @@ local function is_plain(value)
     and not find(name, "[^%w_.-]") and not find(name, "__", 1, true)
 end
 
+-- Returns what that costs, in bytes.
 local function judge_value(value, found, groups)
   local is_document = value.place == "document"
-  local classes = is_plain(value) and WORD_CLASSES or CLASSES
+  local classes = not is_document and is_plain(value) and WORD_CLASSES or CLASSES
   for index = 1, #classes do
     local class = classes[index]
     if groups[class.group] ~= "off" and (not is_document or class.documents) and (not class.gate or class.gate(value)) then
       class.judge(value, function(rule, matched) found:add(class.group, rule, value, matched) end)
     end
   end
+  return #value.text + (classes == CLASSES and VALUE_BYTES or PLAIN_BYTES)
+end
+
+local function judge_whole(value, found, groups)
+  local before = #found.list
+  local cost = judge_value(value, found, groups)
+  local inner = values.unwrapped(value)
+  if inner then cost = cost + judge_value(inner, found, groups) end
+  if #found.list == before and not next(groups) then known.note_clean(value) end
+  return cost
+end
+
+local function in_order(list)
+  if #list <= MANY_VALUES then return list end
+  local first, last = {}, {}
+  for _, value in ipairs(list) do
+    local to = (value.place == "path" or find(value.text, CODE)) and first or last
+    to[#to + 1] = value
+  end
+  return table.move(last, 1, #last, #first + 1, first)
+end
+
+-- The values from `first` on as one text, its decisive parts alone.
+local function judge_rest(list, first, found, groups)
+  local texts = {}
+  for index = first, #list do texts[#texts + 1] = list[index].cased end
+  local joined = table.concat(texts, "\n")
+  local value = values.made("body", "", joined, joined, 0)
+  value:shorten(REST_BYTES)
+  judge_value(value, found, groups)
 end
 
 local function all_findings(request, groups)
   local found, spent, seen = findings.new(), 0, {}
-  for _, value in ipairs(collect.values(request)) do
+  local list = in_order(collect.values(request))
+  for index, value in ipairs(list) do
     local key = value:key()
     if not seen[key] then
       seen[key] = true
-      local before = #found.list
+      if spent >= ALL_BYTES then
+        judge_rest(list, index, found, groups)
+        break
+      end
       value:shorten(longest_after(spent))
-      spent = spent + #value.text + VALUE_BYTES
-      judge_value(value, found, groups)
-      local inner = values.unwrapped(value)
-      if inner then judge_value(inner, found, groups) end
-      if #found.list == before and not next(groups) then known.note_clean(value) end
+      spent = spent + judge_whole(value, found, groups)
     end
   end
   return found

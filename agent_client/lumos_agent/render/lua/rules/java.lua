@@ -93,12 +93,14 @@ local RUNTIME = { "getruntime", "java.lang.runtime", "java.lang.processbuilder",
   "javax.script.scriptenginemanager", "new java.io.", "javax.naming.initialcontext", ".getclass()", ".forname(", "java.lang.class", "defineclass",
   "java.lang.system" }
 
+local EXPRESSIONS = { "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext",
+  "#application", "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }
+
 local function judge_expression(value, report)
   local text = value.text
   local at = has(text, "t(") and find(text, "%f[%w]t%(%s*%l+%.%l[%w.]*%s*%)%s*[.(]")
   if at then return report(RULES.expression, snippet(text, at)) end
-  for _, mark in ipairs({ "#context", "#_memberaccess", "@java.lang", "#request.", "#parameters.", "ognlcontext",
-    "#application", "#session[", "@org.apache", "allowstaticmethodaccess", "xwork.methodaccessor", "#attr[", "%{(#", "${(#" }) do
+  for _, mark in ipairs(EXPRESSIONS) do
     at = find(text, mark, 1, true)
     if at then return report(RULES.expression, snippet(text, at)) end
   end
