@@ -146,7 +146,7 @@ class TopUpState(models.TextChoices):
 class TopUp(TenantModel):
     """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it.
 
-    `disputed` is what the customer's bank has taken back by the message of `dispute_told_at` (Unix seconds), the latest.
+    `disputed` is what the customer's bank has taken back by the latest message, of `dispute_told_at` (Unix seconds).
     """
 
     provider = models.CharField(max_length=20)
