@@ -42,7 +42,7 @@ class Plan(models.Model):
 class Wallet(TenantModel):
     """An account's plan and balance, one row that is opened when it is first needed.
 
-    `cycle` is the last one that was charged. A row narrow and apart from the account's: it is written every five
+    `cycle` is the last one that was charged; charges before the cycle `rolled_until` are by day. A row narrow and apart from the account's: it is written every five
     minutes, and whoever signs in reads the account only.
     """
 
@@ -53,6 +53,7 @@ class Wallet(TenantModel):
     next_plan_cycle = models.BigIntegerField(null=True, editable=False)
     balance_microcredits = models.BigIntegerField(default=0, editable=False)
     cycle = models.BigIntegerField(default=0, editable=False)
+    rolled_until = models.BigIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(null=True, editable=False)
     low_at = models.DateTimeField(null=True, editable=False)
 
@@ -79,9 +80,10 @@ BOOKINGS = [choice for choice in Kind.choices if choice[0] != Kind.CHARGE]
 
 
 class LedgerEntry(TenantModel):
-    """One change of a balance; never changed and never deleted but with its account (a trigger holds this).
+    """One change of a balance; never changed, and never deleted but with its account (a trigger holds this). Charges
+    that are old become one entry a day and price, of the same sum (billing/rollup.py).
 
-    A charge is named by its cycle, everything else by its cause, so nothing is booked twice. `price_microcredits` is
+    A charge is named by its cycle, the first of its `cycles`, everything else by its cause, so nothing is booked twice. `price_microcredits` is
     the price that a charge was made from: anybody can work it out again.
     """
 
@@ -95,6 +97,7 @@ class LedgerEntry(TenantModel):
     amount_microcredits = models.BigIntegerField()
     cycle = models.BigIntegerField(null=True)
     price_microcredits = models.BigIntegerField(null=True)
+    cycles = models.PositiveSmallIntegerField(default=1, db_default=1)
     cause = models.CharField(max_length=120, blank=True)
     memo = models.CharField(max_length=200, blank=True)
 

@@ -214,6 +214,7 @@ TASKS = {
     "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",
     "billing.tasks.charge_cycle": "all tenants, set-based",
+    "billing.tasks.roll_up_charges": "all tenants, set-based",
     "billing.tasks.check_ledger": "all tenants, set-based",
 }
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}
