@@ -83,8 +83,8 @@ class LedgerEntry(TenantModel):
     """One change of a balance; never changed, and never deleted but with its account (a trigger holds this). Charges
     that are old become one entry a day and price, of the same sum (billing/rollup.py).
 
-    A charge is named by its cycle, the first of its `cycles`, everything else by its cause, so nothing is booked twice. `price_microcredits` is
-    the price that a charge was made from: anybody can work it out again.
+    A charge is named by its cycle, the first of its `cycles`, everything else by its cause, so nothing is booked twice.
+    `price_microcredits` is the price that a charge was made from: anybody can work it out again.
     """
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]

@@ -60,7 +60,7 @@ def _merge(charges: Any) -> int:
         (pk, account, at, Kind.CHARGE, amount, cycle, price, cycles, "", "")
         for account, _, price, pk, at, amount, cycle, cycles, _ in days
     ]
-    entries = sum(row[-1] for row in days)
+    entries: int = sum(row[-1] for row in days)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT set_config('lumos.rolls_up', 'on', true)")
@@ -74,7 +74,7 @@ def _merge(charges: Any) -> int:
 
 def _insertion(rows: list[tuple[Any, ...]]) -> tuple[str, list[list[Any]]]:
     """Return the statement that writes entries with the ids and times that they have, and its values."""
-    fields = [LedgerEntry._meta.get_field(name) for name in _COLUMNS]
+    fields: list[Any] = [LedgerEntry._meta.get_field(name) for name in _COLUMNS]
     names = ", ".join(str(field.column) for field in fields)
     values = [
         [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows

@@ -52,7 +52,7 @@ def test_nothing_but_the_number_of_entries_changes(
             assert [shown(tenant) for tenant in tenants] == before
             assert ledger.differences() == []
             old = LedgerEntry.unscoped.filter(kind=Kind.CHARGE, cycle__lt=FIRST + day * rollup.PER_DAY)
-            named = [(row.account_id, row.cycle // rollup.PER_DAY, row.price_microcredits) for row in old]  # type: ignore[operator]
+            named = [(row.account_id, row.cycle // rollup.PER_DAY, row.price_microcredits) for row in old]
             assert len(named) == len(set(named))
         transaction.set_rollback(True)
 
