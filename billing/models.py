@@ -42,8 +42,8 @@ class Plan(models.Model):
 class Wallet(TenantModel):
     """An account's plan and balance, one row that is opened when it is first needed.
 
-    `cycle` is the last one that was charged; charges before the cycle `rolled_until` are by day. A row narrow and apart from the account's: it is written every five
-    minutes, and whoever signs in reads the account only.
+    `cycle` is the last one that was charged; charges before the cycle `rolled_until` are by day. A row narrow and apart
+    from the account's: it is written every five minutes, and whoever signs in reads the account only.
     """
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
