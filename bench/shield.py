@@ -10,8 +10,8 @@ from lumos_agent.config import Settings, State
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.haproxy import Haproxy
+from lumos_agent.options import options_of
 from lumos_agent.protocol import Config
-from lumos_agent.reconcile import options_of
 from lumos_agent.schema import Snapshot, digest_of
 from lumos_agent.store import Store
 

@@ -14,20 +14,14 @@ from typing import Any
 
 import msgspec
 
-from lumos_agent import __version__, doctor, haproxy_report, logs
+from lumos_agent import __version__, beside, doctor, haproxy_report, logs
 from lumos_agent.apply import Applier
 from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State
-from lumos_agent.daemons import Daemons
-from lumos_agent.drivers.forwards import TcpForwards
 from lumos_agent.drivers.haproxy import Haproxy
-from lumos_agent.drivers.knot import Knot
-from lumos_agent.drivers.nftables import Nftables
-from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.enrolment import enroll, read_token
 from lumos_agent.errors import AgentError
-from lumos_agent.geo import country_database
-from lumos_agent.reconcile import Agent, options_of
-from lumos_agent.schema import empty_snapshot
+from lumos_agent.options import options_of
+from lumos_agent.reconcile import Agent
 from lumos_agent.store import Store
 from lumos_agent.system import commands as system_commands
 from lumos_agent.system.owner import act_as_owner_of
@@ -187,9 +181,7 @@ async def _shutdown(args: argparse.Namespace, state: State) -> int:
     haproxy = Haproxy(state, settings.http, settings.https)
     was_running = haproxy.stop()
     await haproxy.end_master()
-    knot = Knot(state, settings.dns, country_database(state))
-    await Daemons([TcpForwards(state), Nftables(state), knot]).keep(empty_snapshot())
-    await Wireguard(state.tunnels).stop(settings.server_id)
+    await beside.stop(state)
     _show(args, {"stopped": was_running}, "HAProxy has ended." if was_running else "HAProxy was not running.")
     return 0
 

@@ -2,21 +2,16 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
-import secrets
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from lumos_agent import facts, protocol
-from lumos_agent.aliases import Aliases, Found
-from lumos_agent.answers import LOOK_SECONDS, Answers, Standing
 from lumos_agent.apply import Applier, OnStep
-from lumos_agent.bans import Bans
+from lumos_agent.beside import Beside
 from lumos_agent.budget import Budget
 from lumos_agent.challenges import Challenges
 from lumos_agent.config import State, probe_port, write_atomically
@@ -25,39 +20,30 @@ from lumos_agent.counters import Workers, parse_info
 from lumos_agent.crawlers import Crawlers
 from lumos_agent.desired import Desired
 from lumos_agent.dns import Resolver
-from lumos_agent.dns_challenges import DnsChallenges, Texts
-from lumos_agent.drivers.build import installed_build, usable_quic
-from lumos_agent.drivers.forwards import TcpForwards
+from lumos_agent.drivers.build import installed_build
 from lumos_agent.drivers.haproxy import Haproxy
-from lumos_agent.drivers.knot import Knot
-from lumos_agent.drivers.nftables import Nftables
-from lumos_agent.drivers.wireguard import Wireguard
 from lumos_agent.errands import Errands
 from lumos_agent.errors import AgentError, ApplyError, HaproxyError
 from lumos_agent.eventlog import EventLog
-from lumos_agent.forward_counts import ForwardCounts
-from lumos_agent.geo import Geo, Locator, Needs, country_database
+from lumos_agent.geo import Geo, Locator, Needs
 from lumos_agent.instance import single_instance
 from lumos_agent.issuance import Issuer
 from lumos_agent.local_http import LocalHttp
 from lumos_agent.metrics import Metrics
+from lumos_agent.options import options_of
 from lumos_agent.origins import OriginWatch
-from lumos_agent.prober import Prober
 from lumos_agent.relay import Relay
-from lumos_agent.render.haproxy import Options, lua_bundle
 from lumos_agent.response import AttackResponse
 from lumos_agent.sealing import SealingKey
 from lumos_agent.served import ServedCertificates
 from lumos_agent.store import Store, running_snapshot
 from lumos_agent.surge import Surge
 from lumos_agent.tunnel_doctor import Notes
-from lumos_agent.tunnel_watch import TunnelWatch
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
-FORWARDS_SECONDS = 5.0
 PLACES_SECONDS = 30.0
 DRAIN_SECONDS = 0.1
 COLLECT_SHARE = 250  # a round of collecting may take one part in this many of the CPU
@@ -80,27 +66,18 @@ class Agent:
         countries, systems = self._geo.known()
         options = msgspec.structs.replace(options_of(state), countries=countries, systems=systems)
         self._places_wanted = asyncio.Event()
-        self._prober = Prober(state, self._report)
-        self._answers = Answers(self._prober.sights, self._prober.peers)
-        wireguard = Wireguard(state.tunnels)
-        self._tunnels = TunnelWatch(wireguard, self._report, self._note_tunnels)
-        tcp, udp = TcpForwards(state), Nftables(state)
-        self._forward_counts = ForwardCounts(tcp, udp)
-        self._knot = Knot(state, settings.dns, country_database(state))
-        self._bans = Bans(udp)
+        self._beside = Beside(state, self._report, self._note_tunnels)
         self._applier = Applier(
             state,
             options,
             self._haproxy,
             Store(state.snapshot_file, token),
-            daemons=(wireguard, tcp, udp, Standing(self._knot, self._answers)),
+            daemons=self._beside.daemons,
             before_reload=self._metrics.before_reload,
             on_step=on_step,
         )
-        self._metrics.on_events = lambda events: self._bans.told(events, self._applier.snapshot())
+        self._beside.follow(self._applier, self._metrics)
         self._crawlers = Crawlers(state, Resolver())
-        self._aliases = Aliases(state.aliases_file, Resolver(), self._applier.snapshot, self._use_resolved)
-        self._knot.use_resolved(self._aliases.known())
         self._response = AttackResponse(
             state.watches_file, self._applier, self._workers, events, self._metrics, self._crawlers.suspect
         )
@@ -108,15 +85,14 @@ class Agent:
         self._origins = OriginWatch(self._workers, self._report)
         self._certificates = ServedCertificates(state)
         self._challenges = Challenges(state)
-        self._dns_challenges = DnsChallenges(self._applier.snapshot, self._use_texts)
-        self._relay = Relay(self._challenges, self._dns_challenges, self._report)
+        self._relay = Relay(self._challenges, self._beside.dns_challenges, self._report)
         self._budget = Budget(self._report)
         self._errands = Errands(state)
         self._issuer = Issuer(
             state,
             self._certificates,
             self._challenges,
-            self._dns_challenges,
+            self._beside.dns_challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
             report=self._report,
@@ -144,13 +120,10 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), key, probe_port(self._state.settings()))
             self._haproxy.adopt()
             await self._repair()
-            counts = (self._collect, self._count_forwards, self._deliver)
-            names = (self._aliases.run, self._prober.run, self._decide)
-            watches = (self._origins.run, self._tunnels.run, self._bans.run)
-            reports = (self._crawlers.run, self._issuer.run, *watches)
-            own = (self._apply_wanted, self._watch, self._place, *counts, *names, *reports)
+            own = (self._apply_wanted, self._watch, self._place, self._collect, self._deliver)
+            others = (self._beside.run, self._origins.run, self._crawlers.run, self._issuer.run)
             async with asyncio.TaskGroup() as group:
-                for job in (self._connection.run, self._local_http.run, *own):
+                for job in (self._connection.run, self._local_http.run, *own, *others):
                     group.create_task(job())
 
     async def _repair(self) -> None:
@@ -215,9 +188,7 @@ class Agent:
         for status in self._issuer.statuses():
             await send(status)
         self._origins.tell_all()
-        self._answers.connection(is_connected=True)
-        self._prober.tell_all()
-        self._tunnels.tell_all()
+        self._beside.connected()
         self._new_batch.set()
 
     async def received(self, message: protocol.GatewayMessage) -> None:
@@ -228,7 +199,7 @@ class Agent:
             case protocol.Challenges() | protocol.ChallengeReady():
                 await self._relay.received(message)
             case protocol.Peers():
-                await self._prober.use(message)
+                await self._beside.prober.use(message)
             case protocol.OrderAnswer():
                 self._budget.received(message)
             case protocol.Errand():
@@ -278,7 +249,7 @@ class Agent:
     def disconnected(self, why: str) -> None:
         """Note it; sites go on."""
         self._send = None
-        self._answers.connection(is_connected=False)
+        self._beside.answers.connection(is_connected=False)
         self._note("connection", why)
 
     # Jobs
@@ -291,8 +262,7 @@ class Agent:
                     report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
                     self._want_certificates()
                 self._places_wanted.set()
-                self._aliases.look()
-                self._tunnels.look_soon()
+                self._beside.applied()
             except ApplyError as error:
                 report = _failed(config, error.stage, str(error))
             except Exception as error:
@@ -303,7 +273,7 @@ class Agent:
             self._note("last_apply", msgspec.to_builtins(report))
             await self._report(report)
             await self._refresh_challenges()
-            await self._prober.refresh()
+            await self._beside.prober.refresh()
             self._new_batch.set()  # a reload may have made one
 
     async def _place(self) -> None:
@@ -317,29 +287,10 @@ class Agent:
                 async with self._collecting:
                     if self._applier.use_places(*maps):
                         await self._applier.refresh()
-                if self._knot.refresh_database():
-                    await self._applier.keep_daemons()
+                await self._beside.refresh_places()
                 self._note("geo", self._geo.problem)
             except (AgentError, OSError) as error:
                 log.error("places_not_updated", extra={"error": str(error)})
-
-    async def _decide(self) -> None:
-        """Keep the answers of proxied names right while the control plane is gone."""
-        while True:
-            try:
-                if (snapshot := self._applier.snapshot()) is not None and self._answers.look(snapshot):
-                    await self._applier.keep_daemons()
-            except (AgentError, OSError) as error:
-                log.error("answers_not_changed", extra={"error": str(error)})
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _use_texts(self, texts: Texts) -> None:
-        if self._knot.use_texts(texts):
-            await self._applier.keep_daemons()
-
-    async def _use_resolved(self, resolved: Found) -> None:
-        if self._knot.use_resolved(resolved):
-            await self._applier.keep_daemons()
 
     def _want_certificates(self) -> None:
         if (snapshot := self._applier.snapshot()) is not None:
@@ -380,17 +331,6 @@ class Agent:
                 log.warning("collect_failed", extra={"error": str(error)})
             pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
             await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
-
-    async def _count_forwards(self) -> None:
-        while True:
-            await asyncio.sleep(FORWARDS_SECONDS)
-            snapshot = self._applier.snapshot()
-            if snapshot is not None and snapshot.forwards:
-                try:
-                    readings = await self._forward_counts.read(snapshot)
-                    self._metrics.forwarded(readings, [forward.id for forward in snapshot.forwards])
-                except (AgentError, OSError) as error:
-                    log.warning("forwards_not_counted", extra={"error": str(error)})
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""
@@ -457,41 +397,6 @@ class Agent:
         self._status[name] = value
         with contextlib.suppress(OSError):
             write_atomically(self._state.status_file, msgspec.json.encode(self.status()), durable=False)
-
-
-def options_of(state: State) -> Options:
-    """Return what the renderer must know about this machine."""
-    _existing(state.crawlers_map, "")
-    settings = state.settings()
-    return Options(
-        http=settings.http,
-        https=settings.https,
-        run_dir=str(state.run),
-        certificates_list=str(_existing(state.certificates_list, f"{state.default_certificate}\n")),
-        challenges_map=str(_existing(state.challenges_map, "")),
-        alive_map=str(_existing(state.alive_map, "")),
-        server_state=str(state.server_state),
-        engine=str(_installed_engine(state)),
-        proxy_protocol_from=settings.proxy_protocol_from,
-        quic=usable_quic(installed_build(), settings.https),
-    )
-
-
-def _existing(path: Path, text: str) -> Path:
-    """Make sure that HAProxy finds a file that the agent will write later."""
-    if not path.exists():
-        write_atomically(path, text.encode())
-    return path
-
-
-def _installed_engine(state: State) -> Path:
-    """Write this version's WAF engine under a name of its own, so that a check never reads another one."""
-    source = lua_bundle().encode()
-    _existing(state.check_key, secrets.token_hex(32))
-    path = state.engine / f"waf-{hashlib.sha256(source).hexdigest()[:16]}.lua"
-    if not path.exists():
-        write_atomically(path, source)
-    return path
 
 
 def _failed(config: protocol.Config, stage: Any, message: str) -> protocol.Failed:

@@ -17,8 +17,8 @@ from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.eventlog import EventLog
 from lumos_agent.geo import Locator
 from lumos_agent.metrics import Metrics
+from lumos_agent.options import options_of
 from lumos_agent.protocol import BatchAck, Config, Event
-from lumos_agent.reconcile import options_of
 from lumos_agent.response import AttackResponse
 from lumos_agent.schema import Domain, Origin, Snapshot, digest_of, listings
 from lumos_agent.store import Store
