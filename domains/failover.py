@@ -118,7 +118,7 @@ def _publish_on_commit(domain_id: Any) -> None:
     from domains.tasks import publish_dns
 
     account_id = str(active_account_id())
-    transaction.on_commit(lambda: publish_dns.apply_async((account_id, str(domain_id)), retry=False))
+    transaction.on_commit(lambda: publish_dns.apply_async((account_id, str(domain_id)), retry=False), robust=True)
 
 
 @transaction.atomic

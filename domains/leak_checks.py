@@ -62,7 +62,7 @@ def _begin_on_commit(row: LeakCheck) -> None:
     from domains.tasks import check_origin
 
     arguments = (str(row.account_id), str(row.domain_id))
-    transaction.on_commit(lambda: check_origin.apply_async(arguments, retry=False))
+    transaction.on_commit(lambda: check_origin.apply_async(arguments, retry=False), robust=True)
 
 
 def run(domain_id: uuid.UUID) -> None:

@@ -15,6 +15,7 @@ from domains.delegation import Network
 from domains.leak_models import Clue, ClueState
 from lumos.greeting import Greeting, greet
 from lumos.net import Reach
+from lumos_agent.cdns import cdns
 from lumos_agent.tunnel import SUFFIX
 
 # Names that usually stay behind when a site moves behind a shield.
@@ -157,10 +158,19 @@ def _public_places(question: Question, known: _Known, network: Network) -> list[
 
 
 def _others(question: Question, known: _Known, network: Network) -> list[Place]:
-    """Return whom else the site may be asked for: the addresses of names that were left behind."""
+    """Return whom else the site may be asked for: the addresses of names that were left behind.
+
+    Whoever stands in front of the shields, a CDN, shows the site's certificate by right.
+    """
+    front = known.names.get(question.hostname, [])
     found = dict.fromkeys(address for name in _guesses(question) for address in known.names.get(name, []))
-    allowed = [address for address in found if _may_be_asked(address, question, network)]
+    allowed = [a for a in found if a not in front and _may_be_asked(a, question, network) and not _is_cdn(a)]
     return [Place(address=a, port=question.https_port, is_tls=True) for a in allowed[:GREETED_MAX]]
+
+
+def _is_cdn(address: str) -> bool:
+    ip = ipaddress.ip_address(address)
+    return any(ip in ipaddress.ip_network(network) for cdn in cdns().values() for network in cdn.networks)
 
 
 def _greeted(place: Place, question: Question, network: Network) -> Greeting | None:

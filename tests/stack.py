@@ -22,6 +22,8 @@ class BareStack(Stack):
             return
         self.manage("migrate", "--noinput", "-v", "0")
         migrated.parent.mkdir(exist_ok=True)
+        for outdated in migrated.parent.glob("migrated-*.sqlite3"):
+            outdated.unlink(missing_ok=True)
         made = migrated.with_suffix(f".{os.getpid()}")
         _copy(self.folder / "lumos.sqlite3", made)
         made.replace(migrated)

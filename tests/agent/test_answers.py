@@ -95,6 +95,18 @@ def test_a_hold_holds_here_too() -> None:
     assert scene.after(600, given) == {NEAR}
 
 
+def test_a_weighted_set_loses_who_is_dead_and_keeps_its_weights() -> None:
+    scene, given = Scene(NEAR, FAR), snapshot(NEAR, FAR, OWN, answered=(NEAR, FAR, OWN), mode="all")
+    (served,) = given.zones
+    weighted = tuple(structs.replace(a, weight=10 * n) for n, a in enumerate(served.proxied[0].addresses, 1))
+    proxied = structs.replace(served.proxied[0], addresses=weighted)
+    given = structs.replace(given, zones=(structs.replace(served, proxied=(proxied,)),))
+    scene.dead = {NEAR}
+    assert scene.after(60, given) == {FAR, OWN}
+    answers = scene.answers.decided(given).zones[0].proxied[0].addresses
+    assert [(a.server, a.weight, a.down) for a in answers] == [(NEAR, 10, True), (FAR, 20, False), (OWN, 30, False)]
+
+
 def test_names_without_a_rule_leave_the_dead_out() -> None:
     scene, given = Scene(NEAR, FAR), snapshot(NEAR, FAR, OWN, ruled=False)
     scene.dead = {NEAR}

@@ -15,7 +15,7 @@ from django.utils import timezone
 from domains import delegation, leak_checks
 from domains.delegation import Network
 from domains.leak_models import LeakCheck
-from domains.leaks import Place, Question, look
+from domains.leaks import Place, Question, _Known, _others, look
 from domains.tasks import check_origins
 from lumos.errors import Conflict, InvalidInput
 from lumos.greeting import greet
@@ -117,6 +117,16 @@ def test_an_origin_that_nobody_finds(tmp_path: Path) -> None:
 def test_a_dns_that_is_silent_is_no_good_news() -> None:
     silent = Network(resolvers=["127.0.0.1"], port=9)
     assert ("dns", "unknown") in found(question(), silent)
+
+
+def test_who_stands_in_front_is_not_asked_for_the_site() -> None:
+    names = {
+        "www.alice.example": ["203.0.113.1"],
+        "alice.example": ["203.0.113.1", "104.16.0.1", SHIELD, "2606:4700::1"],  # Cloudflare's, and a shield
+        "old.alice.example": ["203.0.113.2"],
+    }
+    asked = _others(question(), _Known(names=names), Network(is_allowed=lambda ip: True))
+    assert [place.address for place in asked] == ["203.0.113.2"]
 
 
 def test_only_addresses_that_may_be_are_greeted(tmp_path: Path) -> None:
