@@ -65,6 +65,7 @@ class Action(enum.StrEnum):
     LIST_IMPORTED = "list.imported"
     LIST_EXPIRED = "list.expired"
     SUBSCRIPTION_ADDED = "subscription.added"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
     SUBSCRIPTION_REMOVED = "subscription.removed"
     SUBSCRIPTION_FETCHED = "subscription.fetched"
     BAN_SHARED = "ban.shared"

@@ -11,10 +11,14 @@ TABLES = ("hourlymetric", "serverhour", "dailymetric", "serverday")
 
 # Requests by domain and time of day; the other counters follow them.
 _REQUESTS = "(50 + abs(hashtext(domain_id::text || t::text)) %% 50)"
-_COUNTED = f"{_REQUESTS}, 900 * {_REQUESTS}, 9000 * {_REQUESTS}, 0, {_REQUESTS} - 9, 2, 5, 2, 3, 1, 1"
+_BUCKETS = ("ms_5", "ms_10", "ms_20", "ms_30", "ms_50", "ms_70", "ms_100", "ms_300", "ms_1000")
+_COUNTED = (
+    f"{_REQUESTS}, 900 * {_REQUESTS}, 9000 * {_REQUESTS}, 0, {_REQUESTS} - 9, 2, 5, 2, 3, 1, 1"
+    + f", {_REQUESTS} / 9" * len(_BUCKETS)
+)
 _NAMES = (
     "requests, bytes_in, bytes_out, status_1xx, status_2xx, status_3xx, status_4xx, status_5xx, blocked, challenged, "
-    "limited"
+    "limited, " + ", ".join(_BUCKETS)
 )
 _TIMES = "generate_series(%s::timestamptz, %s::timestamptz - interval '1 second', interval '1 {step}') t"
 

@@ -92,7 +92,7 @@ class ChargePagination(CursorPagination):
 
 
 class ChargeViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[LedgerEntry]):
-    """The charges of the ledger, one for each cycle of five minutes."""
+    """The charges of the ledger, one for each cycle of five minutes; old ones by day."""
 
     serializer_class = ChargeSerializer
     filterset_class = ChargeFilter

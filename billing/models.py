@@ -42,8 +42,8 @@ class Plan(models.Model):
 class Wallet(TenantModel):
     """An account's plan and balance, one row that is opened when it is first needed.
 
-    `cycle` is the last one that was charged. A row narrow and apart from the account's: it is written every five
-    minutes, and whoever signs in reads the account only.
+    `cycle` is the last one that was charged; charges before the cycle `rolled_until` are by day. A row narrow and apart
+    from the account's: it is written every five minutes, and whoever signs in reads the account only.
     """
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
@@ -53,6 +53,7 @@ class Wallet(TenantModel):
     next_plan_cycle = models.BigIntegerField(null=True, editable=False)
     balance_microcredits = models.BigIntegerField(default=0, editable=False)
     cycle = models.BigIntegerField(default=0, editable=False)
+    rolled_until = models.BigIntegerField(default=0, db_default=0, editable=False)
     frozen_at = models.DateTimeField(null=True, editable=False)
     low_at = models.DateTimeField(null=True, editable=False)
 
@@ -72,16 +73,18 @@ class Kind(models.TextChoices):
     GRANT = "grant", "Credit from the operator"
     TOP_UP = "top_up", "Top-up"
     REFUND = "refund", "Refund"
+    CHARGEBACK = "chargeback", "Disputed payment"
 
 
 BOOKINGS = [choice for choice in Kind.choices if choice[0] != Kind.CHARGE]
 
 
 class LedgerEntry(TenantModel):
-    """One change of a balance; never changed and never deleted but with its account (a trigger holds this).
+    """One change of a balance; never changed, and never deleted but with its account (a trigger holds this). Charges
+    that are old become one entry a day and price, of the same sum (billing/rollup.py).
 
-    A charge is named by its cycle, everything else by its cause, so nothing is booked twice. `price_microcredits` is
-    the price that a charge was made from: anybody can work it out again.
+    A charge is named by its cycle, the first of its `cycles`, everything else by its cause, so nothing is booked twice.
+    `price_microcredits` is the price that a charge was made from: anybody can work it out again.
     """
 
     id = models.BigAutoField(primary_key=True)  # type: ignore[assignment]
@@ -94,6 +97,7 @@ class LedgerEntry(TenantModel):
     amount_microcredits = models.BigIntegerField()
     cycle = models.BigIntegerField(null=True)
     price_microcredits = models.BigIntegerField(null=True)
+    cycles = models.PositiveSmallIntegerField(default=1, db_default=1)
     cause = models.CharField(max_length=120, blank=True)
     memo = models.CharField(max_length=200, blank=True)
 
@@ -143,7 +147,10 @@ class TopUpState(models.TextChoices):
 
 
 class TopUp(TenantModel):
-    """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it."""
+    """Credits that a customer buys. `refunded` is what the provider told, `refund_booked` what the ledger has of it.
+
+    `disputed` is what the customer's bank has taken back by the latest message, of `dispute_told_at` (Unix seconds).
+    """
 
     provider = models.CharField(max_length=20)
     reference = models.CharField(max_length=255, blank=True)
@@ -155,6 +162,9 @@ class TopUp(TenantModel):
     paid_at = models.DateTimeField(null=True)
     refunded_microcredits = models.PositiveBigIntegerField(default=0)
     refund_booked_microcredits = models.PositiveBigIntegerField(default=0)
+    disputed_microcredits = models.PositiveBigIntegerField(default=0, db_default=0)
+    dispute_booked_microcredits = models.PositiveBigIntegerField(default=0, db_default=0)
+    dispute_told_at = models.PositiveBigIntegerField(default=0, db_default=0)
 
     class Meta(TenantModel.Meta):
         ordering = ["-created_at"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts.tenancy import active_account_id, tenant_scope
@@ -118,7 +118,7 @@ def statement(month: date) -> Statement:
         .order_by()
         .annotate(day=F("cycle") / PER_DAY)
         .values("day", "price_microcredits")
-        .annotate(total=Sum("amount_microcredits"), cycles=Count("pk"))
+        .annotate(total=Sum("amount_microcredits"), cycles=Sum("cycles"))
     ]
     bookings = [
         Line(day=row.created_at.date(), text=_named(row), amount=row.amount_microcredits)
@@ -150,7 +150,7 @@ def _sum(rows: QuerySet[LedgerEntry]) -> int:
 
 def csv_lines(account_id: Any) -> Iterator[str]:
     """Yield all entries as CSV (RFC 4180), oldest first, in batches; the account's scope is opened for each."""
-    yield _csv([("time", "kind", "amount", "cycle_began", "price_per_30_days", "cause", "memo")])
+    yield _csv([("time", "kind", "amount", "cycle_began", "cycles", "price_per_30_days", "cause", "memo")])
     after = 0
     while True:
         with tenant_scope(account_id):
@@ -163,11 +163,13 @@ def csv_lines(account_id: Any) -> Iterator[str]:
 
 def _cells(row: LedgerEntry) -> list[str]:
     began = "" if row.cycle is None else _start_of(row.cycle).isoformat()
+    cycles = "" if row.cycle is None else str(row.cycles)
     price = "" if row.price_microcredits is None else money.text(row.price_microcredits)
     # An operator wrote the memo: no spreadsheet may take it for a formula.
     memo = f"'{row.memo}" if row.memo.startswith(("=", "+", "-", "@", "\t", "\r")) else row.memo
     return [
-        row.created_at.isoformat(), row.kind, money.text(row.amount_microcredits), began, price, row.cause, memo,
+        row.created_at.isoformat(), row.kind, money.text(row.amount_microcredits), began, cycles, price, row.cause,
+        memo,
     ]  # fmt: skip
 
 

@@ -59,12 +59,13 @@ class LedgerEntrySerializer(serializers.ModelSerializer[LedgerEntry]):
 class ChargeSerializer(serializers.ModelSerializer[LedgerEntry]):
     """The charge of one cycle; `cycle` is the Unix time of its begin divided by 300.
 
-    Its amount is floor((c + 1) * p / 8640) - floor(c * p / 8640), with c = cycle mod 8640 and p the price.
+    Its amount is floor((c + 1) * p / 8640) - floor(c * p / 8640), with c = cycle mod 8640 and p the price. Charges that
+    are older than two months are one for each day and price: of `cycles` cycles, `cycle` being the first.
     """
 
     class Meta:
         model = LedgerEntry
-        fields = ("cycle", "price_microcredits", "amount_microcredits", "created_at")
+        fields = ("cycle", "cycles", "price_microcredits", "amount_microcredits", "created_at")
 
 
 class TopUpSerializer(serializers.ModelSerializer[TopUp]):

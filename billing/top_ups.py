@@ -4,6 +4,7 @@ Messages may be repeated, late and out of order: each is carried out once, and w
 of the payment, not on which message came first.
 """
 
+import hashlib
 import logging
 import uuid
 from typing import Any
@@ -71,7 +72,7 @@ def refund_top_up(*, top_up: TopUp, amount: int, actor: User) -> None:
     if top_up.state != TopUpState.PAID or provider is None or provider.name != top_up.provider:
         raise Conflict("Only a payment that was made can be given back, through the provider that took it.")
     left = min(
-        top_up.amount_microcredits - top_up.refunded_microcredits,
+        top_up.amount_microcredits - top_up.refunded_microcredits - top_up.disputed_microcredits,
         ledger.balance(),
     )
     if not 0 < amount <= left or amount % money.CENT:
@@ -100,15 +101,21 @@ def receive(*, provider: providers.Provider, body: bytes, headers: Any) -> None:
 
 
 def _carry_out(provider: str, event: PaymentEvent) -> None:
-    if event.kind == EventKind.OTHER or event.top_up is None:
+    known = TopUp.unscoped.filter(provider=provider)
+    if event.kind == EventKind.DISPUTED and event.payment:
+        rows = known.filter(payment=event.payment)
+    elif event.kind == EventKind.OTHER or event.top_up is None:
         return
-    found = TopUp.unscoped.filter(pk=event.top_up, provider=provider).values_list("account_id", flat=True).first()
-    if found is None:
+    else:
+        rows = known.filter(pk=event.top_up)
+    if (found := rows.values_list("pk", "account_id").first()) is None:
         log.warning("payment_of_unknown_top_up", extra={"event_id": event.event_id, "top_up": str(event.top_up)})
         return
-    with tenant_scope(found):
-        row: TopUp = TopUp.objects.select_for_update(no_key=True).get(pk=event.top_up)
-        if event.kind == EventKind.PAID:
+    with tenant_scope(found[1]):
+        row: TopUp = TopUp.objects.select_for_update(no_key=True).get(pk=found[0])
+        if event.kind == EventKind.DISPUTED:
+            _disputed(row, event)
+        elif event.kind == EventKind.PAID:
             _paid(row, event)
         elif event.kind == EventKind.REFUNDED:
             row.refunded_microcredits = max(row.refunded_microcredits, event.amount)
@@ -116,6 +123,18 @@ def _carry_out(provider: str, event: PaymentEvent) -> None:
             row.state = TopUpState.EXPIRED
         _book_refund(row)
         row.save()
+
+
+def _disputed(row: TopUp, event: PaymentEvent) -> None:
+    """Take credits back while the customer's bank holds the money, and give them again when it lets go of it."""
+    if event.at < row.dispute_told_at:
+        return
+    row.dispute_told_at, row.disputed_microcredits = event.at, min(event.amount, row.amount_microcredits)
+    if missing := row.disputed_microcredits - row.dispute_booked_microcredits:
+        cause = f"{_cause(row.provider, row.pk)}:dispute:{hashlib.sha256(event.event_id.encode()).hexdigest()[:32]}"
+        ledger.book(kind=Kind.CHARGEBACK, amount=-missing, cause=cause, memo=f"Dispute of payment {row}")
+        row.dispute_booked_microcredits = row.disputed_microcredits
+        log.warning("payment_disputed", extra={"top_up": str(row.pk), "amount": missing})
 
 
 def _paid(row: TopUp, event: PaymentEvent) -> None:

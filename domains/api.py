@@ -100,6 +100,13 @@ class DomainViewSet(viewsets.ModelViewSet[Domain]):
         presets.apply_preset(domain_id=domain.pk, name=form.validated_data["preset"], actor=actor(request))
         return Response(self.get_serializer(self.get_object()).data)
 
+    @extend_schema(request=None, responses=DomainSerializer)
+    @action(detail=True, methods=["post"], url_path="purge-cache")
+    def purge_cache(self, request: Request, pk: str | None = None) -> Response:
+        """Forget what the servers of this domain have cached."""
+        services.purge_cache(domain_id=self.get_object().pk, actor=actor(request))
+        return Response(self.get_serializer(self.get_object()).data)
+
     @extend_schema(request=CloneSerializer, responses=DomainSerializer)
     @action(detail=True, methods=["post"], url_path="clone-settings")
     def clone_settings(self, request: Request, pk: str | None = None) -> Response:

@@ -23,7 +23,7 @@ from servers.tunnels import add_tunnel, change_network, remove_tunnel
 from waf.guards import put_under_attack
 from waf.lists import end_subscription, replace_lists
 from waf.models import ListSubscription
-from waf.subscriptions import add_subscription
+from waf.subscriptions import add_subscription, change_interval
 
 SERVER_FIELDS = ("name", "region", "public_ipv4", "public_ipv6")
 
@@ -68,12 +68,19 @@ def put_subscriptions(
     actor: User,
 ) -> None:
     """End the subscriptions that are not wanted and begin the new ones; those that stay keep their entries."""
-    for gone in set(before) - set(after):
-        found = ListSubscription.objects.filter(domain=domain, **msgspec.structs.asdict(gone))
-        for row in found:
+    if after == before:
+        return
+    wanted = {(one.kind, one.url): one.interval_hours for one in after}
+    for row in ListSubscription.objects.filter(domain=domain):
+        hours = wanted.get((row.kind, row.url))
+        if hours is None:
             end_subscription(subscription=row, actor=actor)
-    for new in sorted(set(after) - set(before), key=msgspec.structs.astuple):
-        add_subscription(domain=domain, actor=actor, **msgspec.structs.asdict(new))
+        elif hours != row.interval_hours:
+            change_interval(subscription=row, interval_hours=hours, actor=actor)
+    known = {(one.kind, one.url) for one in before}
+    for (kind, url), hours in wanted.items():
+        if (kind, url) not in known:
+            add_subscription(domain=domain, kind=kind, url=url, interval_hours=hours, actor=actor)
 
 
 def put_tunnels(steps: Sequence[TunnelStep], actor: User, *, is_adding: bool) -> None:

@@ -27,6 +27,7 @@ app.conf.beat_schedule = {
     "notifications-hourly": {"task": "notifications.tasks.hourly", "schedule": 3600.0},
     "charge-cycle": {"task": "billing.tasks.charge_cycle", "schedule": 60.0},
     "watch-jobs": {"task": "lumos.tasks.watch_jobs", "schedule": 60.0},
+    "roll-up-charges": {"task": "billing.tasks.roll_up_charges", "schedule": 3600.0},
     "check-ledger": {"task": "billing.tasks.check_ledger", "schedule": 86_400.0},
     "expire-metrics-and-events": {"task": "servers.tasks.expire_old_rows", "schedule": 3600.0},
 }

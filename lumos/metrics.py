@@ -1,7 +1,6 @@
 """What the operator's monitoring reads: Prometheus text at /metrics, behind a token."""
 
 import hmac
-import logging
 from collections.abc import Iterator
 
 from django.conf import settings
@@ -11,18 +10,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis import Redis
-from redis.exceptions import RedisError
 
 from billing.models import Cycle, Wallet
 from lumos import jobs
+from lumos.alerts import queue_lengths
 from lumos.models import JobRow
 from servers.gateway import gateway
 from servers.models import Server
 
-log = logging.getLogger(__name__)
-
-QUEUE = "celery"
 LEDGER_CHECK = "billing.tasks.check_ledger"
 
 
@@ -68,13 +63,11 @@ def _jobs() -> Iterator[Metric]:
 
 
 def _queue() -> Iterator[Metric]:
-    try:
-        with Redis.from_url(settings.CELERY_BROKER_URL, socket_connect_timeout=1, socket_timeout=2) as broker:
-            length = broker.llen(QUEUE)
-    except RedisError as error:
-        log.warning("queue_unknown", extra={"error": str(error)})
-        return
-    yield GaugeMetricFamily("lumos_queue_length", "Tasks that no worker has taken yet", value=length)
+    if lengths := queue_lengths():
+        family = GaugeMetricFamily("lumos_queue_length", "Tasks that no worker has taken yet", labels=["queue"])
+        for name, length in lengths.items():
+            family.add_metric([name], length)
+        yield family
 
 
 def _servers() -> Iterator[Metric]:

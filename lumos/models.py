@@ -24,3 +24,17 @@ class JobRow(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OperatorAlert(models.Model):
+    """A trouble of the installation that lasts (lumos/alerts.py); its row goes with it. `told_at`: the last mail."""
+
+    name = models.CharField(max_length=150, primary_key=True)
+    since = models.DateTimeField()
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["since"]
+
+    def __str__(self) -> str:
+        return self.name

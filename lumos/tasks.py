@@ -8,6 +8,7 @@ from structlog.contextvars import bound_contextvars
 
 from accounts.tenancy import tenant_scope
 from lumos import jobs
+from lumos.alerts import tell_operator
 
 
 class TenantTask(Task):  # type: ignore[type-arg]
@@ -21,5 +22,6 @@ class TenantTask(Task):  # type: ignore[type-arg]
 
 @shared_task(base=jobs.Job)
 def watch_jobs() -> dict[str, str]:
-    """Report jobs in trouble. A beat that is gone cannot ask for this: readiness and metrics look as well."""
+    """Report jobs in trouble. A beat that is gone cannot ask for this: gateways, readiness and metrics look as well."""
+    tell_operator()
     return dict(jobs.reported_troubles())

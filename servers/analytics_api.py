@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from domains.models import Domain
 from servers import analytics
-from servers.latency import PERCENTILES, latency
+from servers.latency import PERCENTILES, served_and_waited
 from servers.metric_models import Counters
 from servers.models import Server
 
@@ -89,7 +89,7 @@ class AnalyticsView(APIView):
         since = given.get("since", until - DEFAULT_LENGTH)
         span = analytics.span_of(since=since, until=until, now=now, step=step)
         narrowed = {"domain": given.get("domain"), "server": given.get("server")}
-        found, waited = analytics.served(span, **narrowed), latency(span, **narrowed)
+        found, waited = served_and_waited(span, **narrowed)
         points = zip(found.points, waited.points, *found.counts.values(), strict=True)
         body = {
             "step": span.step,

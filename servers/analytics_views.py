@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.pages import PageRequest, page
 from domains.models import Domain
 from servers import analytics, charts
-from servers.latency import PERCENTILES, Latency, latency
+from servers.latency import PERCENTILES, Latency, served_and_waited
 from servers.models import Server
 from waf.models import Event
 from waf.selectors import TOP_OF, top_of_blocked
@@ -59,12 +59,7 @@ class Chosen(NamedTuple):
     domain: Domain | None
     server: Server | None
     found: analytics.Series
-
-
-def _waited(chosen: Chosen) -> Latency:
-    """Return percentiles of the same time, domain and server."""
-    narrowed: Any = {name: row.pk for name, row in (("domain", chosen.domain), ("server", chosen.server)) if row}
-    return latency(chosen.found.span, **narrowed)
+    waited: Latency
 
 
 def _chosen(request: PageRequest) -> Chosen:
@@ -79,8 +74,8 @@ def _chosen(request: PageRequest) -> Chosen:
     form.is_valid()
     domain, server = form.cleaned_data.get("domain"), form.cleaned_data.get("server")
     span = analytics.last(periods[period].length, periods[period].step)
-    found = analytics.served(span, domain=domain and domain.pk, server=server and server.pk)
-    return Chosen(period, periods, domain, server, found)
+    found, waited = served_and_waited(span, domain=domain and domain.pk, server=server and server.pk)
+    return Chosen(period, periods, domain, server, found, waited)
 
 
 @page()
@@ -88,7 +83,6 @@ def analytics_page(request: PageRequest) -> HttpResponse:
     """Charts of a period, and what was blocked most."""
     chosen = _chosen(request)
     found, totals = chosen.found, chosen.found.totals
-    waited = _waited(chosen)
     narrowed = {name: row for name, row in (("domain", chosen.domain), ("server", chosen.server)) if row}
     events = Event.objects.filter(created_at__gte=found.span.since, **narrowed)
     errors = totals["status_5xx"] / totals["requests"] if totals["requests"] else 0.0
@@ -102,9 +96,9 @@ def analytics_page(request: PageRequest) -> HttpResponse:
             ("bandwidth", "Bandwidth", charts.bandwidth(found)),
             ("statuses", "Answers by status", charts.statuses(found)),
             ("blocked", "Why requests were blocked", charts.blocked(found)),
-            ("latency", "Wait for origins", charts.latency(waited)),
+            ("latency", "Wait for origins", charts.latency(found, chosen.waited)),
         ),
-        "waited": waited.whole,
+        "waited": chosen.waited.whole,
         "step": found.span.step,
         "domains": _choices(Domain.objects.order_by("hostname"), chosen.domain),
         "servers": _choices(Server.objects.order_by("name"), chosen.server),
@@ -124,7 +118,7 @@ def _choices(rows: Any, chosen: Any) -> list[Any]:
 def analytics_csv(request: PageRequest) -> HttpResponse:
     """The counts of the same period, as a download."""
     chosen = _chosen(request)
-    found, waited = chosen.found, _waited(chosen).points
+    found, waited = chosen.found, chosen.waited.points
     target = io.StringIO()
     lines = csv.writer(target)
     lines.writerow([str(found.span.step), *found.counts, *(f"{name}_ms" for name in PERCENTILES)])

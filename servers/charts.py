@@ -40,14 +40,14 @@ def blocked(found: Series) -> dict[str, Any]:
     return _chart(found, rows)
 
 
-def latency(found: Latency) -> dict[str, Any]:
+def latency(found: Series, waited: Latency) -> dict[str, Any]:
     """Return percentiles of the wait for origins, as lines with gaps."""
     colors = {"p50": "teal", "p95": "primary", "p99": "orange"}
     rows = [
-        {"label": name, "color": color, "values": [point[name] for point in found.points]}
+        {"label": name, "color": color, "values": [point[name] for point in waited.points]}
         for name, color in colors.items()
     ]
-    labels = [point.isoformat() for point in found.span.points]
+    labels = [point.isoformat() for point in found.points]
     return {"kind": "line", "step": found.span.step, "unit": "millisecond", "labels": labels, "series": rows}
 
 

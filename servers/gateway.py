@@ -18,6 +18,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from lumos.alerts import tell_operator
 from servers import wake
 from servers.models import GatewayPresence, Server
 
@@ -30,6 +31,7 @@ LEASE = timedelta(seconds=45)
 PRESENCE_GAP = timedelta(seconds=40)
 RENEW_SECONDS = 10.0
 SWEEP_SECONDS = 30.0
+JOBS_SECONDS = 60.0
 RESUBSCRIBE_SECONDS = 2.0
 
 # Several threads, so that one slow query does not hold up every agent; each has its own database connection.
@@ -85,7 +87,7 @@ class Gateway:
     def add(self, link: Link) -> Link | None:
         """Register `link`; returns the one it replaces."""
         if not self._tasks or self._tasks[0].done():
-            self._tasks = [asyncio.create_task(_forever(job)) for job in (self._listen, self._renew, self._sweep)]
+            self._tasks = [asyncio.create_task(_forever(job)) for job in self._jobs()]
         previous = self.links.get(link.server_id)
         self.links[link.server_id] = link
         return previous
@@ -96,6 +98,14 @@ class Gateway:
             return False
         del self.links[link.server_id]
         return True
+
+    def _jobs(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        return self._listen, self._renew, self._sweep, self._look_after_jobs
+
+    async def _look_after_jobs(self) -> None:
+        """Tell the operator of jobs that hang: with beat or the workers gone, nobody else would."""
+        await asyncio.sleep(JOBS_SECONDS)
+        await in_database_thread(tell_operator)()
 
     async def _listen(self) -> None:
         """Take wake-ups until Redis fails; everything may have changed while nobody listened, so wake all first."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumos_agent.timings import BOUNDS_MS
-from servers.analytics import Span, sums_of
+from servers.analytics import Series, Span, sums_of
 from servers.metric_models import Counters
 
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -20,12 +20,11 @@ _EDGES_MS = (0.0, *map(float, BOUNDS_MS), _LONGEST_MS)
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles in milliseconds by the names of `PERCENTILES`, of the whole time and of each point of `span`.
+    """Percentiles in milliseconds by the names of `PERCENTILES`, of the whole time and of each point of the series.
 
     They are None where nothing was measured; `measured` is how many answers they stand for.
     """
 
-    span: Span
     measured: int
     whole: Percentiles
     points: list[Percentiles]
@@ -45,13 +44,20 @@ def percentile(buckets: Sequence[int], share: float) -> float | None:
     return None
 
 
-def latency(span: Span, *, domain: uuid.UUID | None = None, server: uuid.UUID | None = None) -> Latency:
-    """Return the percentiles of the account in scope, of one domain, one server or one domain on one server."""
-    points = [[0] * len(Counters.RARE) for _ in span.points]
-    for place, answers in sums_of(Counters.RARE, span, domain=domain, server=server):
-        points[place] = [before + more for before, more in zip(points[place], answers, strict=True)]
-    whole = [sum(answers) for answers in zip(*points, strict=True)]
-    return Latency(span, sum(whole), _percentiles(whole), [_percentiles(buckets) for buckets in points])
+def served_and_waited(
+    span: Span, *, domain: uuid.UUID | None = None, server: uuid.UUID | None = None
+) -> tuple[Series, Latency]:
+    """Return counts and percentiles of the account in scope, of one domain, one server or one domain on one server."""
+    names = (*Counters.COUNTERS, *Counters.RARE)
+    points = [[0] * len(names) for _ in span.points]
+    for place, sums in sums_of(names, span, domain=domain, server=server):
+        points[place] = [before + more for before, more in zip(points[place], sums, strict=True)]
+    counted = len(Counters.COUNTERS)
+    counts = {name: [sums[place] for sums in points] for place, name in enumerate(Counters.COUNTERS)}
+    buckets = [sums[counted:] for sums in points]
+    whole = [sum(of_bucket) for of_bucket in zip(*buckets, strict=True)] if buckets else []
+    waited = Latency(sum(whole), _percentiles(whole), [_percentiles(one) for one in buckets])
+    return Series(span, span.points, counts), waited
 
 
 def _percentiles(buckets: Sequence[int]) -> Percentiles:

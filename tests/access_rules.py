@@ -95,7 +95,7 @@ RULES = {name: rule(text) for names, text in (
     ("api-policy-detail api-guard api-script api-under-attack", "GET all, PATCH writers"),
     ("api-config", "GET all, PUT writers"),
     ("api-certificate-authority", "GET all, PUT writers"),
-    ("api-domain-release-rollout api-policy-try-request api-custom-rule-dry-run api-snapshot-restore api-server-reunite", _ACT),
+    ("api-domain-release-rollout api-domain-purge-cache api-policy-try-request api-custom-rule-dry-run api-snapshot-restore api-server-reunite", _ACT),
     ("api-domain-apply-preset api-domain-upload-certificate api-domain-clone-settings api-script-try", _ACT),
     ("api-list-entry-import-text api-zone-import-file api-zone-check-delegation", _ACT),
     ("api-zone-file", _SHOW),

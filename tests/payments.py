@@ -108,6 +108,16 @@ def refunded(top_up: Any, cents: int) -> dict[str, Any]:
     return event("charge.refunded", about)
 
 
+def disputed(top_up: Any, at: int, *, is_withdrawn: bool = True) -> dict[str, Any]:
+    """Return what Stripe tells when a bank takes a payment back, or gives it again; it names the payment alone."""
+    about = {
+        "id": "dp_1", "object": "dispute", "amount": top_up.amount_microcredits // 10_000, "currency": "eur",
+        "payment_intent": f"pi_{top_up.pk.hex}", "metadata": {},
+    }  # fmt: skip
+    kind = "funds_withdrawn" if is_withdrawn else "funds_reinstated"
+    return event(f"charge.dispute.{kind}", about) | {"created": at}
+
+
 def send(client: Any, told: dict[str, Any] | bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> Any:
     """Post a signed event (https://docs.stripe.com/webhooks#verify-manually)."""
     body = told if isinstance(told, bytes) else json.dumps(told).encode()

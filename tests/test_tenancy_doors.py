@@ -147,7 +147,7 @@ VIEWER_REFUSED = {
 API: dict[str, str | None] = {
     "api-agent-upgrade": None, "api-server-flood": "server", "api-forward-list": None, "api-forward-detail": "forward",
     "api-server-list": None, "api-server-detail": "server", "api-server-rotate-token": "server", "api-server-decommission": "server", "api-server-reunite": "server", "api-domain-list": None,
-    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
+    "api-domain-detail": "domain", "api-domain-release-rollout": "domain", "api-domain-purge-cache": "domain", "api-policy-list": None, "api-policy-detail": "policy", "api-policy-try-request": "policy",
     "api-exclusion-list": None, "api-exclusion-detail": "exclusion", "api-waf-rules": None, "api-custom-rule-list": None,
     "api-custom-rule-detail": "rule", "api-custom-rule-dry-run": None, "api-event-top": None, "api-list-entry-list": None,
     "api-list-entry-detail": "entry", "api-event-list": None, "api-event-detail": "event", "api-metric-list": None,
@@ -179,7 +179,7 @@ API_POST_ONLY = {
     "api-tunnel-open-join", "api-tunnel-put-key", "api-tunnel-rotate-key", "api-tunnel-shield-rotate-key",
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
-    "api-domain-release-rollout", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
+    "api-domain-release-rollout", "api-domain-purge-cache", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
     "api-zone-import-file", "api-zone-check-delegation",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
@@ -214,6 +214,7 @@ TASKS = {
     "servers.tasks.look_at_servers": "each account in its own scope",
     "lumos.tasks.watch_jobs": "no tenant's rows",
     "billing.tasks.charge_cycle": "all tenants, set-based",
+    "billing.tasks.roll_up_charges": "all tenants, set-based",
     "billing.tasks.check_ledger": "all tenants, set-based",
 }
 CONSUMERS = {"AgentConsumer": "scope from the token", "PageConsumer": "group of the session's account", "Unknown": "-"}

@@ -48,6 +48,17 @@ def add_subscription(
     return row
 
 
+@transaction.atomic
+def change_interval(*, subscription: ListSubscription, interval_hours: int, actor: User) -> None:
+    """Fetch a list more or less often; its entries stay."""
+    target = lists.lock_scope(subscription.domain)
+    soon = min(subscription.next_fetch_at, timezone.now() + timedelta(hours=interval_hours))
+    rows = ListSubscription.objects.filter(pk=subscription.pk)
+    rows.update(interval_hours=interval_hours, next_fetch_at=soon)
+    changed = {"interval_hours": [subscription.interval_hours, interval_hours]}
+    audit.record(actor, audit.Action.SUBSCRIPTION_CHANGED, target, changed)
+
+
 def refresh(*, subscription_id: uuid.UUID, reach: Reach | None = None) -> None:
     """Fetch a list that is due and make its entries follow; nothing happens when another worker has it.
 

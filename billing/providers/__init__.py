@@ -32,12 +32,15 @@ class EventKind(enum.StrEnum):
     PAID = "paid"
     EXPIRED = "expired"
     REFUNDED = "refunded"
+    DISPUTED = "disputed"
     OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentEvent:
-    """One message. `amount` in micro-credits: what was paid, or what was refunded of a payment altogether."""
+    """One message. `amount` in micro-credits: what was paid, what was refunded of a payment altogether, or what a
+    dispute holds back of it from `at` (Unix seconds) on. A dispute names the payment alone, without a top-up.
+    """
 
     event_id: str
     kind: EventKind
@@ -45,6 +48,7 @@ class PaymentEvent:
     payment: str = ""
     amount: int = 0
     currency: str = ""
+    at: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,10 @@ _SESSIONS = {
 }
 
 
+# Other messages about a dispute move no money (https://docs.stripe.com/disputes/api).
+_DISPUTES = {"charge.dispute.funds_withdrawn": 1, "charge.dispute.funds_reinstated": 0}
+
+
 class StripeCheckout:
     """The provider `stripe`. The customer's card never comes near Lumos."""
 
@@ -90,6 +94,8 @@ def _read(event: dict[str, Any]) -> PaymentEvent:
     amount = about.get("amount_total")
     if event["type"] == "charge.refunded":
         kind, amount = EventKind.REFUNDED, about["amount_refunded"]
+    elif (share := _DISPUTES.get(event["type"])) is not None:
+        kind, amount = EventKind.DISPUTED, about["amount"] * share
     elif event["type"] == "checkout.session.completed" and about.get("payment_status") == "unpaid":
         kind = EventKind.OTHER  # a slow kind of payment; another event tells how it ended
     return PaymentEvent(
@@ -99,6 +105,7 @@ def _read(event: dict[str, Any]) -> PaymentEvent:
         payment=about.get("payment_intent") or "",
         amount=(amount or 0) * CENT,
         currency=about.get("currency") or "",
+        at=event.get("created") or 0,
     )
 
 

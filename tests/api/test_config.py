@@ -466,12 +466,14 @@ def test_ports_tunnels_channels_and_the_account_change_as_a_document_says(api: A
     fill(api, alice)
     document = json.loads(exported(api))
     (mail, game), (hook,) = document["servers"][1]["forwards"], document["channels"]
+    followed = api.get("/list-subscriptions").json()["results"]
+    document["domains"][0]["subscriptions"][0]["interval_hours"] = 12
     document["servers"][1]["forwards"] = [{**mail, "port": 2525}, {**game, "packets_per_second": 0}]
     document["servers"][1]["flood"] = {"new_per_second": 50}
     document["tunnels"] = [{"name": "web-2"}]
     document["account"] |= {"certificate_authority": None, "subscriptions": [], "own_channel": {"digest": "daily"}}
     document["channels"] = [{**hook, "enabled": False}, {"name": "ops", "kind": "email", "target": "ops@example.com"}]
-    changed = {"change": ["account all domains", "server b-shield", "channel hook"]}
+    changed = {"change": ["account all domains", "server b-shield", "domain *.shop.example", "channel hook"]}
     more = {"create": ["tunnel web-2", "channel ops"], "delete": ["tunnel web-1"]}
     assert done(api, document, "dry_run=true&prune=true") == changed | more
     assert done(api, document, "prune=true") == changed | more
@@ -479,6 +481,8 @@ def test_ports_tunnels_channels_and_the_account_change_as_a_document_says(api: A
     after = json.loads(exported(api))
     assert [forward["port"] for forward in after["servers"][1]["forwards"]] == [2525, 27015]
     assert after["account"]["own_channel"]["digest"] == "daily"
+    (kept,) = api.get("/list-subscriptions").json()["results"]
+    assert (kept["interval_hours"], kept["id"] in {row["id"] for row in followed}) == (12, True)
     assert api.get("/certificate-authority").json()["directory_url"] == ""
 
 

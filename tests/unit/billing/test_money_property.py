@@ -100,6 +100,12 @@ class World:
             cents = min(amount, row.amount_microcredits // CENT)
             self._hear(row, payments.refunded(row, cents), amount, at)
 
+    def dispute(self, who: int, amount: int, at: int | None) -> None:
+        """Hear that a bank took a payment back, or gave it again; messages are late at times."""
+        if self.top_ups[who]:
+            row = self.top_ups[who][amount % len(self.top_ups[who])]
+            self._hear(row, payments.disputed(row, amount, is_withdrawn=amount % 2 == 0), amount, at)
+
     def _hear(self, row: TopUp, new: dict[str, Any], amount: int, at: int | None) -> None:
         known = self.told.setdefault(row.pk, [])
         told = known[amount % len(known)] if known and amount % 3 == 0 else new
@@ -147,6 +153,7 @@ class World:
         paid = TopUp.objects.filter(state=TopUpState.PAID)
         assert self._sum(Kind.TOP_UP) == sum(row.amount_microcredits for row in paid)
         assert -self._sum(Kind.REFUND) == sum(row.refunded_microcredits for row in paid)
+        assert -self._sum(Kind.CHARGEBACK) == sum(row.disputed_microcredits for row in paid)
         for row in TopUp.objects.all():
             told = self.told.get(row.pk, [])
             kinds = {event["type"] for event in told}
@@ -162,7 +169,7 @@ class World:
 
 
 STEPS = st.tuples(
-    st.sampled_from(["cycle", "cycle", "cycle", "top_up", "pay", "pay", "refund", "grant", "plan", "plan"]),
+    st.sampled_from(["cycle", "cycle", "cycle", "top_up", "pay", "pay", "refund", "dispute", "grant", "plan", "plan"]),
     st.integers(0, 1),
     st.integers(1, 20_000),
     st.none() | st.integers(0, 25),

@@ -151,6 +151,19 @@ def test_a_refund_is_asked_for_once_and_booked_when_it_is_done(
     assert balance(alice) == 30 * CREDIT
 
 
+def test_a_disputed_payment_is_taken_back_and_given_again(alice: Tenant, top_up: TopUp, client: Client) -> None:
+    payments.send(client, payments.completed(top_up))
+    taken, given = payments.disputed(top_up, 100), payments.disputed(top_up, 200, is_withdrawn=False)
+    for told, expected in ((taken, 0), (taken, 0), (given, 50), (taken, 50), (payments.disputed(top_up, 150), 50)):
+        assert payments.send(client, told).status_code == 200
+        assert balance(alice) == expected * CREDIT
+    payments.send(client, payments.disputed(top_up, 300))
+    assert balance(alice) == 0
+    assert ledger.differences() == []
+    with alice.scope, pytest.raises(AppError, match="can be given back"):
+        top_ups.refund_top_up(top_up=TopUp.objects.get(), amount=CREDIT, actor=alice.owner)
+
+
 def test_what_was_used_is_not_given_back(alice: Tenant, top_up: TopUp, client: Client) -> None:
     payments.send(client, payments.completed(top_up))
     top_up.refresh_from_db()
