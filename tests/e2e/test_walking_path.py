@@ -320,9 +320,20 @@ def test_killed_part_comes_back_and_visitors_notice_nothing(stack: Stack, name: 
             return False
 
     until(is_back)
-    Api(stack).call("PATCH", f"/domains/{stack.secrets['domain']}", {"hostname": HOSTNAME})
+    obeys(stack)
     wanted = before + sum(load.statuses.values())
     assert abs(settled(stack) - wanted) <= in_flight
+
+
+def obeys(stack: Stack) -> None:
+    """Wait until a change that is made now has been applied: everything on the way is back."""
+    api = Api(stack)
+    entry = {"domain": stack.secrets["domain"], "kind": "deny", "network": "192.0.2.77"}
+    made = api.call("POST", "/ip-lists", entry)
+    path = f"/servers/{stack.secrets['server']}"
+    wanted = api.call("GET", path)["revision"]
+    until(lambda: bool(api.call("GET", path)["applied_revision"] >= wanted))
+    api.call("DELETE", f"/ip-lists/{made['id']}")
 
 
 def settled(stack: Stack) -> int:

@@ -73,7 +73,7 @@ def test_with_the_control_plane(network: Edge, domain: str) -> None:
     near, far = network.near.host, network.far.host
     with near.apart():
         network.await_answer(network.far, far, within=WITH_CONTROL_PLANE)
-        assert network.resolve() == [far.address]
+        until(lambda: network.resolve() == [far.address], "resolvers do not find the far shield")
         assert network.visit(far.address)
         network.await_verdict(network.near, "down")
     for shield in (network.far, network.near):
@@ -106,7 +106,7 @@ def test_without_the_control_plane(network: Edge, domain: str) -> None:
     try:
         with near.apart():
             network.await_answer(network.far, far, within=WITHOUT_CONTROL_PLANE)
-            assert network.resolve() == [far.address]
+            until(lambda: network.resolve() == [far.address], "resolvers do not find the far shield")
             assert network.visit(far.address)
         network.await_answer(network.far, near)
     finally:

@@ -121,7 +121,7 @@ local function judge(value, report)
       report(RULES.name, snippet(text, 1))
     end
     if value.place == "path" then report(RULES.path, snippet(text, 1)) end
-    local at = (value.place == "cookie" or value.place == "header") and find(text, "\r?\n\r?\n%s*<[%a!]")
+    local at = (value.place == "cookie" or value.place == "header") and find(text, "\n\r?\n[ \t]*<[%a!]")
     if at then report(RULES.markup, snippet(text, at)) end
   end
   if not has(text, "cookie") and not has(text, "\xE5\x98") and not has(text, " http/") then return end
