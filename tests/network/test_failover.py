@@ -33,9 +33,14 @@ def network() -> Iterator[Edge]:
 
 @pytest.fixture(scope="module")
 def domain(network: Edge) -> str:
-    """Configure everything, and wait until both shields are seen and answer with the near one."""
+    """Configure everything, delegate the zone, and wait until both shields are seen and answer with the near one."""
     made = network.configure()
     network.certify(made)
+    check = f"/zones/{network.zone}/check-delegation"
+    assert "does not know this zone" in network.api("POST", check)["problems"][0]
+    shields = (network.near, network.far)
+    network.parents.delegate(ZONE, {f"ns{n}.{ZONE}": shield.host.address for n, shield in enumerate(shields, 1)})
+    until(lambda: network.api("POST", check)["is_right"], "the delegation is not seen")
     for shield in (network.near, network.far):
         network.await_verdict(shield, "up")
         network.await_answer(shield, network.near.host)
@@ -43,12 +48,7 @@ def domain(network: Edge) -> str:
     return made
 
 
-def test_the_zone_is_delegated_and_near_clients_get_the_near_shield(network: Edge, domain: str) -> None:
-    check = f"/zones/{network.zone}/check-delegation"
-    assert "does not know this zone" in network.api("POST", check)["problems"][0]
-    shields = (network.near, network.far)
-    network.parents.delegate(ZONE, {f"ns{n}.{ZONE}": shield.host.address for n, shield in enumerate(shields, 1)})
-    until(lambda: network.api("POST", check)["is_right"], "the delegation is not seen")
+def test_near_clients_get_the_near_shield_from_the_root_down(network: Edge, domain: str) -> None:
     assert network.resolve() == [network.near.host.address]
     assert network.answer(network.near, ELSEWHERE) == [network.far.host.address]
 
