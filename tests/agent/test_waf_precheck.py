@@ -109,7 +109,7 @@ def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> Non
     "target",
     [
         "/", "/index.html", "/shop/item/17?color=blue&page=3", "/products/action/secure/feedback.php?id=12", "/a/b-min.js",
-        "/structure/contact?q=book", "/my_account/system-status/?utm_source=x&utm_medium=y", "/yellow/work/jumbo/fix?k=w",
+        "/structure/contact?q=book", "/my_account/system-status/?utm_source=x&utm_medium=y", "/yellow/hawk/jumbo/fix?k=w",
     ],
 )  # fmt: skip
 def test_targets_of_ordinary_sites_are_ordinary(target: str) -> None:
