@@ -62,6 +62,12 @@ def reachable(listen: str) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), port  # noqa: S104 - compared, not bound
 
 
+def is_private(url: str) -> bool:
+    """Tell whether nobody on the way can read or change what travels: by TLS, or because it stays on this machine."""
+    parts = urlsplit(url)
+    return parts.hostname is not None and (parts.scheme in ("https", "wss") or parts.hostname in _LOOPBACK)
+
+
 def checked_gateway_url(url: str) -> str:
     """Return `url` if it is wss://, or ws:// to this machine.
 
@@ -71,7 +77,7 @@ def checked_gateway_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.hostname is None or parts.scheme not in ("ws", "wss"):
         raise AgentError(f"{url!r} is not a gateway URL; it looks like wss://lumos.example.com/agent/v1")
-    if parts.scheme == "ws" and parts.hostname not in _LOOPBACK:
+    if not is_private(url):
         raise AgentError(f"{url} would send the token unencrypted; use wss:// (ws:// is allowed to this machine only)")
     return url
 

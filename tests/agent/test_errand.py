@@ -13,6 +13,7 @@ import pytest
 from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State
 from lumos_agent.errands import Errands
 from lumos_agent.protocol import Errand
+from lumos_agent.system import edge
 from tests.agent.builders import ident
 from tests.agent.test_edge_setup import agent, photograph
 from tests.agent.test_edge_setup import pytestmark as pytestmark
@@ -107,3 +108,20 @@ def test_nothing_is_read_by_way_of_a_link(root: Path, gateway: Gateway) -> None:
     state.errand_file.symlink_to(root / "etc/errand")
     assert "cannot read" in agent("errand", "--root", root, expected=1)
     assert (root / "etc/errand").exists()
+
+
+def test_a_folder_in_its_place_is_taken_away_too(root: Path, gateway: Gateway) -> None:
+    state = enrolled(root, gateway)
+    (state.errand_file / "deep").mkdir(parents=True)
+    assert "Is a directory" in agent("errand", "--root", root, expected=1)
+    assert not state.errand_file.exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost.evil.example", "http://127.0.0.1@evil.example", "file:///etc", "ftp://localhost"]
+)
+def test_wheels_come_over_tls_or_from_this_machine(root: Path, gateway: Gateway, url: str) -> None:
+    state = enrolled(root, gateway)
+    (root / edge.DASHBOARD.lstrip("/")).write_text(url)
+    leave(state, Errand(id=ident(8), kind="upgrade", version="9.9", sha256="0" * 64))
+    assert "is not safe to install from" in agent("errand", "--root", root, expected=1)

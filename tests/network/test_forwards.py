@@ -5,7 +5,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +112,8 @@ def listening(host: Host) -> Iterator[None]:
 
 
 def answer(name: str, stream: socket.socket) -> None:
-    with stream, stream.makefile("rb") as lines:
+    """Say back what is heard, until the client ends or leaves."""
+    with suppress(ConnectionError), stream, stream.makefile("rb") as lines:
         for line in lines:
             stream.sendall(name.encode() + b" " + line)
         stream.sendall(name.encode() + b" heard the end\n")

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from lumos_agent import protocol
-from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State, checked_gateway_url
+from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State, checked_gateway_url, is_private
 from lumos_agent.errors import AgentError
 from lumos_agent.polling import PollFailed, post
 from lumos_agent.system import edge
@@ -72,11 +72,18 @@ async def _tell(settings: Settings, token: str, done: protocol.ErrandDone) -> st
 
 
 def _taken(state: State) -> protocol.Errand:
-    """Take the errand away: one that cannot be read or done is not tried again and again."""
+    """Take the errand away: one that cannot be read or done is not tried again and again.
+
+    Raises:
+        AgentError: it is no errand.
+    """
     try:
         content = _own_bytes(state.errand_file)
     finally:
-        state.errand_file.unlink(missing_ok=True)
+        if state.errand_file.is_dir() and not state.errand_file.is_symlink():
+            shutil.rmtree(state.errand_file)
+        else:
+            state.errand_file.unlink(missing_ok=True)
     try:
         return msgspec.json.decode(content, type=protocol.Errand)
     except msgspec.DecodeError as error:
@@ -90,14 +97,17 @@ def _own_bytes(path: Path) -> bytes:
         AgentError: it is missing, or something else.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(path, "rb", opener=_without_links) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != path.parent.stat().st_uid:
+                raise AgentError(f"{path} is not a file of who owns {path.parent}")
+            return file.read(FILE_BYTES_MAX)
     except OSError as error:
         raise AgentError(f"cannot read {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != path.parent.stat().st_uid:
-            raise AgentError(f"{path} is not a file of who owns {path.parent}")
-        return file.read(FILE_BYTES_MAX)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 async def _upgrade(host: Host, state: State, errand: protocol.Errand) -> str:
@@ -113,7 +123,7 @@ async def _upgrade(host: Host, state: State, errand: protocol.Errand) -> str:
 
 
 def _fetch(url: str, target: Path) -> None:
-    if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+    if not url.startswith(("https://", "http://")) or not is_private(url):
         raise AgentError(f"{url} is not safe to install from; the dashboard needs https://")
     try:
         with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310 - checked above
