@@ -129,6 +129,7 @@ async def test_presence_lasts_for_two_missed_polls(alice: Tenant) -> None:
         (protocol.encode([GREETING, msgspec.structs.replace(hello(), protocol=99)]), 400),
         (protocol.encode([msgspec.to_builtins(GREETING) | {"interval_seconds": 0}, hello()]), 400),
     ],
+    ids=["nothing", "empty", "nonsense", "no greeting", "no hello", "another protocol", "no interval"],
 )
 async def test_other_bodies_are_refused(alice: Tenant, body: bytes, status: int) -> None:
     assert (await post(alice.token, body)).status_code == status
