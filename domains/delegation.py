@@ -26,18 +26,22 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """How the DNS is reached: resolvers (None: the machine's), the port of name servers, and who may be asked."""
+    """How the DNS is reached: resolvers (None: the machine's), the port of name servers, and who may be asked.
+
+    `seconds` is how long one question of a resolver may take.
+    """
 
     resolvers: Sequence[str] | None = None
     port: int = 53
+    seconds: float = SECONDS
     is_allowed: Callable[[Ip], bool] = is_public
 
     def resolver(self) -> dns.resolver.Resolver:
-        """Return a stub resolver that gives up after `SECONDS`."""
+        """Return a stub resolver that gives up after `seconds`."""
         made = dns.resolver.Resolver(configure=self.resolvers is None)
         if self.resolvers is not None:
             made.nameservers, made.port = list(self.resolvers), self.port
-        made.lifetime = SECONDS
+        made.lifetime = self.seconds
         return made
 
 

@@ -7,14 +7,16 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import dns.exception
 import dns.resolver
 
 from domains.delegation import Network
 from domains.leak_models import Clue, ClueState
+from lumos.addresses import NetworkSet
 from lumos.greeting import Greeting, greet
-from lumos.net import Reach
+from lumos.net import FetchError, Reach
 from lumos_agent.cdns import cdns
 from lumos_agent.tunnel import SUFFIX
 
@@ -72,7 +74,7 @@ def _guesses(question: Question) -> list[str]:
 
 
 def look(question: Question, network: Network) -> list[Finding]:
-    """Return what can be found; takes a minute at most, and raises nothing."""
+    """Return what can be found; takes a minute at most, and nothing that strangers answer makes it raise."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         known = _ask(question, network, pool)
         places = _public_places(question, known, network)
@@ -92,7 +94,8 @@ def look(question: Question, network: Network) -> list[Finding]:
 def _ask(question: Question, network: Network, pool: ThreadPoolExecutor) -> _Known:
     origins = [p.address for p in question.places if _ip(p.address) is None and not p.address.endswith(SUFFIX)]
     mail, texts = _records(question.registered, "MX", network), _records(question.registered, "TXT", network)
-    known = _Known(mail=[name for data in mail or [] if (name := data.split()[-1].rstrip("."))][:MAIL_MAX])
+    exchanges = dict.fromkeys(data.split()[-1].rstrip(".") for data in mail or [])
+    known = _Known(mail=[name for name in exchanges if name][:MAIL_MAX])
     if mail is None or texts is None:
         known.silent.append(question.registered)
     known.networks = [word for text in texts or [] for word in _spf_networks(text)][:SPF_MAX]
@@ -168,14 +171,21 @@ def _others(question: Question, known: _Known, network: Network) -> list[Place]:
     return [Place(address=a, port=question.https_port, is_tls=True) for a in allowed[:GREETED_MAX]]
 
 
+@lru_cache(maxsize=1)
+def _cdn_networks() -> NetworkSet:
+    return NetworkSet(network for cdn in cdns().values() for network in cdn.networks)
+
+
 def _is_cdn(address: str) -> bool:
-    ip = ipaddress.ip_address(address)
-    return any(ip in ipaddress.ip_network(network) for cdn in cdns().values() for network in cdn.networks)
+    return ipaddress.ip_address(address) in _cdn_networks()
 
 
 def _greeted(place: Place, question: Question, network: Network) -> Greeting | None:
     reach = Reach(admits=network.is_allowed, seconds=SECONDS)
-    return greet(place.address, place.port, question.hostname, is_tls=place.is_tls, reach=reach)
+    try:
+        return greet(place.address, place.port, question.hostname, is_tls=place.is_tls, reach=reach)
+    except FetchError:  # the addresses that may be asked are others than a moment ago
+        return None
 
 
 def _direct(question: Question, found: Sequence[tuple[Place, Greeting | None]]) -> Iterator[Finding]:

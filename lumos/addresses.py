@@ -1,6 +1,8 @@
 """Classes of addresses, in every spelling that IPv6 has for IPv4."""
 
 import ipaddress
+from bisect import bisect_right
+from collections.abc import Iterable
 
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -54,3 +56,21 @@ def is_public(ip: Ip) -> bool:
     if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+class NetworkSet:
+    """Networks, found by one search among sorted ranges however many there are."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        parsed = [ipaddress.ip_network(text) for text in networks]
+        four = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv4Network))
+        six = ipaddress.collapse_addresses(one for one in parsed if isinstance(one, ipaddress.IPv6Network))
+        self._ranges = {
+            4: [(int(one[0]), int(one[-1])) for one in four],
+            6: [(int(one[0]), int(one[-1])) for one in six],
+        }
+
+    def __contains__(self, ip: Ip) -> bool:
+        ranges = self._ranges[ip.version]
+        place = bisect_right(ranges, int(ip), key=lambda one: one[0])
+        return place > 0 and int(ip) <= ranges[place - 1][1]

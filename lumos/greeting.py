@@ -3,6 +3,7 @@
 Unlike `lumos.net.fetch` this does not ask who the other side is: it wants to know.
 """
 
+import contextlib
 import http.client
 import ipaddress
 import ssl
@@ -13,6 +14,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from lumos.net import FetchError, Reach, bounded, connected
+
+# What the parser raises for certificates that break X.509 in one way or another.
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +42,17 @@ def greet(address: str, port: int, hostname: str, *, is_tls: bool, reach: Reach)
         return None
     status = 0
     names: tuple[str, ...] = ()
-    with bounded(raw, deadline):
-        try:
-            if is_tls:
-                raw = _anybody().wrap_socket(raw, server_hostname=hostname)
-                names = _names(raw.getpeercert(binary_form=True) or b"")
-            connection = http.client.HTTPConnection(hostname, port)
-            connection.sock = raw
-            connection.request("GET", "/", headers={"Host": hostname, "User-Agent": "Lumos", "Connection": "close"})
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException, ValueError):
-            pass
-        finally:
-            raw.close()
+    with (
+        contextlib.suppress(OSError, http.client.HTTPException, ValueError),
+        bounded(raw, deadline),
+        contextlib.closing(_anybody().wrap_socket(raw, server_hostname=hostname) if is_tls else raw) as stream,
+    ):
+        if isinstance(stream, ssl.SSLSocket):
+            names = _names(stream.getpeercert(binary_form=True) or b"")
+        connection = http.client.HTTPConnection(hostname, port)
+        connection.sock = stream
+        connection.request("GET", "/", headers={"Host": hostname, "User-Agent": "Lumos", "Connection": "close"})
+        status = connection.getresponse().status
     return Greeting(status=status, names=names)
 
 
@@ -62,11 +64,14 @@ def _anybody() -> ssl.SSLContext:
 
 
 def _names(der: bytes) -> tuple[str, ...]:
-    """Return the hostnames that a certificate is for."""
-    certificate = x509.load_der_x509_certificate(der)
-    common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    """Return the hostnames that a certificate is for, none if it cannot be read: strangers show what they like."""
     try:
-        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return tuple(str(name.value).lower() for name in common)
-    return tuple(name.lower() for name in alternative.get_values_for_type(x509.DNSName))
+        certificate = x509.load_der_x509_certificate(der)
+        try:
+            alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            return tuple(str(name.value).lower() for name in common)
+        return tuple(name.lower() for name in alternative.get_values_for_type(x509.DNSName))
+    except _UNREADABLE:
+        return ()

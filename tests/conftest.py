@@ -50,7 +50,7 @@ def own_source() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody ask the world's DNS; a test that wants answers gives its own network."""
-    monkeypatch.setattr(delegation, "NETWORK", delegation.Network(resolvers=["127.0.0.1"], port=9))
+    monkeypatch.setattr(delegation, "NETWORK", delegation.Network(resolvers=["127.0.0.1"], port=9, seconds=0.2))
 
 
 @pytest.fixture
