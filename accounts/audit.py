@@ -68,6 +68,7 @@ class Action(enum.StrEnum):
     SUBSCRIPTION_CHANGED = "subscription.changed"
     SUBSCRIPTION_REMOVED = "subscription.removed"
     SUBSCRIPTION_FETCHED = "subscription.fetched"
+    CDN_NETWORKS_CHANGED = "cdn.networks_changed"
     BAN_SHARED = "ban.shared"
     ZONE_ADDED = "zone.added"
     ZONE_CHANGED = "zone.changed"

@@ -85,6 +85,7 @@ class Stack:
             "SECRETS_KEYS_FILE": str(self.folder / "secrets_keys"),
             "PUBLIC_URL": self.web,
             "ACME_DIRECTORY_URL": os.environ.get("ACME_DIRECTORY_URL", "off"),
+            "CDN_REFRESH": os.environ.get("CDN_REFRESH", "off"),
             "GATEWAY_URL": self.gateway,
             "DJANGO_SETTINGS_MODULE": "lumos.settings.base",
         }

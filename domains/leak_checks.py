@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import User
 from accounts.tenancy import active_account_id
-from domains import delegation
+from domains import cdn_networks, delegation
 from domains.leak_models import LeakCheck
 from domains.leaks import Place, Question, look
 from domains.models import Domain, Origin, Tls
@@ -97,7 +97,11 @@ def _question(domain: Domain) -> Question:
             for one in route["origins"]
         ]
     return Question(
-        hostname=hostname, registered=registered_domain(hostname), places=list(dict.fromkeys(places)), shields=shields
+        hostname=hostname,
+        registered=registered_domain(hostname),
+        places=list(dict.fromkeys(places)),
+        shields=shields,
+        cdns=cdn_networks.everybodys(),
     )
 
 

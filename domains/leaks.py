@@ -7,7 +7,6 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import dns.exception
 import dns.resolver
@@ -17,7 +16,6 @@ from domains.leak_models import Clue, ClueState
 from lumos.addresses import NetworkSet
 from lumos.greeting import Greeting, greet
 from lumos.net import FetchError, Reach
-from lumos_agent.cdns import cdns
 from lumos_agent.tunnel import SUFFIX
 
 # Names that usually stay behind when a site moves behind a shield.
@@ -39,12 +37,13 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is looked for. `shields` are addresses that may be found."""
+    """What is looked for. `shields` are addresses that may be found, `cdns` may stand in front of the site."""
 
     hostname: str
     registered: str
     places: Sequence[Place]
     shields: frozenset[str]
+    cdns: NetworkSet
     https_port: int = 443
 
 
@@ -167,17 +166,9 @@ def _others(question: Question, known: _Known, network: Network) -> list[Place]:
     """
     front = known.names.get(question.hostname, [])
     found = dict.fromkeys(address for name in _guesses(question) for address in known.names.get(name, []))
-    allowed = [a for a in found if a not in front and _may_be_asked(a, question, network) and not _is_cdn(a)]
+    known = [*front, *(a for a in found if ipaddress.ip_address(a) in question.cdns)]
+    allowed = [a for a in found if a not in known and _may_be_asked(a, question, network)]
     return [Place(address=a, port=question.https_port, is_tls=True) for a in allowed[:GREETED_MAX]]
-
-
-@lru_cache(maxsize=1)
-def _cdn_networks() -> NetworkSet:
-    return NetworkSet(network for cdn in cdns().values() for network in cdn.networks)
-
-
-def _is_cdn(address: str) -> bool:
-    return ipaddress.ip_address(address) in _cdn_networks()
 
 
 def _greeted(place: Place, question: Question, network: Network) -> Greeting | None:

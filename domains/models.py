@@ -6,6 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from accounts.tenancy import TenantModel
+from domains.cdn_models import CdnList  # noqa: F401 - Django finds models here
 from domains.leak_models import LeakCheck  # noqa: F401 - Django finds models here
 from domains.zone_models import Zone, ZoneRecord, ZoneServer  # noqa: F401 - Django finds models here
 from servers.models import Server

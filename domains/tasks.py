@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import failover, leak_checks, rollouts
+from domains import cdn_refresh, failover, leak_checks, rollouts
 from domains.dns import publishing
 from domains.models import Rollout, RolloutState
 from lumos.jobs import Job
@@ -80,3 +81,9 @@ def check_origins() -> dict[str, int]:
 def check_origin(account_id: str, domain_id: str) -> None:
     """Look for the origins of one domain."""
     leak_checks.run(uuid.UUID(domain_id))
+
+
+@shared_task(base=Job)
+def refresh_cdn_lists() -> dict[str, int]:
+    """Fetch the networks of CDNs that are a day old."""
+    return cdn_refresh.refresh_due(timezone.now()) if settings.CDN_REFRESH else {}

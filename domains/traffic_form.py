@@ -8,10 +8,10 @@ import msgspec
 from django import forms
 
 from domains import traffic_lines
+from domains.cdn_networks import cdn_choices
 from domains.form_fields import LinesField, limit_field, number_field, page_field, switch_field, unix_lines
 from lumos.errors import AppError
 from lumos.forms import LumosForm
-from lumos_agent.cdns import cdns
 from lumos_agent.traffic import Health, Hsts, Pages, Passthrough, Timeouts, Traffic
 
 _MIB = 2**20
@@ -135,9 +135,9 @@ class TrafficForm(LumosForm):
     trusted_cdns = forms.MultipleChoiceField(
         required=False,
         label="CDNs in front of this domain",
-        choices=[(name, f"{cdn.title} (networks as of {cdn.as_of})") for name, cdn in cdns().items()],
+        choices=cdn_choices,
         widget=forms.SelectMultiple({"size": 2}),
-        help_text="Their X-Forwarded-For names the visitor. Networks come with each version of the agent.",
+        help_text="Their X-Forwarded-For names the visitor. Lumos asks them for their networks once a day.",
     )
     trusted_proxies = LinesField(
         str,

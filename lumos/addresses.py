@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _IPV4_COMPATIBLE = ipaddress.ip_network("::/96")
@@ -16,6 +17,17 @@ _RESERVED_V4 = ipaddress.ip_network("240.0.0.0/4")
 _NOT_PUBLIC = tuple(
     map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24", "192.0.0.0/24", "168.63.129.16/32"))
 )
+# The IANA's registries of special addresses, and what it has not given out: no network of a site on the Internet.
+_SPECIAL_V4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+         "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+         "224.0.0.0/3", "168.63.129.16/32"),
+    )
+)  # fmt: skip
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+_SPECIAL_V6 = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 # Interface identifiers of ISATAP (RFC 5214, section 6.1): the IPv4 address follows.
 _ISATAP = {0x00005EFE, 0x02005EFE}
 
@@ -56,6 +68,13 @@ def is_public(ip: Ip) -> bool:
     if any(ip in network for network in _NOT_PUBLIC if network.version == ip.version):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def is_public_network(network: IpNetwork) -> bool:
+    """Whether all addresses of a network may be somebody's on the Internet."""
+    if isinstance(network, ipaddress.IPv4Network):
+        return not any(network.overlaps(special) for special in _SPECIAL_V4)
+    return network.subnet_of(_GLOBAL_V6) and not any(network.overlaps(special) for special in _SPECIAL_V6)
 
 
 class NetworkSet:

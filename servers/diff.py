@@ -102,6 +102,7 @@ def _account_facts(snapshot: Snapshot) -> dict[str, Any]:
         "lists.allow": allow,
         "lists.deny": deny,
         "tunnels": _tunnel_lines(snapshot.tunnels),
+        **{f"networks of {cdn.name}": list(cdn.networks) for cdn in snapshot.cdns or ()},
         **{f"zone {zone.name}": list(_zone_lines(zone)) for zone in snapshot.zones},
     }
 

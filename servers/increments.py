@@ -6,6 +6,9 @@ nothing touches everything, and the snapshot is compiled and sent whole.
 
 from typing import Any, NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from domains.models import DomainServer, Rollout, RolloutState, UploadedCertificate
 from lumos_agent import protocol
 from lumos_agent.parts import Parts, encoded
@@ -46,6 +49,16 @@ def touched_since(server: Server, base: Base) -> set[str] | None:
     return found
 
 
+class _TrustedCdns(Struct, frozen=True):
+    trusted_cdns: tuple[str, ...] = ()
+
+
+class _Trusting(Struct, frozen=True):
+    """What a domain's part says of CDNs."""
+
+    traffic: _TrustedCdns = _TrustedCdns()
+
+
 class _Change(NamedTuple):
     domains: list[Domain]
     lists: list[Listing]
@@ -64,6 +77,8 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
         if (touched := touched_since(server, base)) is None:
             return None
         change = _read(server, base.parts, touched)
+        if _changes_frame(base.parts, change):
+            return None
     domains, lists = tuple(map(encoded, change.domains)), tuple(map(encoded, change.lists))
     parts = base.parts.copy()
     parts.remove_domains(change.removed_domains)
@@ -86,6 +101,16 @@ def _is_special(server: Server) -> bool:
     """Whether staged changes or uploaded certificates make a domain's part depend on more than its rows."""
     open_rollouts = Rollout.objects.exclude(state=RolloutState.DONE).filter(domain__assignments__server=server)
     return bool(open_rollouts.exists() or UploadedCertificate.objects.filter(server=server).exists())
+
+
+def _changes_frame(parts: Parts, change: _Change) -> bool:
+    """Whether a domain that changed trusts other CDNs than before: their networks stand in the frame."""
+    after = {domain.id: domain.traffic.trusted_cdns for domain in change.domains}
+    for domain_id in (*after, *change.removed_domains):
+        _, raw = parts.domains.get(domain_id, ("", b"{}"))
+        if msgspec.json.decode(raw, type=_Trusting).traffic.trusted_cdns != after.get(domain_id, ()):
+            return True
+    return False
 
 
 def _read(server: Server, parts: Parts, touched: set[str]) -> _Change:

@@ -3,7 +3,8 @@
 A roll-back is a change like any other: it writes rows through the same services, gets a revision of its own and can be
 rolled back itself. Notes of list entries are in no snapshot, so entries that come back come without. Uploaded
 certificates are not set back: an older one is no better than the one that its owner uploaded last. Nor are tunnels,
-whose keys two machines have agreed upon since; an origin at a tunnel that is gone is refused.
+whose keys two machines have agreed upon since; an origin at a tunnel that is gone is refused. The networks of CDNs are
+those of today.
 """
 
 import dataclasses

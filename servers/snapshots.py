@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from domains import traffic
 from domains.acme import acme_part
+from domains.cdn_networks import cdn_parts
 from domains.failover_parts import failover_parts
 from domains.models import CertificateSource, Domain, DomainServer, Origin, Rollout, RolloutState, UploadedCertificate
 from domains.zone_parts import zone_parts
@@ -101,10 +102,11 @@ def snapshot_of(server: Server) -> Snapshot:
     """Return what `server` should run."""
     domain_ids = DomainServer.objects.filter(server=server).values("domain_id")
     zones = zone_parts(server)
+    domains = tuple(_with_rollouts(server, domain_parts(domain_ids)))
     return Snapshot(
         server_id=str(server.pk),
         acme=acme_part(server),
-        domains=tuple(_with_rollouts(server, domain_parts(domain_ids))),
+        domains=domains,
         lists=tuple(list_parts(domain_ids)),
         uploads=tuple(_upload_parts(server)),
         under_attack=is_under_attack(),
@@ -113,6 +115,7 @@ def snapshot_of(server: Server) -> Snapshot:
         failover=failover_parts() if zones else (),
         forwards=forward_parts(server),
         flood=flood_part(server),
+        cdns=cdn_parts(domains),
     )
 
 

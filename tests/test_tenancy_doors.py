@@ -203,6 +203,7 @@ TASKS = {
     "domains.tasks.publish_dns": "a TenantTask",
     "domains.tasks.check_origins": "enqueues one job per row, with its account; new rows of all tenants, set-based",
     "domains.tasks.check_origin": "a TenantTask",
+    "domains.tasks.refresh_cdn_lists": "tells each account's servers in its own scope",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",

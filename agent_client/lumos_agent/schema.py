@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from lumos_agent import conditions
+from lumos_agent.cdns import Published
 from lumos_agent.failover import Rule
 from lumos_agent.flood import FloodLimits
 from lumos_agent.forward import FORWARDS_MAX, Forward
@@ -181,7 +182,9 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     `uploads`, sorted by domain, are the certificates of domains that bring their own. `under_attack` is the account's
     switch: every visitor of every domain must pass the bot check. `zones`, sorted by name, are those that it serves;
-    `failover` says how their names fail over. `forwards` are sorted by protocol and port.
+    `failover` says how their names fail over. `forwards` are sorted by protocol and port. `cdns`, sorted by name, are
+    those that its domains trust, as far as the control plane knows their networks; unset while it knows none, so that
+    older agents understand what they need.
     """
 
     server_id: Id
@@ -193,6 +196,7 @@ class Frame(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     failover: Annotated[tuple[Rule, ...], Meta(max_length=DOMAINS_MAX)] = ()
     forwards: Annotated[tuple[Forward, ...], Meta(max_length=FORWARDS_MAX)] = ()
     flood: FloodLimits = FloodLimits()
+    cdns: Annotated[tuple[Published, ...], Meta(max_length=8)] | UnsetType = UNSET
 
 
 class Snapshot(Frame, frozen=True, kw_only=True):

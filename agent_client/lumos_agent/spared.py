@@ -1,8 +1,9 @@
 """Whom the kernel never limits or bans."""
 
 import ipaddress
+import itertools
 
-from lumos_agent.cdns import cdns
+from lumos_agent.cdns import networks_of
 from lumos_agent.schema import Snapshot, is_network
 
 
@@ -11,12 +12,12 @@ def spared(snapshot: Snapshot) -> tuple[str, ...]:
 
     Allow lists of one domain count for all: a packet names no domain.
     """
-    found = set(snapshot.flood.spared)
+    trusted = networks_of((name for d in snapshot.domains for name in d.traffic.trusted_cdns), snapshot.cdns)
+    found = {*snapshot.flood.spared, *itertools.chain.from_iterable(trusted.values())}
     for allowed, _ in snapshot.networks().values():
         found.update(entry for entry in allowed if is_network(entry))
     for domain in snapshot.domains:
         found.update(domain.traffic.trusted_proxies)
-        found.update(network for name in domain.traffic.trusted_cdns for network in cdns()[name].networks)
         found.update(_host_network(origin.address) for origin in domain.origins)
     return tuple(sorted(found - {""}))
 

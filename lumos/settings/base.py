@@ -31,6 +31,8 @@ METRICS_TOKEN = env.text("METRICS_TOKEN", "")
 PROBE_PRIVATE_ADDRESSES = env.flag("PROBE_PRIVATE_ADDRESSES", default=False)
 # The resolvers that are asked about delegations; without any those of this machine.
 DNS_RESOLVERS = env.addresses("DNS_RESOLVERS")
+# Whether the networks of CDNs are fetched from their publishers once a day.
+CDN_REFRESH = env.flag("CDN_REFRESH", default=True)
 # Prepaid credits: one credit is one unit of this currency (ISO 4217). Without a Stripe key only operators give credits.
 # Only currencies with a hundred cents: payments are made in whole ones.
 BILLING_CURRENCY = env.choice("BILLING_CURRENCY", "eur", ("eur", "usd", "gbp", "chf", "cad", "aud", "sek", "nok"))
@@ -163,6 +165,7 @@ CELERY_TIMEZONE = "UTC"
 # Receivers of notifications and origins may be slow: they have a worker of their own, with threads.
 CELERY_TASK_ROUTES = {
     "domains.tasks.check_origin": {"queue": "deliveries"},
+    "domains.tasks.refresh_cdn_lists": {"queue": "deliveries"},
     "notifications.tasks.drain_channel": {"queue": "deliveries"},
     "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
 }

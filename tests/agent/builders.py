@@ -56,7 +56,12 @@ def config(
     allow: Networks = {},  # noqa: B006
 ) -> Config:
     """Return the message that brings a snapshot."""
-    data = snapshot(*domains, deny=deny, allow=allow).encode()
+    return sent(revision, snapshot(*domains, deny=deny, allow=allow), allow_shrink=allow_shrink)
+
+
+def sent(revision: int, whole: Snapshot, *, allow_shrink: bool = False) -> Config:
+    """Return the message that brings a snapshot which is there already."""
+    data = whole.encode()
     return Config(
         epoch="e", revision=revision, digest=digest_of(data), snapshot=msgspec.Raw(data), allow_shrink=allow_shrink
     )

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
-from lumos_agent.cdns import cdns
+from lumos_agent.cdns import built_in, cdns, networks_of
+from lumos_agent.spared import spared
 from lumos_agent.traffic import Traffic
-from tests.agent.builders import Shield, config, domain
+from tests.agent.builders import Shield, config, domain, sent, snapshot
 from tests.agent.test_traffic_tls import through
 from tests.agent.visitor import origin, request
 from tests.services import free_port
@@ -34,6 +36,15 @@ async def balanced(tmp_path: Path) -> AsyncIterator[Shield]:
         await shield.stop()
         for opened in shield.haproxy._sockets.values():
             opened.close()
+
+
+def test_the_newer_list_holds() -> None:
+    came = built_in("fastly")
+    older = msgspec.structs.replace(came, as_of="2001-01-01", networks=("20.0.0.0/16",))
+    newer = msgspec.structs.replace(older, as_of="2101-01-01")
+    assert networks_of(["fastly", "fastly"], UNSET) == networks_of(["fastly"], [older]) == {"fastly": came.networks}
+    assert networks_of(["fastly"], [newer]) == {"fastly": ("20.0.0.0/16",)}
+    assert networks_of([], [newer]) == {}
 
 
 def test_networks_are_canonical_public_and_disjoint() -> None:
@@ -64,8 +75,16 @@ async def test_only_the_chosen_cdn_is_believed_and_gets_in(balanced: Shield) -> 
         done = await balanced.applier.apply(config(2, domain(port=port, traffic=traffic), domain(2, port=port)))
         assert done.how == "runtime"
         assert "x-real-ip: 198.51.100.7\r\n" in (await from_address(balanced, fastly)).lower()
+        # So do newer networks.
+        moved = msgspec.structs.replace(built_in("fastly"), as_of="2101-01-01", networks=("203.0.113.0/24",))
+        trusting = snapshot(domain(port=port, traffic=traffic), domain(2, port=port))
+        done = await balanced.applier.apply(sent(3, msgspec.structs.replace(trusting, cdns=(moved,))))
+        assert done.how == "runtime"
+        assert "x-real-ip: 198.51.100.7\r\n" in (await from_address(balanced, nobody)).lower()
+        assert f"x-real-ip: {fastly}\r\n" in (await from_address(balanced, fastly)).lower()
+        assert {"203.0.113.0/24", "173.245.48.0/20"} <= set(spared(msgspec.structs.replace(trusting, cdns=(moved,))))
         only = Traffic(trusted_cdns=("fastly",), only_trusted_proxies=True, trusted_proxies=("192.0.2.0/24",))
-        await balanced.applier.apply(config(3, domain(port=port, traffic=only), domain(2, port=port)))
+        await balanced.applier.apply(config(4, domain(port=port, traffic=only), domain(2, port=port)))
         answers = [(await from_address(balanced, ip)).split()[1] for ip in (cloudflare, fastly, nobody, "192.0.2.77")]
         assert answers == ["403", "200", "403", "200"]
         assert (await request(balanced.port, "d2.example")).status == 200

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from lumos_agent import grammar
+from lumos_agent.cdns import Published
 from lumos_agent.certificates import make_default_certificate
 from lumos_agent.drivers.build import installed_build
 from lumos_agent.guard import WINDOWS_SECONDS, BotCheck, Guard, RateRule
@@ -184,6 +186,12 @@ _GUARDS = st.builds(
 _ENTRY = st.one_of(
     _NETWORKS.filter(bool).map(lambda found: found[0]), _text(grammar.Entry).filter(lambda e: "/" not in e)
 )
+_CDNS = st.builds(
+    Published,
+    name=st.sampled_from(["cloudflare", "fastly"]),
+    as_of=st.sampled_from(["2001-01-01", "2101-01-01"]),
+    networks=_NETWORKS.filter(bool),
+)
 _ENTRIES = st.tuples(st.lists(_ENTRY, max_size=4, unique=True), st.lists(_ENTRY, max_size=4, unique=True))
 
 
@@ -219,7 +227,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     own, everybody = ident(0), draw(_ENTRIES)
     lists = [part for part in made.lists if part.scope != own]
     lists += [*listings("*", everybody[0], everybody[1]), *listings(own, *draw(_ENTRIES))]
-    return msgspec.structs.replace(made, lists=tuple(sorted(lists, key=lambda part: (part.scope, part.bucket))))
+    cdns = draw(st.one_of(st.just(UNSET), st.lists(_CDNS, max_size=2).map(tuple)))
+    ordered = tuple(sorted(lists, key=lambda part: (part.scope, part.bucket)))
+    return msgspec.structs.replace(made, lists=ordered, cdns=cdns)
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,7 @@ def test_restore_knows_every_part_of_a_snapshot() -> None:
         "failover",
         "forwards",
         "flood",
+        "cdns",
         "domains",
         "lists",
     )

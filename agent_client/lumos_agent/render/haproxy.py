@@ -10,7 +10,7 @@ import jinja2
 from msgspec import Struct, structs
 
 from lumos_agent import conditions
-from lumos_agent.cdns import cdns
+from lumos_agent.cdns import networks_of
 from lumos_agent.render.backend import Site, site
 from lumos_agent.render.entries import Entries
 from lumos_agent.render.guards import SLOTS, guard_entries
@@ -182,12 +182,12 @@ class Renderer:
             "shield": snapshot.server_id[:8],
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
-        used = {name for domain in domains for name in domain.traffic.trusted_cdns}
+        trusted = networks_of((name for domain in domains for name in domain.traffic.trusted_cdns), snapshot.cdns)
         maps: dict[str, Mapping[str, str]] = {
             "hosts": {domain.hostname: domain.id for domain in domains},
             "routes": routes,
             "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
-            "cdns": {network: name for name in sorted(used) for network in cdns()[name].networks},
+            "cdns": {network: name for name, found in trusted.items() for network in found},
             "trusted": {f"{d.id}|{name}": "cdn" for d in domains for name in d.traffic.trusted_cdns},
             "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),

@@ -31,6 +31,7 @@ from lumos.addresses import NetworkSet
 from lumos.errors import Conflict, InvalidInput
 from lumos.greeting import Greeting, _names, greet
 from lumos.net import FetchError, Reach
+from lumos_agent.cdns import newest
 from servers.models import Server
 from tests.agent.test_uploads import certificate
 from tests.agent.zones import record
@@ -73,9 +74,9 @@ def site(folder: Path, *names: str, address: str = ORIGIN) -> Iterator[int]:
 
 def question(*places: Place, https_port: int = 443) -> Question:
     shields = frozenset({SHIELD})
-    return Question(
-        hostname="www.alice.example", registered="alice.example", places=places, shields=shields, https_port=https_port
-    )
+    cdns = NetworkSet(network for cdn in newest([]).values() for network in cdn.networks)
+    names = {"hostname": "www.alice.example", "registered": "alice.example"}
+    return Question(**names, places=places, shields=shields, cdns=cdns, https_port=https_port)
 
 
 def found(asked: Question, network: Network) -> list[tuple[str, str]]:

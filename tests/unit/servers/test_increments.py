@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from domains.cdn_models import CdnList
 from domains.models import Domain
 from domains.services import OriginData, add_domain, change_domain, remove_domain
 from servers import increments, revisions
@@ -22,7 +23,7 @@ _NETWORKS = [f"10.0.{number}.0/24" for number in range(6)]
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["add", "edit", "move", "remove", "policy", "entry", "unlist", "replace", "bump", "all", "none"]
+            ["add", "edit", "move", "remove", "policy", "entry", "unlist", "replace", "bump", "all", "none", "trust"]
         ),
         st.integers(0, 2),
         st.integers(0, 5),
@@ -76,6 +77,9 @@ def act(tenant: Tenant, what: str, which: int, number: int) -> None:
         remove_domain(domain=domain, actor=actor)
     elif what == "policy":
         change_policy(policy=domain.policy, actor=actor, level=("low", "medium", "high")[number % 3])
+    elif what == "trust":
+        cdns = ([], ["fastly"], ["cloudflare", "fastly"])[number % 3]
+        change_domain(domain_id=domain.pk, actor=actor, traffic={"trusted_cdns": cdns})
     else:
         _list(tenant, domain, what, number)
 
@@ -87,6 +91,7 @@ class TestPatches(TestCase):
     @given(_STEPS, st.integers(1, 4))
     def test_patched_is_what_is_compiled(self, steps: list[tuple[str, int, int]], every: int) -> None:
         tenant = factories.tenant("alice", "alice.example")
+        CdnList.objects.create(name="fastly", networks=["20.0.0.0/16"], as_of="2101-01-01")
         with tenant.scope, pytest.MonkeyPatch.context() as patched:
             patched.setattr("servers.increments.PATCH_FROM_BYTES", 0)
             compiled = compile_snapshot(tenant.server.pk)
