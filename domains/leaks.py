@@ -166,8 +166,8 @@ def _others(question: Question, known: _Known, network: Network) -> list[Place]:
     """
     front = known.names.get(question.hostname, [])
     found = dict.fromkeys(address for name in _guesses(question) for address in known.names.get(name, []))
-    known = [*front, *(a for a in found if ipaddress.ip_address(a) in question.cdns)]
-    allowed = [a for a in found if a not in known and _may_be_asked(a, question, network)]
+    fronts = {*front, *(a for a in found if ipaddress.ip_address(a) in question.cdns)}
+    allowed = [a for a in found if a not in fronts and _may_be_asked(a, question, network)]
     return [Place(address=a, port=question.https_port, is_tls=True) for a in allowed[:GREETED_MAX]]
 
 

@@ -23,13 +23,17 @@ from playwright.sync_api import sync_playwright
 from bench.common import Api
 from bench.load import Load
 from deploy.stack import EMAIL, HOSTNAME, ROOT, Stack, marked
+from lumos_agent import __version__
 from lumos_agent.config import State
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.schema import Snapshot
 from lumos_agent.sealing import SealingKey
 from lumos_agent.store import Store
+from tests.agent.test_edge_setup import root as root
 from tests.agent.test_uploads import certificate
+from tests.agent.wheels import wheel
+from tests.e2e.rooted import Machine
 
 pytestmark = [
     pytest.mark.e2e,
@@ -52,7 +56,9 @@ def started(profile: str) -> Iterator[Stack]:
     folder.chmod(0o755)
     made = Stack(folder, profile=profile)
     try:
-        made.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WHEEL_DIR", str(folder))
+            made.start()
         yield made
     finally:
         made.stop()
@@ -343,6 +349,37 @@ def settled(stack: Stack) -> int:
         seen = now
         time.sleep(7.5)
     return now
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="edge-setup needs root")
+def test_an_agent_is_upgraded_and_its_machine_given_back(stack: Stack, api: Api, root: Path) -> None:
+    """The dashboard asks, the agent leaves the errand, root does it and says so; systemd's part is played here."""
+    wheel(stack.folder, __version__)
+    made = api.call("POST", "/servers", {"name": "asked"})
+    path = f"/servers/{made['server']['id']}"
+
+    def online() -> str:
+        row = api.call("GET", path)
+        return str(row["facts"]["agent_version"] if row["status"] == "online" else "")
+
+    machine = Machine(root, "0.0.9")
+    machine.enroll(stack, made["token"])
+    with machine.running():
+        until(lambda: online() == "0.0.9")
+        assert api.call("POST", "/agent-upgrade")["version"] == __version__
+        until(machine.state.errand_file.exists)
+        assert f"install lumos-agent {__version__}" in machine.command("errand", "--root", root)
+    with machine.running():
+        until(lambda: online() == __version__)
+        assert [(row["name"], row["error"]) for row in api.call("GET", "/agent-upgrade")["latest"]["servers"]] == [
+            ("asked", "")
+        ]
+        assert api.call("POST", f"{path}/decommission", {})["status"] == "decommissioning"
+        until(machine.state.errand_file.exists)
+        assert "take back" in machine.command("errand", "--root", root)
+    assert "asked" not in [row["name"] for row in api.call("GET", "/servers")["results"]]
+    assert not machine.state.root.exists()
+    assert not (root / "etc/systemd/system/lumos-agent.service").exists()
 
 
 def test_second_sign_up_sees_nothing_of_the_first(stack: Stack) -> None:
