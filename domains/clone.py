@@ -10,7 +10,7 @@ from accounts import audit
 from accounts.models import User
 from domains.config_export import domain_states
 from domains.config_import import put_domain
-from domains.config_plan import DomainStep
+from domains.config_plan import Step
 from domains.models import Domain
 from lumos.errors import InvalidInput
 from servers import revisions
@@ -50,5 +50,5 @@ def clone_settings(*, domain_id: uuid.UUID, source_id: uuid.UUID, parts: Collect
         return False
     changed = {"from": [None, source.hostname], "parts": [None, ", ".join(sorted(parts))]}
     with revisions.together(audit.record(actor, audit.Action.SETTINGS_CLONED, target, changed)):
-        put_domain(DomainStep(name=target.hostname, before=before, after=after), servers={}, actor=actor)
+        put_domain(Step(what="domain", name=target.hostname, before=before, after=after), servers={}, actor=actor)
     return True

@@ -7,8 +7,8 @@ import msgspec
 
 from accounts.models import User
 from domains.authorities import put_authority
-from domains.config_plan import AccountStep, ChannelStep, ServerStep, TunnelStep
-from domains.config_states import ServerState
+from domains.config_plan import Step
+from domains.config_states import AccountSettings, ChannelState, ServerState, TunnelState
 from domains.models import Domain
 from lumos.errors import AppError, InvalidInput
 from lumos_agent.document import ConfigForward, ConfigLists, ConfigOwnChannel, ConfigSubscription
@@ -28,9 +28,11 @@ from waf.subscriptions import add_subscription, change_interval
 SERVER_FIELDS = ("name", "region", "public_ipv4", "public_ipv6")
 
 
-def put_account(step: AccountStep, actor: User) -> None:
+def put_account(step: Step[AccountSettings], actor: User) -> None:
     """Make the account's settings what the step says."""
-    before, after = step.before, step.after
+    before, after = step.before or AccountSettings(), step.after
+    if after is None:
+        raise ValueError("the settings of an account are never deleted")
     put_under_attack(under_attack=after.under_attack, actor=actor)
     if after.lists != before.lists:
         put_lists(None, after.lists, actor)
@@ -83,7 +85,7 @@ def put_subscriptions(
             add_subscription(domain=domain, kind=kind, url=url, interval_hours=hours, actor=actor)
 
 
-def put_tunnels(steps: Sequence[TunnelStep], actor: User, *, is_adding: bool) -> None:
+def put_tunnels(steps: Sequence[Step[TunnelState]], actor: User, *, is_adding: bool) -> None:
     """Add tunnels, before the domains that name them, or remove them afterwards."""
     for step in steps:
         if is_adding and step.after is not None:
@@ -92,7 +94,7 @@ def put_tunnels(steps: Sequence[TunnelStep], actor: User, *, is_adding: bool) ->
             remove_tunnel(tunnel=Tunnel.objects.get(name=step.name), actor=actor)
 
 
-def put_server(step: ServerStep, actor: User) -> None:
+def put_server(step: Step[ServerState], actor: User) -> None:
     """Create or change a server, its flood limits and its forwards."""
     after = step.after
     if after is None:
@@ -122,7 +124,7 @@ def _put_forwards(server: Server, wanted: Sequence[ConfigForward], actor: User) 
             add_forward(server=server, actor=actor, **values)
 
 
-def put_channels(steps: Sequence[ChannelStep], actor: User) -> None:
+def put_channels(steps: Sequence[Step[ChannelState]], actor: User) -> None:
     """Add, change and remove channels.
 
     Raises:
@@ -136,7 +138,7 @@ def put_channels(steps: Sequence[ChannelStep], actor: User) -> None:
             raise InvalidInput(f"{step.name}: {error.detail}", field="channels") from error
 
 
-def _put_channel(step: ChannelStep, row: Channel | None, actor: User) -> None:
+def _put_channel(step: Step[ChannelState], row: Channel | None, actor: User) -> None:
     if step.after is None:
         if row is not None:
             remove_channel(channel=row, actor=actor)

@@ -18,7 +18,7 @@ from domains.config_account import (
     put_tunnels,
 )
 from domains.config_export import account_state
-from domains.config_plan import DomainStep, Plan, ZoneStep, plan
+from domains.config_plan import Plan, Step, plan
 from domains.config_states import DomainState, ZoneState
 from domains.failover import FailoverData, put_failover, remove_failover
 from domains.failover_models import DnsProvider
@@ -90,7 +90,7 @@ def _carry_out(found: Plan, actor: User) -> None:
     put_channels(found.channels, actor)
 
 
-def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> None:
+def _put_zone(step: Step[ZoneState], servers: Mapping[str, Server], actor: User) -> None:
     before, after = step.before or ZoneState(name=step.name), step.after
     if after is None:
         return remove_zone(zone=Zone.objects.get(name=step.name), actor=actor)
@@ -110,7 +110,7 @@ def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> Non
     return None
 
 
-def put_domain(step: DomainStep, *, servers: Mapping[str, Server], actor: User) -> Domain:
+def put_domain(step: Step[DomainState], *, servers: Mapping[str, Server], actor: User) -> Domain:
     """Create or change a domain; parts that are alike before and after are left alone."""
     before, after = step.before, step.after
     if after is None:

@@ -1,9 +1,9 @@
 """What an import would do: the difference between an account's configuration and a document. Pure."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -31,101 +31,70 @@ from lumos_agent.schema import NETWORKS_MAX
 SHOWN = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerStep:
-    """A server to create (no `before`), change or delete (no `after`)."""
+State = TypeVar("State")
 
-    what: Literal["server"] = "server"
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Generic[State]):
+    """A thing to create (no `before`), change or delete (no `after`). `what` it is, is one of `SECTIONS`."""
+
+    what: str
     name: str
-    before: ServerState | None
-    after: ServerState | None
+    before: State | None
+    after: State | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DomainStep:
-    """A domain to create (no `before`), change or delete (no `after`)."""
+class Section(NamedTuple):
+    """A part of the document that lists things of one kind by their names."""
 
-    what: Literal["domain"] = "domain"
-    name: str
-    before: DomainState | None
-    after: DomainState | None
+    what: str
+    state: type[Any]
+    key: str = "name"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZoneStep:
-    """A zone to create (no `before`), change or delete (no `after`)."""
-
-    what: Literal["zone"] = "zone"
-    name: str
-    before: ZoneState | None
-    after: ZoneState | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TunnelStep:
-    """A tunnel to create (no `before`) or delete (no `after`)."""
-
-    what: Literal["tunnel"] = "tunnel"
-    name: str
-    before: TunnelState | None
-    after: TunnelState | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelStep:
-    """A channel to create (no `before`), change or delete (no `after`)."""
-
-    what: Literal["channel"] = "channel"
-    name: str
-    before: ChannelState | None
-    after: ChannelState | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AccountStep:
-    """A change of what holds for all domains."""
-
-    what: Literal["account"] = "account"
-    name: str = "all domains"
-    before: AccountSettings
-    after: AccountSettings
-
-
-Step = AccountStep | TunnelStep | ServerStep | DomainStep | ZoneStep | ChannelStep
+# In the order in which people read a plan.
+SECTIONS: Mapping[str, Section] = {
+    "tunnels": Section("tunnel", TunnelState),
+    "servers": Section("server", ServerState),
+    "domains": Section("domain", DomainState, "hostname"),
+    "zones": Section("zone", ZoneState),
+    "channels": Section("channel", ChannelState),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """The steps of an import by name; `account` is None if nothing changes there."""
 
-    account: AccountStep | None = None
-    servers: Sequence[ServerStep]
-    domains: Sequence[DomainStep]
-    zones: Sequence[ZoneStep] = ()
-    tunnels: Sequence[TunnelStep] = ()
-    channels: Sequence[ChannelStep] = ()
+    account: Step[AccountSettings] | None = None
+    servers: Sequence[Step[ServerState]]
+    domains: Sequence[Step[DomainState]]
+    zones: Sequence[Step[ZoneState]] = ()
+    tunnels: Sequence[Step[TunnelState]] = ()
+    channels: Sequence[Step[ChannelState]] = ()
+
+    def _steps(self) -> list[Step[Any]]:
+        account = [] if self.account is None else [self.account]
+        return [*account, *(step for section in SECTIONS for step in getattr(self, section))]
 
     def shown(self) -> dict[str, list[dict[str, Any]]]:
         """Return {create, change, delete}: lists of {what, name, fields: {field: [before, after]}}."""
         found: dict[str, list[dict[str, Any]]] = {"create": [], "change": [], "delete": []}
-        account = [] if self.account is None else [self.account]
-        steps: list[Step] = [*account, *self.tunnels, *self.servers, *self.domains, *self.zones, *self.channels]
-        for step in steps:
+        for step in self._steps():
             kind = "create" if step.before is None else "delete" if step.after is None else "change"
             found[kind].append({"what": step.what, "name": step.name, "fields": changed_fields(step)})
         return found
 
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        sections = (self.tunnels, self.servers, self.domains, self.zones, self.channels)
-        return not (self.account or any(sections))
+        return not self._steps()
 
     def digest(self) -> str:
         """Return a name for exactly this plan."""
         return hashlib.sha256(msgspec.json.encode(self.shown(), order="deterministic")).hexdigest()
 
 
-def changed_fields(step: Step) -> dict[str, list[Any]]:
+def changed_fields(step: Step[Any]) -> dict[str, list[Any]]:
     """Return {field: [before, after]}; fields of nested parts have dotted names. Nothing for what is deleted."""
     if step.after is None:
         return {}
@@ -153,39 +122,22 @@ def plan(current: AccountState, wanted: ConfigDocument, *, prune: bool) -> Plan:
         Conflict: a domain would keep a server that is deleted.
         LimitReached: the lists would be too long.
     """
-    servers = _completed(current.servers, wanted.servers or (), ServerState, "name")
-    domains = _completed(current.domains, wanted.domains or (), DomainState, "hostname")
-    gone_servers = _gone(current.servers, servers) if prune and wanted.servers is not UNSET else []
-    gone_domains = _gone(current.domains, domains) if prune and wanted.domains is not UNSET else []
-    names = ({**current.servers, **servers}).keys() - set(gone_servers)
-    after = {name: state for name, state in {**current.domains, **domains}.items() if name not in set(gone_domains)}
+    steps: dict[str, list[Step[Any]]] = {}
+    after: dict[str, dict[str, Any]] = {}
+    for section, (what, state, key) in SECTIONS.items():
+        given, present = getattr(wanted, section), getattr(current, section)
+        stated = _completed(present, given or (), state, key)
+        gone = present.keys() - stated.keys() if prune and given is not UNSET else set()
+        after[section] = {name: one for name, one in {**present, **stated}.items() if name not in gone}
+        steps[section] = list(_differing(what, present, after[section]))
+    names, settings = set(after["servers"]), _settings(current.settings, wanted)
     _check_given(wanted.domains or (), current, names)
-    settings = _settings(current.settings, wanted)
-    _check_kept(after, names, settings.lists)
-    zones = _completed(current.zones, wanted.zones or (), ZoneState, "name")
-    gone_zones = _gone(current.zones, zones) if prune and wanted.zones is not UNSET else []
-    _check_zones(wanted.zones or (), {**current.zones, **zones}, set(gone_zones), names)
-    tunnels = _completed(current.tunnels, wanted.tunnels or (), TunnelState, "name")
-    gone_tunnels = _gone(current.tunnels, tunnels) if prune and wanted.tunnels is not UNSET else []
-    channels = _completed(current.channels, wanted.channels or (), ChannelState, "name")
-    gone_channels = _gone(current.channels, channels) if prune and wanted.channels is not UNSET else []
+    _check_kept(after["domains"], names, settings.lists)
+    _check_zones(wanted.zones or (), after["zones"], names)
     _check_channels(wanted.channels or (), current.channels)
-    return Plan(
-        account=None if settings == current.settings else AccountStep(before=current.settings, after=settings),
-        servers=[
-            ServerStep(name=n, before=b, after=a) for n, b, a in _differing(current.servers, servers, gone_servers)
-        ],
-        domains=[
-            DomainStep(name=n, before=b, after=a) for n, b, a in _differing(current.domains, domains, gone_domains)
-        ],
-        zones=[ZoneStep(name=n, before=b, after=a) for n, b, a in _differing(current.zones, zones, gone_zones)],
-        tunnels=[
-            TunnelStep(name=n, before=b, after=a) for n, b, a in _differing(current.tunnels, tunnels, gone_tunnels)
-        ],
-        channels=[
-            ChannelStep(name=n, before=b, after=a) for n, b, a in _differing(current.channels, channels, gone_channels)
-        ],
-    )
+    is_new = settings != current.settings
+    account = Step(what="account", name="all domains", before=current.settings, after=settings) if is_new else None
+    return Plan(account=account, **steps)
 
 
 def _settings(current: AccountSettings, wanted: ConfigDocument) -> AccountSettings:
@@ -205,15 +157,11 @@ def _completed(current: Mapping[str, Any], given: Sequence[Any], state: type[Any
     return result
 
 
-def _gone(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    return [name for name in current if name not in wanted]
-
-
-def _differing(
-    current: Mapping[str, Any], wanted: Mapping[str, Any], gone: Sequence[str]
-) -> list[tuple[str, Any, Any]]:
-    found = [(name, current.get(name), state) for name, state in wanted.items() if current.get(name) != state]
-    return sorted(found + [(name, current[name], None) for name in gone], key=lambda step: step[0])
+def _differing(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Step[Any]]:
+    """Yield the steps from one state to another, by name."""
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            yield Step(what=what, name=name, before=before.get(name), after=after.get(name))
 
 
 def _check_given(given: Sequence[ConfigDomain], current: AccountState, names: set[str]) -> None:
@@ -231,7 +179,7 @@ def _check_given(given: Sequence[ConfigDomain], current: AccountState, names: se
                 )
 
 
-def _check_zones(given: Sequence[ConfigZone], after: Mapping[str, ZoneState], gone: set[str], names: set[str]) -> None:
+def _check_zones(given: Sequence[ConfigZone], after: Mapping[str, ZoneState], names: set[str]) -> None:
     for index, zone in enumerate(given):
         unknown = {*after[zone.name].servers, *(r.server for r in after[zone.name].records if r.server)} - names
         if unknown:
@@ -241,7 +189,7 @@ def _check_zones(given: Sequence[ConfigZone], after: Mapping[str, ZoneState], go
             )
         if not after[zone.name].servers:
             raise InvalidInput(f"{zone.name} is new and needs a server.", field=f"zones[{index}].servers")
-    left = [name for name, zone in after.items() if name not in gone and not names.issuperset(zone.servers)]
+    left = [name for name, zone in after.items() if not names.issuperset(zone.servers)]
     if left:
         raise Conflict(f"Servers to delete serve the zone {left[0]}; name its servers in the document too.")
 
