@@ -39,8 +39,12 @@ class OriginSerializer(serializers.ModelSerializer[Origin]):
         read_only_fields = ("id",)
 
     def to_internal_value(self, data: Any) -> Any:
-        """Return an `OriginData`."""
-        return OriginData(**super().to_internal_value(data))
+        """Return an `OriginData`; an origin in the list is a whole one, in a PATCH too."""
+        found = super().to_internal_value(data)
+        if missing := {"address", "port"} - found.keys():
+            required = {name: ["This field is required."] for name in sorted(missing)}
+            raise serializers.ValidationError(required, code="required")
+        return OriginData(**found)
 
 
 class ScopedServers(serializers.PrimaryKeyRelatedField[Server]):

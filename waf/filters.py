@@ -5,6 +5,7 @@ from django.db.models import Q, QuerySet
 
 from lumos.filters import AddressFilter, TimeFilter
 from waf.models import Event, ListEntry, ListKind, Source
+from waf.selectors import with_rules
 
 
 class PolicyFilter(django_filters.FilterSet):
@@ -59,4 +60,4 @@ class EventFilter(django_filters.FilterSet):
 
     def filter_rule(self, events: QuerySet[Event], name: str, value: str) -> QuerySet[Event]:
         """Keep events in which a rule objected."""
-        return events.filter(rules__contains=[value])
+        return with_rules(events, value)

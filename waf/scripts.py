@@ -22,6 +22,7 @@ from lumos_agent.waf_try import REQUEST_BYTES_MAX
 from servers import revisions
 from waf.compiler import script_parts
 from waf.models import Event, Script
+from waf.selectors import with_rules
 from waf.trial import one_of_few
 
 # How events name what a script says.
@@ -103,5 +104,4 @@ def try_on(*, source: str, request: bytes, client: str, country: str, scheme: st
 def troubles(domain: Domain) -> list[Event]:
     """Return the last day's latest failures and log lines of a domain's script, as its shields told them."""
     rows = Event.objects.filter(domain=domain, created_at__gte=timezone.now() - LOOKED_BACK)
-    failures = rows.filter(rules__contains=[ERROR_RULE]) | rows.filter(rules__contains=[LOG_RULE])
-    return list(failures.select_related("server")[:TOLD_MAX])
+    return list(with_rules(rows, ERROR_RULE, LOG_RULE).select_related("server")[:TOLD_MAX])

@@ -1,12 +1,14 @@
 """Named reads of events: top lists, what was only counted, and CSV."""
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F, Func, QuerySet, Sum, TextField
+from django.db import connection
+from django.db.models import Count, F, Func, Q, QuerySet, Sum, TextField
 
 from lumos.listing import csv_lines
 from servers.models import Server
@@ -35,8 +37,31 @@ def top_lists(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
     """Return {client, country, asn, rule, path, host: [{value, events}]}, the most frequent first."""
     rows = events.order_by()
     located = {"country": rows.exclude(country=""), "asn": rows.exclude(asn=0)}
-    values = {name: _Elements("rules") if name == "rule" else F(name) for name in TOP_LISTS}
-    return {name: list(_counted(located.get(name, rows), value)[:TOP]) for name, value in values.items()}
+    return {
+        name: _top_rules(rows) if name == "rule" else list(_counted(located.get(name, rows), F(name))[:TOP])
+        for name in TOP_LISTS
+    }
+
+
+def _top_rules(rows: QuerySet[Event]) -> list[dict[str, Any]]:
+    """Return the rules that objected most often; SQLite cannot unnest in a select, and counts the newest `TOP_OF`."""
+    if connection.vendor == "postgresql":
+        return list(_counted(rows, _Elements("rules"))[:TOP])
+    newest = rows.order_by("-created_at").values_list("rules", flat=True)[:TOP_OF]
+    counts = Counter(rule for rules in newest for rule in rules)
+    most = sorted(counts.items(), key=lambda found: (-found[1], found[0]))[:TOP]
+    return [{"value": rule, "events": events} for rule, events in most]
+
+
+def with_rules(events: QuerySet[Event], *rules: str) -> QuerySet[Event]:
+    """Return the events in which one of these rules objected."""
+    wanted = Q()
+    for rule in rules:
+        if connection.vendor == "postgresql":
+            wanted |= Q(rules__contains=[rule])
+        else:
+            wanted |= Q(rules__icontains=json.dumps(rule))
+    return events.filter(wanted)
 
 
 def top_of_blocked(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:

@@ -80,6 +80,12 @@ def test_port_out_of_range_is_refused(api: Api, alice: Tenant, port: Any) -> Non
     assert api.post("/domains", body(alice, origins=[{"address": "10.0.0.1", "port": port}])).status_code == 400
 
 
+@pytest.mark.parametrize(("origin", "missing"), [({"address": "10.0.0.1"}, "port"), ({"port": 80}, "address")])
+def test_an_origin_is_whole_in_a_change_too(api: Api, alice: Tenant, origin: Any, missing: str) -> None:
+    answer = api.patch(f"/domains/{alice.domain.pk}", {"origins": [origin]})
+    assert (answer.status_code, missing in answer.content.decode()) == (400, True)
+
+
 def test_same_hostname_twice_is_a_conflict_in_every_spelling(api: Api, alice: Tenant) -> None:
     for hostname in ("alice.example", "ALICE.example", "alice.example."):
         answer = api.post("/domains", body(alice, hostname=hostname))

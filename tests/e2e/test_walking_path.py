@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 from bench.common import Api
 from bench.load import Load
@@ -228,6 +228,27 @@ def served_certificate(port: int) -> bytes:
         return secured.getpeercert(binary_form=True) or b""
 
 
+def write_a_script(page: Page, stack: Stack) -> None:
+    """A mistake is shown at its line and nothing is lost; a trial says what would happen; what is saved is served."""
+    page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/waf/script")
+    page.select_option("[name=mode]", "on")
+    page.fill("[name=source]", "local path = ngx.var.uri\nif path == '/teapot' thn ngx.exit(418) end")
+    page.click("button:text-is('Save')")
+    page.wait_for_selector(".invalid-feedback:has-text('line 2')")
+    assert page.input_value("[name=mode]") == "on"
+    page.fill("[name=source]", page.input_value("[name=source]").replace("thn", "then"))
+    page.fill("[name=request]", f"GET /teapot HTTP/1.1\nHost: {HOSTNAME}\n\n")
+    page.click("button:text-is('Try')")
+    page.wait_for_selector("[role=status] .badge:text-is('answers 418')")
+    assert shield(stack, "/teapot")[0] == 200
+    page.click("button:text-is('Save')")
+    page.wait_for_selector("[role=status]", state="detached")
+    until(lambda: shield(stack, "/teapot")[0] == 418)
+    page.select_option("[name=mode]", "off")
+    page.click("button:text-is('Save')")
+    until(lambda: shield(stack, "/teapot")[0] == 200)
+
+
 def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
     problems: list[str] = []
     with sync_playwright() as playwright:
@@ -266,6 +287,7 @@ def test_pages_in_a_real_browser(stack: Stack, api: Api) -> None:
         page.goto(f"{stack.web}/domains/{stack.secrets['domain']}/lists")
         page.click("button:text-is('Remove')")
         until(lambda: shield(stack, "/")[0] == 200, 2.0)
+        write_a_script(page, stack)
         browser.close()
     assert problems == []
 
