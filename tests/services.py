@@ -24,7 +24,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
+    """Return where the newest PostgreSQL of this machine has its programs."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if not versions:
         raise RuntimeError("PostgreSQL is not installed; `make test` installs it")
@@ -56,7 +57,7 @@ def _start_postgres(root: Path) -> tuple[subprocess.Popen[bytes], str]:
     home.mkdir()
     if user:
         shutil.chown(home, user)
-    binaries, port = _postgres_bin(), free_port()
+    binaries, port = postgres_bin(), free_port()
     data = home / "data"
     subprocess.run(
         [binaries / "initdb", "-D", data, "-U", "lumos", "--auth=trust", "-E", "UTF8", "--no-sync", "--locale=C"],
