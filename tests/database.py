@@ -27,7 +27,7 @@ def template_database(url: str) -> str:
 
     `url` names a database of the server. Workers that ask at the same time wait for the first of them.
     """
-    digest = _digest()
+    digest = migrations_digest()
     name = f"lumos_template_{digest}"
     with psycopg.connect(url, autocommit=True) as server:
         server.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
@@ -41,7 +41,8 @@ def template_database(url: str) -> str:
     return name
 
 
-def _digest() -> str:
+def migrations_digest() -> str:
+    """Return a name for all migrations as they are, and for what else decides which tables there are."""
     found = hashlib.sha256()
     for path in [*(ROOT / name for name in _DECISIVE), *sorted(ROOT.glob("*/migrations/*.py"))]:
         found.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())

@@ -10,11 +10,16 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 START_SECONDS = 30.0
+
+# Hundreds of processes start in a run: whatever a machine's images prefer, they shall not compile the same modules each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def free_port() -> int:
