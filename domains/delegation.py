@@ -19,21 +19,17 @@ from domains.zone_models import Zone
 from domains.zone_parts import addresses_of
 from lumos.addresses import Ip, is_public
 
-SECONDS = 3.0
 PARENT_SERVERS_MAX = 4
 AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """How the DNS is reached: resolvers (None: the machine's), the port of name servers, and who may be asked.
-
-    `seconds` is how long one question of a resolver may take.
-    """
+    """How the DNS is reached: resolvers (None: the machine's), the port and patience, and who may be asked."""
 
     resolvers: Sequence[str] | None = None
     port: int = 53
-    seconds: float = SECONDS
+    seconds: float = 3.0
     is_allowed: Callable[[Ip], bool] = is_public
 
     def resolver(self) -> dns.resolver.Resolver:
@@ -106,7 +102,7 @@ def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str
     for address in _parent_addresses(zone, network):
         try:
             question = dns.message.make_query(f"{zone}.", "NS", use_edns=0, flags=0)
-            answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+            answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
         except (dns.exception.DNSException, OSError):
             continue
         if answer.rcode() == dns.rcode.NXDOMAIN:
@@ -149,7 +145,7 @@ def _asked(zone: Zone, name: str, address: str, network: Network) -> Asked:
         return Asked(name=name, address=address, problem="This is no public address; nobody else can ask there.")
     try:
         question = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
-        answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
     except (dns.exception.DNSException, OSError) as error:
         reason = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
         return Asked(name=name, address=address, problem=f"Does not answer ({reason}); is UDP and TCP port 53 open?")
