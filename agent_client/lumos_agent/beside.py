@@ -43,7 +43,7 @@ class Beside:
         self._tcp, self._udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(self._tcp, self._udp)
         self._knot = Knot(state, state.settings().dns, country_database(state))
-        self.signing = ZoneSigning(self._knot, report, state.signed_file)
+        self._signing = ZoneSigning(self._knot, report, state.signed_file)
         self._bans = Bans(self._udp)
         self._aliases_file = state.aliases_file
         self.daemons: tuple[Daemon, ...] = (
@@ -65,7 +65,7 @@ class Beside:
     async def run(self) -> None:
         """Keep everything right until cancelled; the daemons go on."""
         async with asyncio.TaskGroup() as group:
-            watches = (self._aliases.run, self.prober.run, self.tunnels.run, self._bans.run, self.signing.run)
+            watches = (self._aliases.run, self.prober.run, self.tunnels.run, self._bans.run, self._signing.run)
             for job in (*watches, self._decide, self._count_forwards):
                 group.create_task(job())
 
@@ -78,7 +78,6 @@ class Beside:
         """Note that the control plane is there, and tell it everything."""
         self.answers.connection(is_connected=True)
         self.prober.tell_all()
-        self.signing.tell_all()
         self.tunnels.tell_all()
 
     async def refresh_places(self) -> None:

@@ -261,7 +261,7 @@ class ZoneKey(Struct, frozen=True, kw_only=True):
 
 
 class ZoneKeys(Message, frozen=True, kw_only=True, tag="zone_keys"):
-    """The keys of all zones that the shield signs, whenever one of them is new and after a reconnect."""
+    """The keys that the shield signs zones with and that its snapshot does not name yet."""
 
     keys: Annotated[tuple[ZoneKey, ...], Meta(max_length=ZONES_MAX)]
 

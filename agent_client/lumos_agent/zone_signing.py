@@ -18,17 +18,12 @@ AGAIN_SECONDS = 86_400.0
 
 
 class ZoneSigning:
-    """`send` drops what it is given while there is no connection; `noted` is a file whose time is the last signing's."""
+    """`send` drops what it is given without a connection; `noted` is a file whose time is the last signing's."""
 
     def __init__(self, knot: Knot, send: Callable[[protocol.AgentMessage], Awaitable[None]], noted: Path) -> None:
         self._knot = knot
         self._send = send
         self._noted = noted
-        self._told: dict[str, str] = {}
-
-    def tell_all(self) -> None:
-        """Tell all keys with the next look, as the gateway may have missed some."""
-        self._told = {}
 
     async def run(self) -> None:
         """Look for ever."""
@@ -40,13 +35,13 @@ class ZoneSigning:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self, now: float) -> None:
-        """Tell of keys that are new, and sign again what is due at `now` (Unix seconds)."""
-        keys = self._knot.zone_keys()
-        if keys != self._told:
-            said = tuple(protocol.ZoneKey(zone_id=zone, public_key=key) for zone, key in sorted(keys.items()))
+        """Tell keys until the zones have them, and sign again what is due at `now` (Unix seconds)."""
+        zones = self._knot.signed_zones()
+        unknown = [(zone, key) for zone, key in zones if key not in {server.key for server in zone.nameservers}]
+        if unknown:
+            said = tuple(protocol.ZoneKey(zone_id=zone.id, public_key=key) for zone, key in unknown)
             await self._send(protocol.ZoneKeys(keys=said))
-            self._told = keys
-        if keys and not 0 <= now - self._signed_at() < AGAIN_SECONDS:
+        if zones and not 0 <= now - self._signed_at() < AGAIN_SECONDS:
             await self._knot.sign_again()
             write_atomically(self._noted, b"")
 

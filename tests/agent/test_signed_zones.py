@@ -1,11 +1,17 @@
 """Zones that shields sign: a validating resolver believes every answer, whichever of them gave it."""
 
+import os
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
 
+from lumos_agent import protocol
 from lumos_agent.zone import Address, Alias, Nameserver, Record, Zone
+from lumos_agent.zone_signing import AGAIN_SECONDS, ZoneSigning
 from tests.agent.builders import ident
 from tests.agent.validator import validator
 from tests.agent.zones import (
@@ -44,7 +50,7 @@ async def knot() -> AsyncIterator[RunningKnot]:
         yield made
 
 
-def signed(*records: Record, serial: int = 1, keys: tuple[str, ...] = (), **more: object) -> Zone:
+def signed(*records: Record, serial: int = 1, keys: tuple[str, ...] = (), **more: Any) -> Zone:
     """Return a signed zone with a name server for each key."""
     servers = tuple(
         Nameserver(server=ident(n), number=n, addresses=("192.0.2.53",), key=key) for n, key in enumerate(keys, 1)
@@ -55,7 +61,8 @@ def signed(*records: Record, serial: int = 1, keys: tuple[str, ...] = (), **more
 
 async def own_key(knot: RunningKnot, served: Zone) -> str:
     await knot.serve(served)
-    return knot.knot.zone_keys()[served.id]
+    ((_, key),) = knot.knot.signed_zones()
+    return key
 
 
 async def test_every_kind_of_answer_is_proved(knot: RunningKnot) -> None:
@@ -126,7 +133,7 @@ async def test_failover_and_new_signatures_leave_serial_and_key(knot: RunningKno
     assert (await knot.ask("example.com", "SOA")).answer[0][0].serial == 7
     await knot.serve(zone(record("www", "A", "192.0.2.1"), serial=8))
     assert await knot.answers("example.com", "DNSKEY") == []
-    assert not knot.knot.zone_keys()
+    assert not knot.knot.signed_zones()
     await knot.knot.apply(snapshot_of())
     knot.knot = knot.again()
     assert await own_key(knot, signed(*RECORDS, serial=9)) == key
@@ -138,3 +145,30 @@ async def test_shield_that_is_not_listed_answers_but_is_named_to_nobody(knot: Ru
     await knot.serve(structs.replace(zone(), nameservers=(first, second)))
     assert await knot.answers("example.com", "NS") == ["ns1.example.com."]
     assert await knot.answers("ns2.example.com") == ["192.0.2.54"]
+
+
+async def test_keys_are_told_until_the_zone_has_them_and_signatures_are_new_every_day(
+    knot: RunningKnot, tmp_path: Path
+) -> None:
+    said: list[protocol.AgentMessage] = []
+
+    async def send(message: protocol.AgentMessage) -> None:
+        said.append(message)
+
+    signing = ZoneSigning(knot.knot, send, tmp_path / "signed")
+    await signing.look(0.0)
+    assert said == []
+    served = signed(*RECORDS)
+    key = await own_key(knot, served)
+    told = protocol.ZoneKeys(keys=(protocol.ZoneKey(zone_id=served.id, public_key=key),))
+    now = time.time()
+    for _ in range(2):
+        await signing.look(now)
+    assert said == [told, told]
+    await knot.serve(signed(*RECORDS, keys=(key,), serial=2))
+    os.utime(tmp_path / "signed", (now, now))
+    await signing.look(now + AGAIN_SECONDS - 1)
+    assert (tmp_path / "signed").stat().st_mtime == now
+    await signing.look(now + AGAIN_SECONDS)
+    assert (tmp_path / "signed").stat().st_mtime != now
+    assert len(said) == 2

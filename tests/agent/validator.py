@@ -1,5 +1,6 @@
 """A validating resolver (BIND's named) in front of name servers on loopback, with trust in the keys that it is given."""
 
+import asyncio
 import contextlib
 import subprocess
 import tempfile
@@ -33,7 +34,7 @@ zone "{zone}" {{ type forward; forward only; forwarders {{ {forwarders} }}; }};
 def digest_of(zone: str, key: str) -> str:
     """Return the data of the DS record of a zone's key."""
     dnskey = dns.rdata.from_text("IN", "DNSKEY", f"257 3 13 {key}")
-    return dns.dnssec.make_ds(dns.name.from_text(zone), dnskey, "SHA256").to_text()  # type: ignore[arg-type]
+    return dns.dnssec.make_ds(dns.name.from_text(zone), dnskey, "SHA256").to_text()
 
 
 class Validator:
@@ -78,13 +79,15 @@ async def validator(
 
 
 async def _answers(port: int) -> None:
-    import asyncio
-
     question = dns.message.make_query("version.bind", "TXT", "CH")
     async with asyncio.timeout(SECONDS):
-        while True:
-            try:
-                await dns.asyncquery.tcp(question, "127.0.0.1", timeout=1, port=port)
-                return
-            except (OSError, dns.exception.DNSException):
-                await asyncio.sleep(0.05)
+        while not await _is_answered(question, port):
+            await asyncio.sleep(0.05)
+
+
+async def _is_answered(question: dns.message.Message, port: int) -> bool:
+    try:
+        await dns.asyncquery.tcp(question, "127.0.0.1", timeout=1, port=port)
+    except (OSError, dns.exception.DNSException):
+        return False
+    return True

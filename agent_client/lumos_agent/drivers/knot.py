@@ -248,10 +248,10 @@ class Knot:
             await self.control.reload()
             await self.control.read_zones(zones)
 
-    def zone_keys(self) -> dict[str, str]:
-        """Return {id of a zone that is signed: the public key that signs it here}."""
+    def signed_zones(self) -> list[tuple[Zone, str]]:
+        """Return the zones that are signed here, each with its public key."""
         zones = () if self._applied is None else self._applied.zones
-        return self._keys.of(zone for zone in zones if zone.signed)
+        return [(zone, self._keys.of(zone)) for zone in zones if zone.signed]
 
     async def _probe(self, zones: Sequence[Zone]) -> None:
         """Ask for the serials of some zones as everybody does.

@@ -25,10 +25,9 @@ class ZoneKeys:
         self.directory = directory
         self._known: dict[str, str] | None = None
 
-    def of(self, zones: Iterable[Zone]) -> dict[str, str]:
-        """Return {id of a zone: public key} of those that have one."""
-        known = self._public()
-        return {zone.id: known[zone.name] for zone in zones if zone.name in known}
+    def of(self, zone: Zone) -> str:
+        """Return the public key of a zone for which `make` was called."""
+        return self._public()[zone.name]
 
     async def make(self, zones: Iterable[Zone]) -> None:
         """Make keys for the signed zones that have none.
