@@ -12,7 +12,9 @@ import h2.events
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.utils import accept_key
 
+from lumos_agent.schema import Policy
 from lumos_agent.traffic import Traffic
 from tests.agent.builders import Shield, config, domain
 from tests.services import free_port
@@ -191,29 +193,64 @@ async def _serve_h2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         await writer.drain()
 
 
-async def test_http2_streams_both_ways_with_trailers(shield: Shield) -> None:
+async def over_tls(shield: Shield) -> tuple[Shield, int]:
+    """Give a shield an HTTPS port."""
     https = free_port()
     settings = shield.state.settings()
     settings.https = (f"127.0.0.1:{https}",)
     shield.state.save_settings(settings)
-    shield = Shield(shield.state.root)
+    return Shield(shield.state.root), https
+
+
+@asynccontextmanager
+async def http2_visitor(
+    shield: Shield, https: int
+) -> AsyncIterator[tuple[h2.connection.H2Connection, asyncio.StreamReader, asyncio.StreamWriter]]:
+    shield.haproxy.stop()
+    await shield.haproxy.end_master()
+    await shield.applier.repair()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection("127.0.0.1", https, ssl=context, server_hostname=HOST)
+    visitor = h2.connection.H2Connection()
+    visitor.initiate_connection()
+    yield visitor, reader, writer
+    writer.close()
+
+
+async def test_http2_streams_both_ways_with_trailers(shield: Shield) -> None:
+    shield, https = await over_tls(shield)
     async with by_hand(_serve_h2) as port:
         await shield.applier.apply(config(1, domain(port=port, traffic=Traffic(origin_http2=True))))
-        shield.haproxy.stop()
-        await shield.haproxy.end_master()
-        await shield.applier.repair()
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        reader, writer = await asyncio.open_connection("127.0.0.1", https, ssl=context, server_hostname=HOST)
-        visitor = h2.connection.H2Connection()
-        visitor.initiate_connection()
-        request = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/s.Echo/Talk")]
-        visitor.send_headers(1, [*request, ("te", "trailers"), ("content-type", "application/grpc")])
-        writer.write(visitor.data_to_send())
-        echoed, trailers = await _talk(visitor, reader, writer, [b"one", b"two"])
-        writer.close()
-        assert (echoed, trailers) == ([b"one", b"two"], {b"grpc-status": b"0"})
+        async with http2_visitor(shield, https) as (visitor, reader, writer):
+            request = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/s.Echo/Talk")]
+            visitor.send_headers(1, [*request, ("te", "trailers"), ("content-type", "application/grpc")])
+            writer.write(visitor.data_to_send())
+            echoed, trailers = await _talk(visitor, reader, writer, [b"one", b"two"])
+            assert (echoed, trailers) == ([b"one", b"two"], {b"grpc-status": b"0"})
+
+
+async def test_websocket_over_http2(shield: Shield) -> None:
+    """As browsers open it where HTTP/2 is spoken (RFC 8441)."""
+
+    async def upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))[18:]
+        accept = accept_key(key.strip().decode()).encode()
+        heads = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + heads + b"\r\n\r\n")
+        while data := await reader.read(100):
+            writer.write(data)
+
+    shield, https = await over_tls(shield)
+    async with by_hand(upgrade) as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=Policy(level="high"))))
+        async with http2_visitor(shield, https) as (visitor, reader, writer):
+            request = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "https"), (":authority", HOST)]
+            visitor.send_headers(1, [*request, (":path", "/chat"), ("sec-websocket-version", "13")])
+            writer.write(visitor.data_to_send())
+            assert (await _talk(visitor, reader, writer, [b"one", b"two"]))[0] == [b"one", b"two"]
 
 
 async def _talk(

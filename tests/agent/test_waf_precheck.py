@@ -2,12 +2,14 @@
 
 import re
 import time
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPICIOUS
+from lumos_agent.render.ordinary import ORDINARY
+from lumos_agent.render.precheck import HIDDEN, SUSPICIOUS
 from tests.agent.pcre import matches
 
 _BYTES = 64 * 1024
@@ -16,7 +18,7 @@ _PIECES = (
     "a", "A1", " ", "+", "%20", "=", "%2", "%7b", ".", "/", "-", ":", ",", "\r\n", "x-a:", "range:,", "cookie:a\r\n", "user-agent:",
     "user-agent:s\r\n", "selec", "unio ", "java", "o:", "\x22", "=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ", "com.su", "x-file", "_",
 )  # fmt: skip
-_ORDINARY = {one.replace(r"\z", "$") for one in (ORDINARY_HEADERS, ORDINARY_TARGET)}
+_ORDINARY = {one.replace(r"\z", "$") for one in ORDINARY.values()}
 _EXPRESSIONS = sorted(_ORDINARY.union(*SUSPICIOUS.values()))
 
 
@@ -49,7 +51,7 @@ def test_headers_of_a_browser_are_clean_in_any_order(first: str) -> None:
 
 
 def is_ordinary(text: str) -> bool:
-    return matches(ORDINARY_HEADERS, text)
+    return matches(ORDINARY["headers"], text)
 
 
 def lines(headers: dict[str, str]) -> str:
@@ -113,7 +115,7 @@ def test_what_is_ordinary_has_nothing_suspicious(changed: dict[str, str]) -> Non
     ],
 )  # fmt: skip
 def test_targets_of_ordinary_sites_are_ordinary(target: str) -> None:
-    assert matches(ORDINARY_TARGET, target)
+    assert matches(ORDINARY["target"], target)
 
 
 _WORDS = (
@@ -128,7 +130,7 @@ _WORDS = (
 @settings(max_examples=2000)
 @given(st.lists(st.sampled_from(_WORDS), max_size=6).map("".join))
 def test_a_target_that_is_ordinary_has_nothing_suspicious(rest: str) -> None:
-    if matches(ORDINARY_TARGET, f"/{rest}"):
+    if matches(ORDINARY["target"], f"/{rest}"):
         assert not [one for one in SUSPICIOUS["target"] if matches(one, f"/{rest}")], rest
 
 
@@ -143,5 +145,40 @@ def test_ordinary_targets_hide_no_word(word: str) -> None:
         f"/{word}/x.html",
         f"/{word}html",
     ):
-        if matches(ORDINARY_TARGET, target):
+        if matches(ORDINARY["target"], target):
             assert not [one for one in SUSPICIOUS["target"] if matches(one, target)], target
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("form", "name=J%C3%BCrgen+Meier&email=a%40b.example&text=Hello%2C+how+are+you%3F+Fine.&time=12%3A30"),
+        ("form", "csrf=8f14e45fceea167a5a36dedd4bea2543AbCdEfGhIjKlMnOpQrStUvWxYz&next=&items[]=1&items[]=20&price=9.99"),
+        ("json", '{"query": "shoes", "page": 3, "is_new": true, "at": "2026-11-22T10:00:00Z", "price": {"min": 10, "max": 99.5}}'),
+        ("json", '{\n  "id": "8f14e45f-ceea-167a-5a36-dedd4bea2543",\n  "name": "J\xfcrgen",\n  "mail": ["a@b.example"]\n}\n'),
+    ],
+)  # fmt: skip
+def test_bodies_of_ordinary_sites_are_ordinary(kind: str, body: str) -> None:
+    assert matches(ORDINARY[kind], body)
+
+
+_IN_BODIES = (
+    *_WORDS, *HIDDEN, "script:", "expect:", "phar:", "file:", "data:", "php%3a", "&phpsessid=", ".exe", "%3a", "%2f", "%C3%BC", "%0a", "{",
+    "{{", "#{", "[", "]", ",", '"', "@", ":", "\x01",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+@settings(max_examples=2000)
+@given(text=st.lists(st.sampled_from(_IN_BODIES), max_size=6).map("".join))
+def test_a_body_that_is_ordinary_has_nothing_suspicious(kind: str, text: str) -> None:
+    if matches(ORDINARY[kind], text):
+        assert not [one for one in SUSPICIOUS[kind] if matches(one, text)], text
+
+
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_ordinary_bodies_hide_no_word(kind: str) -> None:
+    for word, before, after in product(_IN_BODIES, ("", "a", "a1", "a=", "&"), ("", "a", "1", "=a", " ")):
+        text = f"{before}{word}{after}"
+        if matches(ORDINARY[kind], text):
+            assert not [one for one in SUSPICIOUS[kind] if matches(one, text)], text

@@ -19,6 +19,10 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 JSON = "Content-Type: application/json"
 ATTACK = b"file=..%2F..%2Fetc%2Fpasswd"
 POLICY = Policy(level="high")
+# With headers as browsers send them the shield looks at nothing else but target and body.
+BROWSER = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36"
+)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +90,30 @@ async def test_upgrade_header_hides_no_body(shield: Shield) -> None:
         assert answer.status in (400, 403)  # newer HAProxies refuse a body beside an upgrade by themselves
 
 
-async def test_body_without_a_length_is_judged_over_http2(shield: Shield) -> None:
+@pytest.mark.parametrize("agent", ["curl/8", BROWSER])
+@pytest.mark.parametrize("kind", ["Content-Type:", FORM, JSON, "Content-Type: multipart/form-data; boundary=b"])
+async def test_body_without_a_length_is_judged_over_http2(shield: Shield, agent: str, kind: str) -> None:
     async with origin() as port:
         await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
         for method, body, status in (("POST", ATTACK, "403"), ("GET", ATTACK, "403"), ("POST", b"a=1", "200")):
             curl = await asyncio.create_subprocess_exec(
                 "curl", "-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--http2-prior-knowledge",
-                "-m", "20", "-X", method, "-T", "-", "-H", FORM, "-H", f"Host: {HOST}", f"http://127.0.0.1:{shield.port}/",
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                "-m", "20", "-X", method, "-T", "-", "-A", agent, "-H", kind, "-H", f"Host: {HOST}",
+                f"http://127.0.0.1:{shield.port}/", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             )  # fmt: skip
             assert (await curl.communicate(body))[0].decode() == f"2 {status}"
+
+
+@pytest.mark.parametrize("kind", ["Accept: */*", FORM, JSON, "Content-Type: multipart/form-data; boundary=b"])
+async def test_body_that_comes_late_is_judged(shield: Shield, kind: str) -> None:
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", shield.port)
+        heads = (f"Host: {HOST}", f"User-Agent: {BROWSER}", kind, f"Content-Length: {len(ATTACK)}")
+        writer.write("\r\n".join(["POST / HTTP/1.1", *heads, "", ""]).encode())
+        for byte in ATTACK:
+            await writer.drain()
+            await asyncio.sleep(0.005)
+            writer.write(bytes([byte]))
+        assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+        writer.close()

@@ -15,10 +15,11 @@ from lumos_agent.render.backend import Site, site
 from lumos_agent.render.entries import Entries
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
+from lumos_agent.render.ordinary import ORDINARY
 from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import policy_value, rules_value
-from lumos_agent.render.precheck import ORDINARY_HEADERS, ORDINARY_TARGET, SUSPICIOUS
+from lumos_agent.render.precheck import SUSPICIOUS
 from lumos_agent.render.scripts import script_maps
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
@@ -113,9 +114,10 @@ def _fixed_files() -> dict[str, bytes]:
         files[f"errors/{name}.html"] = page.render(status=status, title=title, text=text).encode()
     for status, (title, text) in ERROR_PAGES.items():
         files[f"errors/{status}.html"] = page.render(status=status, title=title, text=text).encode()
-    ordinary = {"ordinary_headers": (ORDINARY_HEADERS,), "ordinary_target": (ORDINARY_TARGET,)}
-    for place, expressions in (SUSPICIOUS | ordinary).items():
+    for place, expressions in SUSPICIOUS.items():
         files[f"suspicious/{place}.lst"] = "\n".join([*expressions, ""]).encode()
+    for place, expression in ORDINARY.items():
+        files[f"ordinary/{place}.lst"] = f"{expression}\n".encode()
     return files
 
 

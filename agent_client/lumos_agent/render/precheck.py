@@ -26,7 +26,7 @@ def _any_of(words: str) -> str:
     return "|".join(branches)
 
 
-def _behind(words: str) -> str:
+def behind(words: str) -> str:
     """Return an assertion that one of the words stands before this place."""
     return f"(?:{'|'.join(f'(?<={re.escape(word)})' for word in words.split())})"
 
@@ -36,8 +36,8 @@ _WORDS = _any_of(
     " desc sounds regexp exec waitfor collate as when sleep true"
 )
 # What stands behind a blank in a sentence of code: an option, a path, a word.
-_CODE = rf"(?:-|/|%2f|(?:{_WORDS})(?:\+|%|$|[-=& ]))"
-_WORDS_ALONE = "sysobjects syscolumns msys[a-z] passwd nslookup classloader constructor loopback localhost"
+CODE = rf"(?:-|/|%2f|(?:{_WORDS})(?:\+|%|$|[-=& ]))"
+SCHEMES = "script expect phar file data php"
 _CATALOGUES = r"information_schema sysobjects syscolumns pg_[a-z] sqlite_ msys[a-z] all_tables user_tables mysql\."
 _NAMES = (
     r"__[a-z] union select script(?::|%3a) jndi etc(?:/|%2f) proc/ passwd -inf(?:/|%2f) win\.ini boot\.ini classloader"
@@ -57,9 +57,14 @@ def _in_base64(word: str) -> set[str]:
 
 
 # Ends of the names of Java classes that attacks chain together.
-_GADGETS = ("transformer", "closure", "factory", "runtime", "processbuilder")
-_HIDDEN = " ".join(sorted(core for name in _GADGETS for core in _in_base64(name) | _in_base64(name.title())))
-_JAVA = rf"java\. javax\. org\.apache\. com\.(?:opensymphony|sun|bea) scriptengine ro0ab {' '.join(_GADGETS)}"
+GADGETS = ("transformer", "closure", "factory", "runtime", "processbuilder")
+HIDDEN = sorted(core for name in GADGETS for core in _in_base64(name) | _in_base64(name.title()))
+# Words that are looked for in bodies as they are.
+WORDS_ALONE = (
+    "sysobjects", "syscolumns", "msys", "passwd", "nslookup", "classloader", "constructor", "loopback", "localhost",
+    "scriptengine", "ro0ab", *GADGETS,
+)  # fmt: skip
+_JAVA = rf"java\. javax\. org\.apache\. com\.(?:opensymphony|sun|bea) scriptengine ro0ab {' '.join(GADGETS)}"
 _PACKAGES = _any_of(
     "lang util io net nio rmi script security naming management apache commons opensymphony sun bea xalan"
     " springframework faces"
@@ -70,7 +75,7 @@ _AGENTS = _any_of(
     " waitfor benchmark"
 )
 # Session cookies that arrive as parameters (lua/sessions.lua).
-_SESSIONS = _any_of(
+SESSIONS = _any_of(
     r"phpsessid jsessionid jservsession jwsession aspsessionid asp\.net_sessionid aspxauth connect\.sid rack\.session"
     r" koa\.sess _rails_session laravel_session ci_session cakephp play_session zend_session_id sails\.sid symfony"
     r" django_session weblogicsession session-id"
@@ -80,18 +85,18 @@ _KNOWN_LINES = _any_of("host accept accept-[a-z]+ sec-[a-z-]+ content-type if-no
 _CHARACTERS = r"\x27();<>\\|*$`^"
 # Decoded lazily by servers or browsers: control characters, overlong UTF-8, double encoding, %u. And code, encoded.
 _ENCODED = r"0|1[0-9a-f]|25|c[01]|e0%80|f[08c]%80|bg|u[0-9a-f]|2[246789abe]|3[bce]|3a%2f|5[ce]|60|7[bcd]"
-_PERCENT = rf"%(?:{_ENCODED}|(?:20|a0){_CODE})"
+PERCENT = rf"%(?:{_ENCODED}|(?:20|a0){CODE})"
 _TARGET = (
     "|".join(
         (
             rf"[\x22{{}}\x80-\xff{_CHARACTERS}]",
-            _PERCENT,
-            rf"[+ ]{_CODE}",
-            rf"=(?:/|%2f|\.|www\.|ht|ft|alias|[a-z0-9+/_-]{{40}}|{_CODE})",
+            PERCENT,
+            rf"[+ ]{CODE}",
+            rf"=(?:/|%2f|\.|www\.|ht|ft|alias|[a-z0-9+/_-]{{40}}|{CODE})",
             rf"\.(?:\.|(?:{_LEFTOVERS})(?:$|[?&/~]))",
             r"/\.(?!well-known/)",
             r":/|--|0x2e|\?\?",
-            rf"[?&](?:{_SESSIONS})=",
+            rf"[?&](?:{SESSIONS})=",
         )
     ),
     _any_of(f"{_CATALOGUES} {_NAMES} {_ADDRESSES} {_PROBES} {_JAVA}"),
@@ -101,7 +106,7 @@ _LINE = (
     rf"|(?!(?:{_KNOWN_LINES}|cookie|user-agent|range):)[^\r\n\x22()*;]*+[\x22()*;])"
 )
 # Characters that are suspicious in a header only before this.
-_BEFORE = {
+BEFORE = {
     "%": r"0|1[0-9a-f]|2[4789]|3[ce]|5[ce]|60|c[01]|u[0-9a-f]|7b(?:%7b|%25)|3a[0-9]+%3a"
     r"|22(?:\+|-|%(?:20|29|3b|7c|26))"
     rf"|20(?:{_WORDS})(?:%20|\+)",
@@ -111,7 +116,7 @@ _BEFORE = {
     "/": "(?:etc|proc|bin)/",
 }
 _HEADERS = (
-    "|".join((r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]", *(f"{character}(?:{bad})" for character, bad in _BEFORE.items()))),
+    "|".join((r"[\x27<>\\`{}$|^\x00-\x08\x80-\xff]", *(f"{character}(?:{bad})" for character, bad in BEFORE.items()))),
     rf"\n{_LINE}",
     rf"\A{_LINE}",
     "ro0ab",
@@ -121,24 +126,25 @@ _AGENT = (rf"(?<![a-z])(?:{_AGENTS})",)
 # once.
 _BODY_WORDS = (
     r"_(?:_[a-z]|schema|tables|(?<=pg_)[a-z]|(?<=sqlite_))",
-    rf"{_behind('script expect phar file data php')}(?=:|%3a)[:%]",
-    r"/(?:bin/|" + _behind("etc/ proc/ -inf/") + ")",
-    *f"{_WORDS_ALONE} scriptengine ro0ab {' '.join(_GADGETS)} {_HIDDEN}".split(),
+    rf"{behind(SCHEMES)}(?=:|%3a)[:%]",
+    r"/(?:bin/|" + behind("etc/ proc/ -inf/") + ")",
+    *WORDS_ALONE,
+    *HIDDEN,
 )
-_BODY_DOT = (
-    rf"\.(?:\.|0(?<=127\.0)|254(?<=169\.254)|ini(?:{_behind('win.ini boot.ini')})|exe|{_behind('mysql. java. javax.')}"
-    rf"|(?:{_PACKAGES})\b)"
+BODY_DOT = (
+    rf"\.(?:\.|0(?<=127\.0)|254(?<=169\.254)|ini(?:{behind('win.ini boot.ini')})|exe(?![a-z])"
+    rf"|{behind('mysql. java. javax.')}|(?:{_PACKAGES})\b)"
 )
 _FORM = (
     "|".join(
         (
             rf"[\x22{{}}\x00-\x08\x80-\xff{_CHARACTERS}]",
-            _PERCENT,
-            rf"[+ ]{_CODE}",
-            rf"=(?:/|%2f|alias|{_CODE})",
-            _BODY_DOT,
+            PERCENT,
+            rf"[+ ]{CODE}",
+            rf"=(?:/|%2f|alias|{CODE})",
+            BODY_DOT,
             r":/|--|\?\?",
-            rf"(?:&|\A)(?:{_SESSIONS})=",
+            rf"(?:&|\A)(?:{SESSIONS})=",
         )
     ),
     *_BODY_WORDS,
@@ -148,78 +154,13 @@ _JSON = (
         (
             rf"[\x00-\x08&={_CHARACTERS}]",
             "%[0-9a-f]",
-            rf"[+ ]{_CODE}",
-            rf"\x22{_CODE}",
-            _BODY_DOT,
+            rf"[+ ]{CODE}",
+            rf"\x22{CODE}",
+            BODY_DOT,
             r":/|--|\?\?|{{|#{",
         )
     ),
     *_BODY_WORDS,
-)
-
-
-def _value(special: str = "") -> str:
-    """Return an expression for a value in which nothing is suspicious; it may have the `special` characters."""
-    harmless = "|".join(f"{character}(?!{bad})" for character, bad in _BEFORE.items())
-    return rf"(?:[ac-z0-9 _=@~!#,&?{special}\-]++|b(?<!ro0ab)|{harmless})*+"
-
-
-_QUOTING = r"\x22()*;"
-_SYSTEMS = (
-    r"(?:Windows NT 10\.0; Win64; x64|Macintosh; Intel Mac OS X [0-9_.]+|X11; (?:Ubuntu; )?Linux x86_64"
-    r"|Linux; Android [0-9]+; K|Android [0-9]+; Mobile|iPhone; CPU iPhone OS [0-9_]+ like Mac OS X)(?:; rv:[0-9.]+)?"
-)
-_BROWSERS = (
-    r"(?:AppleWebKit/[0-9.]+ \(KHTML, like Gecko\)"
-    r"(?: (?:Version|Chrome|CriOS|FxiOS|Mobile|Safari|Edg|EdgA|OPR|SamsungBrowser)(?:/[0-9a-f.]+)?)+"
-    r"|Gecko/[0-9.]+ Firefox/[0-9.]+)"
-)
-# Lines as browsers send them, whole, because that is compared quickest; then by what their values may have.
-_LINES = "|".join(
-    (
-        r"sec-ch-ua-mobile: \?[01]",
-        r"sec-ch-ua-platform: \x22(?:Windows|macOS|Linux|Android|iOS|Chrome OS)\x22",
-        "sec-fetch-site: (?:same-origin|none|same-site|cross-site)",
-        "sec-fetch-mode: (?:navigate|cors|no-cors)",
-        r"sec-fetch-user: \?1",
-        "sec-fetch-dest: (?:document|empty|image|script|style|font)",
-        "upgrade-insecure-requests: 1",
-        r"accept: text/html,application/xhtml\+xml,application/xml;q=0\.9,(?:\*/\*;q=0\.8|image/avif,image/webp,"
-        r"(?:image/png,image/svg\+xml,|image/apng,)?\*/\*;q=0\.8(?:,application/signed-exchange;v=b3;q=0\.7)?)",
-        "accept-encoding: gzip, deflate(?:, br(?:, zstd)?)?",
-        rf"cookie: {_value(';')}",
-        rf"user-agent: Mozilla/5\.0 \({_SYSTEMS}\) {_BROWSERS}",
-        rf"(?:host|accept(?:-[a-z]+)?|sec-[a-z-]+|content-type|if-none-match|connection|te): {_value(_QUOTING)}",
-        "(?:referer|origin|content-length|cache-control|pragma|if-modified-since|dnt|priority|x-requested-with):"
-        f" {_value()}",
-    )
-)
-# The headers of an ordinary browser: what matches has nothing that `SUSPICIOUS` looks for in headers and agents, and
-# says nothing about who forwarded it. This is a third of the work of looking for all that.
-ORDINARY_HEADERS = rf"\A(?:(?:{_LINES})\r\n)*+\r\n\z"
-# Behind which characters of a target something may begin that `SUSPICIOUS` looks for there, and that nothing does.
-# Stricter is allowed: what does not match is looked at by `SUSPICIOUS`. This is an eighth of the work.
-_HARMLESS = {
-    "/": r"(?!bin/|\.)(?<!etc/)(?<!proc/)",
-    "c": r"(?!lassl|alhost|riptengine)(?<!selec)",
-    "u": r"(?!nion|ctor|ator|ntime)(?<!closu)(?<!processbu)(?<!server-statu)",
-    "=": rf"(?!/|\.|www\.|ht|ft|alias|[a-z0-9/_-]{{40}}|{_CODE})",
-    "-": "(?!-|inf/)",
-    r"\.": r"(?=(?:html?|css|m?js|json|png|jpe?g|gif|svg|webp|avif|ico|woff2?|txt|xml|pdf|mp4|php)(?:\?|\z))"
-    r"(?<!java\.)(?<!javax\.)(?<!mysql\.)",
-    r"\?": rf"(?!\?|(?:{_SESSIONS})=)",
-    "&": rf"(?!(?:{_SESSIONS})=)",
-    "_": "(?!_|schema|tables|rsa)(?<!pg_)(?<!sqlite_)",
-    "b": "(?<!ro0ab)",
-    "f": "(?<!transf)(?<!phpinf)",
-    "y": "(?!sobj|scol|admin)(?<!msy)(?<!factory)",
-    "w": "(?!d|p-config)",
-    "k": "(?!up)(?<!loopback)",
-    "j": "(?!ndi)",
-    "x": "(?!2e)",
-}
-ORDINARY_TARGET = (
-    rf"\A(?=/)(?:[adeg-il-tvz0-9,@!]++|{'|'.join(character + rest for character, rest in _HARMLESS.items())})*+\z"
 )
 # Expressions for each place, any of which is enough.
 SUSPICIOUS = {"target": _TARGET, "headers": _HEADERS, "agent": _AGENT, "form": _FORM, "json": _JSON}
