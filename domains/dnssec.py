@@ -6,12 +6,13 @@ what a shield says whose key has no DS while others have one, so such a shield i
 
 import base64
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -23,7 +24,7 @@ from domains.zone_following import raise_serials
 from domains.zone_models import Zone, ZoneServer
 from lumos.errors import Conflict
 from lumos_agent import protocol
-from lumos_agent.render.knot import KEY_TTL
+from lumos_agent.zone import KEY_TTL
 from servers import revisions, wake
 from servers.models import Server
 
@@ -123,18 +124,23 @@ def _is_key(public_key: str) -> bool:
 
 def check(zone: Zone, network: Network | None = None) -> Delegation:
     """Ask the DNS about a zone and its signers; takes some seconds at most."""
-    signers = check_parent(zone, network)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(signers_at_parent, zone.name, network)
+        found = check_delegation(zone, network)
+        signers = asked.result()
+    if signers is not None:
+        record_parent(zone_id=zone.pk, found=signers)
     zone.refresh_from_db()
-    found = check_delegation(zone, network)
     return replace(found, problems=[*found.problems, *problems_at_parent(zone, signers)])
 
 
-def check_parent(zone: Zone, network: Network | None = None) -> Signers | None:
-    """Ask the parent of a zone which DS it has, and act on it; returns None if nobody could be asked."""
+def check_parent(zone: Zone, network: Network | None = None) -> None:
+    """Ask the parent of a zone which DS it has, and act on it."""
+    if not connection.in_atomic_block:
+        connection.close()  # slow name servers must not hold a connection to the database
     found = signers_at_parent(zone.name, network)
     if found is not None:
         record_parent(zone_id=zone.pk, found=found)
-    return found
 
 
 @transaction.atomic

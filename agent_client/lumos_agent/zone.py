@@ -18,6 +18,7 @@ NAMESERVERS_MAX = 13
 ADDRESSES_MAX = 100
 WEIGHT_MAX = 255  # what the weighted mode of Knot's geoip module takes
 TTL_MIN, TTL_MAX = 1, 7 * 86_400
+KEY_TTL = 3600  # seconds for which resolvers remember the keys of a signed zone
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = rf"(?=.{{1,254}}\Z)(?:{_LABEL}\.)+"

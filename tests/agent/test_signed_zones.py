@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -172,3 +173,13 @@ async def test_keys_are_told_until_the_zone_has_them_and_signatures_are_new_ever
     await signing.look(now + AGAIN_SECONDS)
     assert (tmp_path / "signed").stat().st_mtime != now
     assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "A" * 88, "A" * 86 + "==\n", "A" * 85 + '"==', "A" * 80 + "\n; $==", "A" * 87 + "="]
+)
+def test_what_is_no_key_reaches_no_zone_file(key: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"server": ident(1), "number": 1, "key": key}, Nameserver)
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"zone_id": ident(1), "public_key": key}, protocol.ZoneKey)

@@ -13,10 +13,9 @@ from msgspec import Struct
 
 from lumos_agent.config import split_listen
 from lumos_agent.render.knot_sets import RecordSet, Resolved, Sets, Texts, record_sets
-from lumos_agent.zone import WEIGHT_MAX, Zone
+from lumos_agent.zone import KEY_TTL, WEIGHT_MAX, Zone
 
 RATE_LIMIT = 100  # answers of one kind per second to a network of clients (mod-rrl); every second one beyond is cut
-KEY_TTL = 3600
 SIGNED_FOR = "21d"  # long enough for an agent that is away; it has all signed again every day
 PAYLOAD_MAX = 1232  # bytes that no path fragments (DNS Flag Day 2020)
 _SHARES = 1000  # into how many parts weights divide the answers
