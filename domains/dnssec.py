@@ -31,7 +31,7 @@ from servers.models import Server
 CHECK_EVERY = timedelta(minutes=30)
 FRESH = timedelta(hours=2)
 AGAIN = timedelta(minutes=1)
-BATCH = 200
+BATCH = 1000
 
 
 def switch(*, zone: Zone, signed: bool, anyway: bool, actor: User, network: Network | None = None) -> None:
@@ -199,8 +199,18 @@ def _expect_keys(zone: Zone) -> None:
 
 def due(now: datetime) -> list[tuple[Any, Any]]:
     """Return (account, zone) of signed zones of everybody whose parents are to be asked, the longest waiting first."""
-    waits = Q(nameservers__is_listed=False, nameservers__ds_trusted_at__lte=now, ds_checked_at__lt=now - AGAIN)
+    waits = Q(nameservers__is_listed=False, nameservers__ds_trusted_at__lte=now, ds_asked_at__lte=now - AGAIN)
     rows: QuerySet[Zone] = Zone.unscoped.filter(
-        Q(ds_checked_at=None) | Q(ds_checked_at__lte=now - CHECK_EVERY) | waits, dnssec=True
+        Q(ds_asked_at=None) | Q(ds_asked_at__lte=now - CHECK_EVERY) | waits, dnssec=True
     ).distinct()
-    return list(rows.order_by(F("ds_checked_at").asc(nulls_first=True)).values_list("account_id", "pk")[:BATCH])
+    return list(rows.order_by(F("ds_asked_at").asc(nulls_first=True)).values_list("account_id", "pk")[:BATCH])
+
+
+def look(zone_id: uuid.UUID) -> None:
+    """Ask the parent of a signed zone; of several at once only one does."""
+    now = timezone.now()
+    free = Q(ds_asked_at=None) | Q(ds_asked_at__lte=now - AGAIN)
+    if not Zone.objects.filter(free, pk=zone_id, dnssec=True).update(ds_asked_at=now):
+        return
+    if (zone := Zone.objects.filter(pk=zone_id).first()) is not None:
+        check_parent(zone)

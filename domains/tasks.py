@@ -12,7 +12,6 @@ from accounts.tenancy import tenant_scope
 from domains import dnssec, failover, leak_checks, rollouts
 from domains.dns import publishing
 from domains.models import Rollout, RolloutState
-from domains.zone_models import Zone
 from lumos.jobs import Job
 from lumos.tasks import TenantTask
 
@@ -89,8 +88,7 @@ def check_signed_zones() -> dict[str, int]:
 @shared_task(base=TenantTask)
 def check_signed_zone(account_id: str, zone_id: str) -> None:
     """Ask the parent of one signed zone."""
-    if (zone := Zone.objects.filter(pk=zone_id).first()) is not None:
-        dnssec.check_parent(zone)
+    dnssec.look(uuid.UUID(zone_id))
 
 
 @shared_task(base=TenantTask)

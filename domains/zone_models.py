@@ -15,7 +15,7 @@ class Zone(TenantModel):
     """A zone: A-labels, lower case, no final dot. Whatever changes its answers raises `serial`.
 
     With `dnssec` every shield signs it. `ds_until` is until when resolvers may know a DS of it, None if there was none
-    when the parent was asked last, at `ds_checked_at`.
+    when the parent answered last, at `ds_checked_at`; `ds_asked_at` is when Lumos asked by itself.
     """
 
     name = models.CharField(max_length=253)
@@ -23,6 +23,7 @@ class Zone(TenantModel):
     dnssec = models.BooleanField(default=False)
     ds_until = models.DateTimeField(null=True, editable=False)
     ds_checked_at = models.DateTimeField(null=True, editable=False)
+    ds_asked_at = models.DateTimeField(null=True, editable=False)
     servers: Any = models.ManyToManyField(Server, through="ZoneServer", related_name="zones")
 
     class Meta(TenantModel.Meta):

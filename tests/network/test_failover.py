@@ -7,8 +7,8 @@ plane. The tests are one story and run in this order.
 from collections.abc import Iterator
 from functools import partial
 
-from dns.exception import ValidationFailure
 import pytest
+from dns.exception import ValidationFailure
 
 from tests.network.edge import ELSEWHERE, Edge, edge, until
 from tests.network.hosts import needs_hosts

@@ -13,6 +13,7 @@ from accounts.models import AuditEntry
 from domains import dnssec, zones
 from domains.delegation import Signers
 from domains.dnssec_status import digests_of, problems_at_parent, signers_of
+from domains.tasks import check_signed_zone
 from domains.zone_models import Zone, ZoneServer
 from domains.zone_parts import zone_parts
 from lumos.errors import Conflict, InvalidInput
@@ -113,6 +114,8 @@ def test_new_shield_is_named_when_all_resolvers_know_its_ds(zone: Zone, shields:
     parent_has(zone, *shields)
     assert states(zone)[2] == ("trusted_soon", True, False)
     later(zone, seconds=TTL + 1)
+    Zone.objects.filter(pk=zone.pk).update(ds_asked_at=timezone.now())
+    assert dnssec.due(timezone.now()) == []
     assert dnssec.due(timezone.now() + timedelta(minutes=2)) == [(zone.account_id, zone.pk)]
     parent_has(zone, *shields)
     assert states(zone)[2] == ("trusted", True, True)
@@ -166,3 +169,17 @@ def test_signing_ends_at_once_when_that_is_wanted(zone: Zone, shields: list[Serv
     parent_has(zone, shields[0])
     assert not dnssec.switch_off(zone_id=zone.pk, actor=alice.owner, anyway=True).dnssec
     assert [row.is_listed for row in zone.nameservers.all()] == [True, True]
+
+
+def test_parents_are_asked_by_turns_even_if_they_never_answer(
+    zone: Zone, alice: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(dnssec, "signers_at_parent", lambda name, network: asked.append(name))
+    now, task = timezone.now(), (str(zone.account_id), str(zone.pk))
+    assert dnssec.due(now) == [(zone.account_id, zone.pk)]
+    for _ in range(2):
+        check_signed_zone(*task)
+    assert asked == [zone.name]
+    assert dnssec.due(now + dnssec.CHECK_EVERY / 2) == []
+    assert dnssec.due(now + dnssec.CHECK_EVERY * 2) == [(zone.account_id, zone.pk)]
