@@ -20,25 +20,25 @@ from domains.zone_models import Zone
 from domains.zone_parts import addresses_of
 from lumos.addresses import Ip, is_public
 
-SECONDS = 3.0
 PARENT_SERVERS_MAX = 4
 AT_ONCE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """How the DNS is reached: resolvers (None: the machine's), the port of name servers, and who may be asked."""
+    """How the DNS is reached: resolvers (None: the machine's), the port and patience, and who may be asked."""
 
     resolvers: Sequence[str] | None = None
     port: int = 53
+    seconds: float = 3.0
     is_allowed: Callable[[Ip], bool] = is_public
 
     def resolver(self) -> dns.resolver.Resolver:
-        """Return a stub resolver that gives up after `SECONDS`."""
+        """Return a stub resolver that gives up after `seconds`."""
         made = dns.resolver.Resolver(configure=self.resolvers is None)
         if self.resolvers is not None:
             made.nameservers, made.port = list(self.resolvers), self.port
-        made.lifetime = SECONDS
+        made.lifetime = self.seconds
         return made
 
 
@@ -114,7 +114,7 @@ def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str
     for address in _parent_addresses(zone, network):
         try:
             question = dns.message.make_query(f"{zone}.", "NS", use_edns=0, flags=0)
-            answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+            answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
         except (dns.exception.DNSException, OSError):
             continue
         if answer.rcode() == dns.rcode.NXDOMAIN:
@@ -138,7 +138,7 @@ def signers_at_parent(zone: str, network: Network | None = None) -> Signers | No
     for address in _parent_addresses(zone, reach):
         try:
             question = dns.message.make_query(f"{zone}.", "DS", use_edns=0, flags=0)
-            answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=reach.port)
+            answer, _ = dns.query.udp_with_fallback(question, address, timeout=reach.seconds, port=reach.port)
         except (dns.exception.DNSException, OSError):
             continue
         if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not answer.flags & dns.flags.AA:
@@ -175,7 +175,7 @@ def _asked(zone: Zone, keys: set[str], question: tuple[str, str], network: Netwo
         return Asked(name=name, address=address, problem="This is no public address; nobody else can ask there.")
     try:
         asked = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
-        answer, _ = dns.query.udp_with_fallback(asked, address, timeout=SECONDS, port=network.port)
+        answer, _ = dns.query.udp_with_fallback(asked, address, timeout=network.seconds, port=network.port)
     except (dns.exception.DNSException, OSError) as error:
         reason = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
         return Asked(name=name, address=address, problem=f"Does not answer ({reason}); is UDP and TCP port 53 open?")
@@ -192,7 +192,7 @@ def _published(zone: str, address: str, network: Network) -> set[str]:
     """Return the public keys that a name server has of a zone."""
     try:
         question = dns.message.make_query(f"{zone}.", "DNSKEY", use_edns=0, payload=1232, flags=0)
-        answer, _ = dns.query.udp_with_fallback(question, address, timeout=SECONDS, port=network.port)
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
     except (dns.exception.DNSException, OSError):
         return set()
     sets = [s for s in answer.answer if s.rdtype == dns.rdatatype.DNSKEY]

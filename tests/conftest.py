@@ -1,6 +1,7 @@
 """Fixtures that several parts of the suite share."""
 
 import json
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 from django.db import connection
 from django.test import Client
 from hypothesis import HealthCheck, settings
+from pytest_django import DjangoDbBlocker
 
 from accounts import audit
 from accounts.models import Role, User
 from domains import delegation
 from tests import factories
+from tests.database import template_database
 
 # A loaded machine is slow, not wrong.
 settings.register_profile(
@@ -33,6 +36,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let this worker's database be a copy of one that is migrated, which is outside of the time of any test."""
+    needs_database = any({"db", "transactional_db"} & {*getattr(item, "fixturenames", ())} for item in session.items)
+    if needs_database and connection.vendor == "postgresql" and not session.config.option.collectonly:
+        connection.settings_dict["TEST"]["TEMPLATE"] = template_database(os.environ["DATABASE_URL"])
+
+
 @pytest.fixture(autouse=True)
 def own_limits(settings: Any) -> None:
     """Let each test count attempts of its own."""
@@ -50,7 +60,14 @@ def own_source() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_dns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody ask the world's DNS; a test that wants answers gives its own network."""
-    monkeypatch.setattr(delegation, "NETWORK", delegation.Network(resolvers=["127.0.0.1"], port=9))
+    monkeypatch.setattr(delegation, "NETWORK", delegation.Network(resolvers=["127.0.0.1"], port=9, seconds=0.1))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Make the cast's rows once, as soon as there is a database."""
+    with django_db_blocker.unblock():
+        factories.make_moulds()
 
 
 @pytest.fixture

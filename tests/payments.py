@@ -68,7 +68,7 @@ def imitation() -> Iterator[Stripe]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     stripe.url = f"http://127.0.0.1:{server.server_port}"
     try:

@@ -5,26 +5,57 @@ DATABASE_URL and REDIS_URL name; xdist workers inherit it from the controller.
 """
 
 import atexit
+import itertools
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 START_SECONDS = 30.0
 
+# Hundreds of processes start in a run: whatever a machine's images prefer, they shall not compile the same modules each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+# Below the ports that the kernel gives to connections, so that nobody takes one between its choice and its use. Each
+# worker of a run has every eighth, from somewhere on: neither workers nor runs beside each other meet.
+_PORTS, _WORKERS = range(16_384, 32_768), 8
+
+
+def _own_ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[worker % _WORKERS :: _WORKERS]
+    begin = random.randrange(len(own))
+    return itertools.cycle([*own[begin:], *own[:begin]])
+
+
+_candidates = _own_ports()
+
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
+    """Return a port that nobody listens on at this moment, another one each time."""
+    return next(port for port in _candidates if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
-def _postgres_bin() -> Path:
+def postgres_bin() -> Path:
+    """Return where the newest PostgreSQL of this machine has its programs."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if not versions:
         raise RuntimeError("PostgreSQL is not installed; `make test` installs it")
@@ -56,7 +87,7 @@ def _start_postgres(root: Path) -> tuple[subprocess.Popen[bytes], str]:
     home.mkdir()
     if user:
         shutil.chown(home, user)
-    binaries, port = _postgres_bin(), free_port()
+    binaries, port = postgres_bin(), free_port()
     data = home / "data"
     subprocess.run(
         [binaries / "initdb", "-D", data, "-U", "lumos", "--auth=trust", "-E", "UTF8", "--no-sync", "--locale=C"],

@@ -1,13 +1,13 @@
 """A control plane for one test: the API without its pages' files, quick to start and thrown away at the end."""
 
 import contextlib
-import hashlib
 import os
 import signal
 import sqlite3
 from pathlib import Path
 
 from deploy.stack import ROOT, Stack
+from tests.database import migrations_digest
 
 
 class BareStack(Stack):
@@ -16,7 +16,7 @@ class BareStack(Stack):
     parts = ("web", "gateway", "worker", "beat", "origin")
 
     def _migrate(self) -> None:
-        migrated = ROOT / "var" / f"migrated-{_migrations()}.sqlite3"
+        migrated = ROOT / "var" / f"migrated-{migrations_digest()}.sqlite3"
         if migrated.exists():
             _copy(migrated, self.folder / "lumos.sqlite3")
             return
@@ -33,15 +33,6 @@ class BareStack(Stack):
         with contextlib.suppress(OSError, ValueError):
             os.kill(int((self.folder / "supervisord.pid").read_text()), signal.SIGKILL)
         self.end_strays()
-
-
-def _migrations() -> str:
-    """Return a name for all migrations as they are, and for the libraries that bring some."""
-    files = [*sorted(ROOT.glob("*/migrations/*.py")), ROOT / "requirements.txt"]
-    found = hashlib.sha256()
-    for path in files:
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()[:16]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""A shield for each test."""
+"""A shield for each test; its HAProxy starts with the first apply."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -14,7 +14,6 @@ async def shield() -> AsyncIterator[Shield]:
     with tempfile.TemporaryDirectory(prefix="la-") as folder:
         made = Shield.new(Path(folder))
         try:
-            await made.applier.repair()
             yield made
         finally:
             await made.stop()

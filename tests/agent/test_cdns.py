@@ -28,7 +28,6 @@ async def balanced(tmp_path: Path) -> AsyncIterator[Shield]:
     shield.state.save_settings(msgspec.structs.replace(shield.state.settings(), proxy_protocol_from=("127.0.0.2/32",)))
     shield = Shield(tmp_path / "s")
     try:
-        await shield.applier.repair()
         yield shield
     finally:
         await shield.stop()

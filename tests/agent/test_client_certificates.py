@@ -69,7 +69,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     shield = Shield(tmp_path / "s", free_port(), https=(f"127.0.0.1:{port}",))
     (tmp_path / "own").mkdir()
     try:
-        await shield.applier.repair()
         yield Site(shield, port, Authority(tmp_path / "own", "public CA"))
     finally:
         await shield.stop()

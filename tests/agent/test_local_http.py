@@ -67,7 +67,6 @@ def values(text: str) -> dict[str, float]:
 
 async def test_metrics_health_and_stats(shield: Shield) -> None:
     async with origin() as port:
-        await shield.applier.repair()
         await shield.applier.apply(config(7, domain(port=port)))
     serve_on(shield, f"127.0.0.1:{(http := free_port())}")
     async with running(shield):

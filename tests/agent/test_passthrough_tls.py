@@ -35,7 +35,6 @@ async def secured(tmp_path: Path) -> AsyncIterator[tuple[Shield, int]]:
     port = free_port()
     shield = Shield(tmp_path / "s", free_port(), https=(f"127.0.0.1:{port}",))
     try:
-        await shield.applier.repair()
         yield shield, port
     finally:
         await shield.stop()

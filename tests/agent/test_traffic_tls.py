@@ -75,7 +75,6 @@ async def secured(tmp_path: Path) -> AsyncIterator[tuple[Shield, int]]:
     port = free_port()
     shield = Shield(tmp_path / "s", free_port(), https=(f"127.0.0.1:{port}",))
     try:
-        await shield.applier.repair()
         yield shield, port
     finally:
         await shield.stop()
@@ -192,7 +191,6 @@ async def test_load_balancer_in_front_tells_the_visitors_address(tmp_path: Path)
     shield.state.save_settings(settings)
     shield = Shield(tmp_path / "s")
     try:
-        await shield.applier.repair()
         async with origin() as port:
             await shield.applier.apply(config(1, domain(port=port), deny={1: ("203.0.113.9/32",)}))
             assert "x-real-ip: 127.0.0.1" in (await get(shield.port, HOST))[1].lower()

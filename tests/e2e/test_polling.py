@@ -15,6 +15,7 @@ from bench.common import Api
 from deploy.stack import Stack, free_ports
 from lumos_agent.config import State
 from tests.e2e.test_walking_path import shield, started, until
+from tests.stack import BareStack
 
 pytestmark = [
     pytest.mark.e2e,
@@ -67,7 +68,7 @@ def proxied(stack: Stack) -> Iterator[Proxy]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with started("postgres") as made:
+    with started("embedded", BareStack) as made:
         yield made
 
 

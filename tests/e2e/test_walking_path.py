@@ -47,10 +47,10 @@ CHROMIUM = [
 
 
 @contextmanager
-def started(profile: str) -> Iterator[Stack]:
+def started(profile: str, kind: type[Stack] = Stack) -> Iterator[Stack]:
     folder = Path(tempfile.mkdtemp(prefix="le-"))
     folder.chmod(0o755)
-    made = Stack(folder, profile=profile)
+    made = kind(folder, profile=profile)
     try:
         made.start()
         yield made

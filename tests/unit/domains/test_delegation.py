@@ -103,7 +103,7 @@ def test_other_name_servers_addresses_and_versions(zone: Zone) -> None:
 
 
 def test_addresses_that_are_not_public_are_not_asked(zone: Zone) -> None:
-    found = check_delegation(zone, Network(resolvers=["127.0.0.1"], port=9))
+    found = check_delegation(zone, Network(resolvers=["127.0.0.1"], port=9, seconds=0.1))
     assert "no public address" in found.servers[0].problem
     assert found.problems == ["No name server of the parent zone could be asked."]
 

@@ -115,7 +115,7 @@ def test_an_origin_that_nobody_finds(tmp_path: Path) -> None:
 
 
 def test_a_dns_that_is_silent_is_no_good_news() -> None:
-    silent = Network(resolvers=["127.0.0.1"], port=9)
+    silent = Network(resolvers=["127.0.0.1"], port=9, seconds=0.1)
     assert ("dns", "unknown") in found(question(), silent)
 
 

@@ -55,8 +55,8 @@ class Services:
             with self._context.wrap_socket(raw, server_side=True) as tls:
                 lines, rest = _head(tls), b""
                 length = next((int(line[15:]) for line in lines if line.lower().startswith("content-length:")), 0)
-                while len(rest) < length:
-                    rest += tls.recv(65536)
+                while len(rest) < length and (more := tls.recv(65536)):
+                    rest += more
                 self.requests.append((lines[0], rest))
                 good = b"ok" if self.hosts[-1] == "hooks.slack.com" else b'{"ok": true}'
                 body = good if self.status == 200 else b"{}"

@@ -6,6 +6,7 @@ import random
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -80,20 +81,18 @@ def test_percentiles_are_the_same_however_counts_came_together(alice: Tenant, ma
     assert [point["latency_ms"] != nothing for point in before["points"][-21:]] == [False] + [True] * 20
 
 
-@pytest.mark.parametrize("narrowed", [(), ("domain",), ("server",), ("domain", "server")])
-@pytest.mark.parametrize("length", [timedelta(hours=1), timedelta(hours=24), timedelta(days=7), timedelta(days=30)])
-def test_every_filter_sees_the_same_counts(
-    alice: Tenant, mallory: Tenant, month: datetime, length: timedelta, narrowed: tuple[str, ...]
-) -> None:
-    with alice.scope:
-        span = analytics.last(length)
-        whole = analytics.served(span)
-        filters = {name: getattr(alice, name).pk for name in narrowed}
-        assert analytics.served(span, **filters) == whole
-        assert whole.totals["requests"] > 0
-        for name in narrowed:
-            foreign = analytics.served(span, **filters | {name: getattr(mallory, name).pk})
-            assert foreign.totals["requests"] == 0
+def test_every_filter_sees_the_same_counts(alice: Tenant, mallory: Tenant, month: datetime) -> None:
+    lengths = timedelta(hours=1), timedelta(hours=24), timedelta(days=7), timedelta(days=30)
+    for length, narrowed in product(lengths, [(), ("domain",), ("server",), ("domain", "server")]):
+        with alice.scope:
+            span = analytics.last(length)
+            whole = analytics.served(span)
+            filters = {name: getattr(alice, name).pk for name in narrowed}
+            assert analytics.served(span, **filters) == whole
+            assert whole.totals["requests"] > 0
+            for name in narrowed:
+                foreign = analytics.served(span, **filters | {name: getattr(mallory, name).pk})
+                assert foreign.totals["requests"] == 0
 
 
 def test_the_window_of_the_plan_holds_at_every_door(alice: Tenant, month: datetime, api: Api, signed_in: Any) -> None:
