@@ -42,7 +42,7 @@ class ZoneSigning:
             said = tuple(protocol.ZoneKey(zone_id=zone.id, public_key=key) for zone, key in unknown)
             await self._send(protocol.ZoneKeys(keys=said))
         if zones and not 0 <= now - self._signed_at() < AGAIN_SECONDS:
-            await self._knot.sign_again()
+            await self._knot.sign_again([zone for zone, _ in zones])
             write_atomically(self._noted, b"")
 
     def _signed_at(self) -> float:

@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from lumos_agent import protocol
+from lumos_agent.runner import run
 from lumos_agent.zone import Address, Alias, Nameserver, Record, Zone
 from lumos_agent.zone_signing import AGAIN_SECONDS, ZoneSigning
 from tests.agent.builders import ident
@@ -129,7 +130,7 @@ async def test_failover_and_new_signatures_leave_serial_and_key(knot: RunningKno
     async with validator("example.com", [key], [knot.port]) as resolver:
         await knot.knot.apply(snapshot_of(zone_without(served, {"192.0.2.50"})))
         assert await resolver.ask("shop.example.com") == ("NOERROR", ["192.0.2.51"])
-        await knot.knot.sign_again()
+        await knot.knot.sign_again([served])
         assert (await resolver.ask("shop.example.com"))[0] == "NOERROR"
     assert (await knot.ask("example.com", "SOA")).answer[0][0].serial == 7
     await knot.serve(zone(record("www", "A", "192.0.2.1"), serial=8))
@@ -138,6 +139,17 @@ async def test_failover_and_new_signatures_leave_serial_and_key(knot: RunningKno
     await knot.knot.apply(snapshot_of())
     knot.knot = knot.again()
     assert await own_key(knot, signed(*RECORDS, serial=9)) == key
+
+
+async def test_serial_that_knot_raised_without_an_agent_is_taken_back(knot: RunningKnot) -> None:
+    served = signed(*RECORDS, serial=7)
+    await knot.serve(served)
+    await run(["knotc", "-b", "-s", str(knot.state.run / "k.sock"), "zone-sign", served.name])
+    assert (await knot.ask("example.com", "SOA")).answer[0][0].serial == 8
+    knot.knot = knot.again()
+    knot.knot.use_resolved({"shop.example.net.": ("203.0.113.1",)})
+    await knot.serve(served)
+    assert (await knot.ask("example.com", "SOA")).answer[0][0].serial == 7
 
 
 async def test_shield_that_is_not_listed_answers_but_is_named_to_nobody(knot: RunningKnot) -> None:

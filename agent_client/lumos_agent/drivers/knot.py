@@ -238,15 +238,14 @@ class Knot:
             await self.control.reload()
         await self.control.read_zones(zones)
 
-    async def sign_again(self) -> None:
-        """Give all signatures their full time again, those of views and those of zones; serials stay.
+    async def sign_again(self, zones: Sequence[Zone]) -> None:
+        """Give all signatures of zones their full time again, those of views too; serials stay.
 
         Raises:
             ApplyError: knotd refuses.
         """
-        if self._applied is not None and (zones := [zone for zone in self._applied.zones if zone.signed]):
-            await self.control.reload()
-            await self.control.read_zones(zones)
+        await self.control.reload()
+        await self.control.read_zones(zones)
 
     def signed_zones(self) -> list[tuple[Zone, str]]:
         """Return the zones that are signed here, each with its public key."""
@@ -259,14 +258,19 @@ class Knot:
         Raises:
             ApplyError: one is not served, or not in this version.
         """
-        resolver = Resolver([reachable(self._listen[0])])
         for zone in zones[:PROBED_MAX]:
-            try:
-                serials = await resolver.serials(zone.name)
-            except NoAnswer as error:
-                raise ApplyError("probe", f"{zone.name}: {error}; {self.last_words()}") from error
+            serials = await self._serials(zone)
+            if serials != [str(zone.serial)] and zone.signed:  # knotd raises it when nobody had it sign for a fortnight
+                await self.control.read_zones([zone])
+                serials = await self._serials(zone)
             if serials != [str(zone.serial)]:
                 raise ApplyError("probe", f"{zone.name} answers the serials {serials}, not {zone.serial}")
+
+    async def _serials(self, zone: Zone) -> list[str]:
+        try:
+            return await Resolver([reachable(self._listen[0])]).serials(zone.name)
+        except NoAnswer as error:
+            raise ApplyError("probe", f"{zone.name}: {error}; {self.last_words()}") from error
 
 
 def _digest(data: bytes) -> str:
