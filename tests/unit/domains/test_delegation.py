@@ -115,7 +115,7 @@ def test_parent_is_asked_for_the_digests_that_it_has() -> None:
         assert signers_at_parent("alice.example", parent) == Signers(digests=frozenset({digest}), ttl_seconds=7200)
         assert signers_at_parent("bob.example", parent) == Signers(digests=frozenset())
         assert signers_at_parent("nobody.example", parent) == Signers(digests=frozenset())
-    assert signers_at_parent("alice.example", Network(resolvers=["127.0.0.1"], port=9)) is None
+    assert signers_at_parent("alice.example", Network(resolvers=["127.0.0.1"], port=9, seconds=0.2)) is None
 
 
 def test_name_server_that_does_not_publish_all_keys_is_noticed(zone: Zone) -> None:
