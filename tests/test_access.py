@@ -1,30 +1,20 @@
 """Every route x method x principal x own or foreign object: the expected status. A route without a rule fails."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
-from django.db import transaction
 from django.test import Client
 
 from accounts.api_keys import create_api_key
 from accounts.models import Role, Scope
 from tests.access_rules import RULES, WHO
 from tests.factories import Tenant, member
-from tests.test_tenancy_doors import API, PAGES, address, ids
+from tests.test_tenancy_doors import API, PAGES, address, ids, undone
 
 pytestmark = pytest.mark.django_db
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 KEYS = ("key-read", "key-write", "key-admin")
 DONE = {200, 201, 204, 302, 400, 409}
-
-
-@contextmanager
-def undone() -> Iterator[None]:
-    """Take back what a call changes, so that the next principal finds the same rows."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 @pytest.fixture

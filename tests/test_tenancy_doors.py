@@ -2,13 +2,16 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 from celery import current_app
 from django.apps import apps
-from django.db import models
+from django.db import models, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -35,7 +38,7 @@ PAGES: dict[str, str | None] = {
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider", "origin-check": "domain",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
-    "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
+    "zone-check": "zone", "zone-dnssec": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
     "record-remove": "record",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
@@ -90,6 +93,7 @@ POST_ONLY = {
     "zone-servers",
     "zone-remove",
     "zone-check",
+    "zone-dnssec",
     "zone-import",
     "record-add",
     "record-remove",
@@ -170,7 +174,7 @@ API: dict[str, str | None] = {
     "api-tunnel-shield-list": None, "api-tunnel-shield-detail": "tunnel-shield", "api-tunnel-network": None,
     "api-tunnel-shield-rotate-key": "tunnel-shield", "api-tunnel-shield-end-old-key": "tunnel-shield",
     "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
-    "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone",
+    "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone", "api-zone-sign": "zone",
     "api-zone-list": None, "api-zone-detail": "zone", "api-zone-record-list": None, "api-zone-record-detail": "record",
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
@@ -180,7 +184,7 @@ API_POST_ONLY = {
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-domain-purge-cache", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-zone-import-file", "api-zone-check-delegation",
+    "api-zone-import-file", "api-zone-check-delegation", "api-zone-sign",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
@@ -204,6 +208,8 @@ TASKS = {
     "domains.tasks.check_origins": "enqueues one job per row, with its account; new rows of all tenants, set-based",
     "domains.tasks.check_origin": "a TenantTask",
     "domains.tasks.refresh_cdn_lists": "tells each account's servers in its own scope",
+    "domains.tasks.check_signed_zones": "enqueues one job per row, with its account",
+    "domains.tasks.check_signed_zone": "a TenantTask",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",
@@ -302,6 +308,14 @@ def address(name: str, what: str | None, objects: dict[str, Any]) -> str:
     return reverse(name, args=found if isinstance(found, tuple) else [found])
 
 
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what a call changes, so that the next one finds the same rows."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
 def readable(answer: Any) -> str:
     """Return the text of an answer, of an archive the text of all its files."""
     data = answer.getvalue()
@@ -344,63 +358,75 @@ def test_every_model_with_an_account_is_a_tenant_model() -> None:
     assert {model for model in with_account if not issubclass(model, TenantModel)} == {Membership}
 
 
-@pytest.mark.parametrize("name", [name for name, what in PAGES.items() if what])
-def test_pages_of_another_tenant_are_404(name: str, alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
-    client, url = signed_in(mallory.owner), address(name, PAGES[name], ids(alice))
-    assert (client.post(url) if name in POST_ONLY else client.get(url)).status_code == 404
-    if name not in POST_ONLY:
-        assert client.post(url).status_code == 404
+def test_pages_of_another_tenant_are_404(alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
+    client, objects, wrong = signed_in(mallory.owner), ids(alice), []
+    for name, what in PAGES.items():
+        for call in (client.get, client.post)[name in POST_ONLY :] if what else ():
+            with undone():
+                status = call(address(name, what, objects)).status_code
+            if status != 404:
+                wrong.append((name, call.__name__, status))
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", [name for name, what in API.items() if what])
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE", "PUT"])
-def test_api_objects_of_another_tenant_are_404(name: str, method: str, alice: Tenant, mallory: Tenant) -> None:
-    answer = Api(mallory.api_key).call(method, address(name, API[name], ids(alice))[len("/api/v1") :], {})
-    assert answer.status_code in {404, 405}
-    if method == ("POST" if name in API_POST_ONLY else "GET"):
-        assert answer.status_code == 404
+def test_api_objects_of_another_tenant_are_404(alice: Tenant, mallory: Tenant) -> None:
+    api, objects, wrong = Api(mallory.api_key), ids(alice), []
+    for (name, what), method in product(API.items(), ("GET", "POST", "PATCH", "DELETE", "PUT")):
+        if what:
+            with undone():
+                status = api.call(method, address(name, what, objects)[len("/api/v1") :], {}).status_code
+            is_there = method == ("POST" if name in API_POST_ONLY else "GET")
+            if status != 404 and (is_there or status != 405):
+                wrong.append((name, method, status))
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", [name for name, what in API.items() if not what])
-def test_api_lists_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory: Tenant) -> None:
-    own, foreign = ids(mallory), ids(alice)
-    text = Api(mallory.api_key).get(reverse(name)[len("/api/v1") :]).content.decode()
-    assert not any(str(pk) in text for pk in foreign.values())
-    if name == "api-domain-list":
-        assert str(own["domain"]) in text
+def test_api_lists_show_nothing_of_another_tenant(alice: Tenant, mallory: Tenant) -> None:
+    api, own, foreign = Api(mallory.api_key), ids(mallory), ids(alice)
+    texts = {name: api.get(reverse(name)[len("/api/v1") :]).content.decode() for name, what in API.items() if not what}
+    assert [name for name, text in texts.items() if any(str(pk) in text for pk in foreign.values())] == []
+    assert str(own["domain"]) in texts["api-domain-list"]
 
 
-@pytest.mark.parametrize("name", list(PAGES))
-def test_pages_show_nothing_of_another_tenant(name: str, alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
-    what, own = PAGES[name], ids(mallory)
+def test_pages_show_nothing_of_another_tenant(alice: Tenant, mallory: Tenant, signed_in: Any) -> None:
+    client, own, wrong = signed_in(mallory.owner), ids(mallory), []
     ids(alice)
-    if name in POST_ONLY:
-        return
-    text = readable(signed_in(mallory.owner).get(address(name, what, own)))
-    assert "alice" not in text
+    for name, what in PAGES.items():
+        with undone():
+            if name not in POST_ONLY and "alice" in readable(client.get(address(name, what, own))):
+                wrong.append(name)
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", list(PAGES))
-def test_pages_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
-    what = PAGES[name]
-    url = address(name, what, ids(alice))
-    viewer, visitor = signed_in(bob), Client()
-    call = viewer.post if name in POST_ONLY else viewer.get
-    assert call(url).status_code == (403 if name in VIEWER_REFUSED else 200)
-    assert (visitor.post if name in POST_ONLY else visitor.get)(url).status_code == 302
-    if name not in POST_ONLY:
-        assert viewer.post(url).status_code == 403
+def test_pages_by_role(alice: Tenant, bob: User, signed_in: Any) -> None:
+    viewer, visitor, objects, wrong = signed_in(bob), Client(), ids(alice), []
+    for name, what in PAGES.items():
+        url = address(name, what, objects)
+        tried = [(visitor, "post" if name in POST_ONLY else "get", 302)]
+        tried += [(viewer, "post" if name in POST_ONLY else "get", 403 if name in VIEWER_REFUSED else 200)]
+        tried += [] if name in POST_ONLY else [(viewer, "post", 403)]
+        for client, method, expected in tried:
+            with undone():
+                status = getattr(client, method)(url).status_code
+            if status != expected:
+                wrong.append((name, method, "viewer" if client is viewer else "visitor", status))
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", list(API))
-def test_api_by_role(name: str, alice: Tenant, bob: User, signed_in: Any) -> None:
-    what = API[name]
-    url = address(name, what, ids(alice))
-    assert Client().get(url).status_code == 401
-    assert Client(headers={"authorization": "Bearer lmsk_" + "0" * 64}).get(url).status_code == 401
-    viewer = signed_in(bob)
-    for method in (viewer.post, viewer.patch, viewer.delete):
-        assert method(url, {}, content_type="application/json").status_code in {403, 405}
+def test_api_by_role(alice: Tenant, bob: User, signed_in: Any, settings: Any) -> None:
+    limits = settings.LIMITS_PREFIX
+    strangers = Client(), Client(headers={"authorization": "Bearer lmsk_" + "0" * 64})
+    viewer, objects, wrong = signed_in(bob), ids(alice), []
+    for name, what in API.items():
+        url = address(name, what, objects)
+        settings.LIMITS_PREFIX = f"{limits}:{name}"  # strangers may not try that often
+        wrong += [(name, "stranger") for client in strangers if client.get(url).status_code != 401]
+        for call in (viewer.post, viewer.patch, viewer.delete):
+            with undone():
+                status = call(url, {}, content_type="application/json").status_code
+            if status not in {403, 405}:
+                wrong.append((name, call.__name__))
+    assert wrong == []
 
 
 def test_a_key_never_exceeds_its_creators_role(api: Api, alice: Tenant) -> None:

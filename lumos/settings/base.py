@@ -166,6 +166,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_ROUTES = {
     "domains.tasks.check_origin": {"queue": "deliveries"},
     "domains.tasks.refresh_cdn_lists": {"queue": "deliveries"},
+    "domains.tasks.check_signed_zone": {"queue": "deliveries"},
     "notifications.tasks.drain_channel": {"queue": "deliveries"},
     "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
 }

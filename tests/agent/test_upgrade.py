@@ -26,12 +26,21 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an environment of an agent 0.1.0, and with a copy of it."""
+    folder = tmp_path_factory.mktemp("upgrade")
+    pip(environment(folder / "agent"), wheel(folder, "0.1.0"))
+    shutil.copytree(folder / "agent", folder / "copy", symlinks=True)
+    return folder
+
+
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    """The command of an agent 0.1.0 in an environment of its own."""
-    folder = environment(tmp_path / "agent")
-    pip(folder, wheel(tmp_path, "0.1.0"))
-    return folder / "bin" / "lumos-agent"
+def installed(made_once: Path) -> Path:
+    """The command of an agent 0.1.0 in an environment of its own, as it was made."""
+    for left in (*made_once.glob("agent*"), *made_once.glob("state")):
+        shutil.rmtree(left)
+    return Path(shutil.copytree(made_once / "copy", made_once / "agent", symlinks=True)) / "bin" / "lumos-agent"
 
 
 def pip(folder: Path, file: Path) -> None:
@@ -67,7 +76,7 @@ def test_a_good_version_replaces_the_former_and_so_does_the_same_version_again(i
     assert call(installed, "--version") == "0.2.0"
     upgrade(installed, wheel(tmp_path, "0.2.0", cli_prelude="REBUILT = True"))
     assert "REBUILT" in next(installed.parents[1].rglob("lumos_agent/cli.py")).read_text()
-    assert not [path.name for path in tmp_path.glob("agent.*")]
+    assert not [path.name for path in installed.parents[2].glob("agent.*")]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def test_a_bad_version_is_replaced_by_the_former(
     assert words in message
     assert "the former version is back" in message
     assert call(installed, "--version") == "0.1.0"
-    assert not [path.name for path in tmp_path.glob("agent.*")]
+    assert not [path.name for path in installed.parents[2].glob("agent.*")]
 
 
 def test_an_upgrade_that_was_killed_half_way_still_has_its_way_back(installed: Path, tmp_path: Path) -> None:
@@ -100,7 +109,7 @@ def test_an_upgrade_that_was_killed_half_way_still_has_its_way_back(installed: P
     argv: list[str | Path] = [
         installed,
         "--state-dir",
-        tmp_path / "state",
+        installed.parents[2] / "state",
         "upgrade",
         "--wheel",
         new,
@@ -113,7 +122,7 @@ def test_an_upgrade_that_was_killed_half_way_still_has_its_way_back(installed: P
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.killpg(upgrading.pid, signal.SIGKILL)
-    assert (tmp_path / "agent.former").is_dir()
+    assert (installed.parents[2] / "agent.former").is_dir()
     upgrade(installed, wheel(tmp_path, "0.3.0", cli_prelude="raise SystemExit(3)"), expected=1)
     assert call(installed, "--version") == "0.1.0"
 

@@ -13,6 +13,7 @@ from lumos_agent.schema import Snapshot
 from servers import history, revisions, tasks
 from servers.models import Epoch, Server, SnapshotRecord, SnapshotState, epoch
 from servers.snapshots import compile_snapshot
+from tests import factories
 from tests.conftest import Api
 from tests.factories import Tenant
 
@@ -84,7 +85,8 @@ def test_held_back_is_marked(alice: Tenant) -> None:
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every server count as too large to be compiled at once."""
+    """Let every server count as too large to be compiled at once, from its first revision on."""
+    monkeypatch.setattr(factories, "MOULDS", {})
     monkeypatch.setattr(history, "AT_ONCE_ROWS", 0)
 
 

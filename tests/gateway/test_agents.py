@@ -53,14 +53,14 @@ class Agent(WebsocketCommunicator):
     async def hear(self, kind: type[Any]) -> Any:
         """Return the next message, which must be of `kind`."""
         data = b""
-        while isinstance(frame := await self.receive_from(timeout=5), bytes):
+        while isinstance(frame := await self.receive_from(timeout=20), bytes):
             data += frame
         message = protocol.gateway_decoder.decode(data + frame.encode())
         assert isinstance(message, kind), message
         return message
 
     async def greet(self, digest: str = "") -> protocol.Welcome:
-        await self.connect(timeout=5)
+        await self.connect(timeout=20)
         await self.say(hello(digest))
         welcome: protocol.Welcome = await self.hear(protocol.Welcome)
         return welcome
@@ -74,7 +74,7 @@ class Agent(WebsocketCommunicator):
 async def agent(alice: Tenant) -> AsyncIterator[Agent]:
     made = Agent(alice.token)
     yield made
-    await made.disconnect(timeout=5)
+    await made.disconnect(timeout=20)
     await stop_tasks()
 
 
@@ -92,7 +92,7 @@ def row(tenant: Tenant) -> Server:
 
 
 async def until(tenant: Tenant, condition: Any) -> Server:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition(found := await sync_to_async(row)(tenant)):
             await asyncio.sleep(0.02)
     return found
@@ -129,7 +129,7 @@ async def test_delivery_keeps_the_snapshot_of_a_large_server_and_marks_it(
     assert (await sync_to_async(record)()).digest == ""
     await agent.greet()
     config = await agent.hear(protocol.Config)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (kept := await sync_to_async(record)()).digest != config.digest:
             await asyncio.sleep(0.02)
     assert kept.revision == config.revision
@@ -231,8 +231,8 @@ async def test_snapshot_that_lost_its_domains_by_itself_is_held_back(agent: Agen
 @pytest.mark.parametrize("token", ["", "lmst_" + "0" * 64, "x" * 10_000, "lmsk_" + "0" * 64])
 async def test_unknown_token_is_refused(db: None, token: str) -> None:
     agent = Agent(token)
-    await agent.connect(timeout=5)
-    closed = await agent.receive_output(timeout=5)
+    await agent.connect(timeout=20)
+    closed = await agent.receive_output(timeout=20)
     assert closed["type"] == "websocket.close"
     assert closed["code"] == protocol.CLOSE_UNAUTHORISED
 
@@ -246,10 +246,10 @@ async def test_rotated_token_ends_the_connection(agent: Agent, alice: Tenant) ->
             return enrolment.rotate_token(server=alice.server, actor=alice.owner)
 
     fresh = await sync_to_async(rotate)()
-    assert (await agent.receive_output(timeout=5))["type"] == "websocket.close"
+    assert (await agent.receive_output(timeout=20))["type"] == "websocket.close"
     again = Agent(fresh)
     await again.greet()
-    await again.disconnect(timeout=5)
+    await again.disconnect(timeout=20)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"type": "nonsense"}', '{"type": "batch", "seq": -1}', "x" * 5000])
@@ -257,7 +257,7 @@ async def test_broken_message_ends_the_connection(agent: Agent, text: str) -> No
     await agent.greet()
     await agent.hear(protocol.Config)
     await agent.send_to(text_data=text)
-    closed = await agent.receive_output(timeout=5)
+    closed = await agent.receive_output(timeout=20)
     assert (closed["type"], closed["code"]) == ("websocket.close", protocol.CLOSE_PROTOCOL)
 
 
@@ -335,7 +335,7 @@ async def test_another_tenants_agent_sees_and_counts_nothing_of_ours(
     await agent.greet()
     await agent.hear(protocol.Config)
     await spy.say(protocol.Applied(epoch="x", revision=99, digest="", how="reload"))
-    await spy.disconnect(timeout=5)
+    await spy.disconnect(timeout=20)
 
     def counted() -> int:
         return HourlyMetric.unscoped.count() + RuleHits.unscoped.count() + Attack.unscoped.count()
@@ -348,10 +348,10 @@ async def test_second_connection_replaces_the_first(agent: Agent, alice: Tenant)
     await agent.hear(protocol.Config)
     second = Agent(alice.token)
     await second.greet()
-    closed = await agent.receive_output(timeout=5)
+    closed = await agent.receive_output(timeout=20)
     assert (closed["type"], closed["code"]) == ("websocket.close", protocol.CLOSE_REPLACED)
     await second.hear(protocol.Config)
-    await second.disconnect(timeout=5)
+    await second.disconnect(timeout=20)
 
 
 async def test_client_that_one_shield_limits_is_denied_by_the_shields_of_the_account(

@@ -35,7 +35,7 @@ async def agents(alice: Tenant, mallory: Tenant) -> AsyncIterator[tuple[Agent, A
         await agent.applied(await agent.hear(protocol.Config))
     yield made
     for agent in made:
-        await agent.disconnect(timeout=5)
+        await agent.disconnect(timeout=20)
     await stop_tasks()
 
 

@@ -26,7 +26,7 @@ def left() -> int:
 
 
 async def test_a_connected_agent_is_asked_at_once_and_its_row_goes(agent: Agent, alice: Tenant) -> None:
-    await agent.connect(timeout=5)
+    await agent.connect(timeout=20)
     await agent.say(READY)
     await agent.hear(protocol.Welcome)
     await agent.hear(protocol.Config)
@@ -39,7 +39,7 @@ async def test_a_connected_agent_is_asked_at_once_and_its_row_goes(agent: Agent,
     answer = await post(alice.token, protocol.encode([protocol.ErrandDone(id=errand.id, is_done=True)]))
     assert (answer.status_code, answer.content) == (200, b"[]")
     assert await sync_to_async(left)() == 0
-    closed = await agent.receive_output(timeout=5)
+    closed = await agent.receive_output(timeout=20)
     assert closed["type"] == "websocket.close"
 
 

@@ -28,7 +28,7 @@ async def agents(alice: Tenant, mallory: Tenant) -> AsyncIterator[tuple[Agent, A
         await agent.hear(protocol.Config)
     yield made
     for agent in made:
-        await agent.disconnect(timeout=5)
+        await agent.disconnect(timeout=20)
     await stop_tasks()
 
 
@@ -111,4 +111,4 @@ async def test_server_that_left_the_domain_has_no_say(agents: tuple[Agent, ...],
 @pytest.mark.parametrize("since", [-1, 1e12])
 async def test_time_out_of_range_ends_the_connection(agents: tuple[Agent, ...], since: float) -> None:
     await agents[0].say(protocol.Origins(states=(state(ident(1), "up", since=since),)))
-    assert (await agents[0].receive_output(timeout=5))["code"] == protocol.CLOSE_PROTOCOL
+    assert (await agents[0].receive_output(timeout=20))["code"] == protocol.CLOSE_PROTOCOL

@@ -25,21 +25,21 @@ async def test_only_the_own_account_is_heard(alice: Tenant, mallory: Tenant, sig
         return str(signed_in(tenant.owner).cookies["lumos_session"].value)
 
     ours, theirs = browser(await sync_to_async(session)(alice)), browser(await sync_to_async(session)(mallory))
-    assert (await ours.connect(timeout=5))[0]
-    assert (await theirs.connect(timeout=5))[0]
+    assert (await ours.connect(timeout=20))[0]
+    assert (await theirs.connect(timeout=20))[0]
 
     def change() -> None:
         with alice.scope:
             add_list_entry(domain=alice.domain, kind="deny", network="198.51.100.0/24", actor=alice.owner)
 
     await sync_to_async(change)()
-    assert await ours.receive_json_from(timeout=5) == {"topic": "servers"}
+    assert await ours.receive_json_from(timeout=20) == {"topic": "servers"}
     assert await theirs.receive_nothing(timeout=0.3)
-    await ours.disconnect(timeout=5)
-    await theirs.disconnect(timeout=5)
+    await ours.disconnect(timeout=20)
+    await theirs.disconnect(timeout=20)
 
 
 async def test_visitors_are_refused(db: None) -> None:
-    accepted, code = await browser("nonsense").connect(timeout=5)
+    accepted, code = await browser("nonsense").connect(timeout=20)
     assert not accepted
     assert code == 4401

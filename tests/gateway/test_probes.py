@@ -22,7 +22,7 @@ def greeting(probe_port: int = 80) -> protocol.Hello:
 
 
 async def connected(agent: Agent, probe_port: int = 80) -> None:
-    await agent.connect(timeout=5)
+    await agent.connect(timeout=20)
     await agent.say(greeting(probe_port))
     await agent.hear(protocol.Welcome)
     await agent.hear(protocol.Config)
@@ -48,7 +48,7 @@ async def agents(alice: Tenant, mallory: Tenant) -> AsyncIterator[tuple[Agent, A
         await connected(agent)
     yield made
     for agent in made:
-        await agent.disconnect(timeout=5)
+        await agent.disconnect(timeout=20)
     await stop_tasks()
 
 
@@ -110,7 +110,7 @@ async def test_an_agent_that_knows_no_probes_hears_nothing_of_them(mallory: Tena
     agent = Agent(mallory.token)
     await connected(agent, probe_port=0)
     assert await agent.receive_nothing(timeout=0.2)
-    await agent.disconnect(timeout=5)
+    await agent.disconnect(timeout=20)
     await stop_tasks()
 
 

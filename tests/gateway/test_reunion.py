@@ -83,7 +83,7 @@ async def test_shield_that_runs_the_same_is_in_step_at_once(agent: Agent, alice:
     answer = await again.hear(protocol.InSync)
     await again.say(protocol.Applied(epoch=answer.epoch, revision=answer.revision, digest=answer.digest, how="nothing"))
     await until(alice, lambda server: server.epoch == made.value)
-    await again.disconnect(timeout=5)
+    await again.disconnect(timeout=20)
 
 
 async def test_nothing_is_sent_until_a_person_decides(agent: Agent, alice: Tenant) -> None:
@@ -105,13 +105,13 @@ async def test_nothing_is_sent_until_a_person_decides(agent: Agent, alice: Tenan
     await until(alice, lambda server: server.apply_state == ApplyState.APPLIED and server.epoch == sent.epoch)
     with pytest.raises(Conflict, match="Nothing is held back"):
         await sync_to_async(decide)(alice, reunion.send_dashboards)
-    await again.disconnect(timeout=5)
+    await again.disconnect(timeout=20)
 
 
 async def test_dashboard_takes_over_what_the_shield_runs(agent: Agent, alice: Tenant) -> None:
     again, config = await parted(agent, alice)
     await again.say(running(config))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (record := await sync_to_async(found)(alice)) is None:
             await asyncio.sleep(0.02)
     assert (record.revision, record.digest, record.cause) == (config.revision, config.digest, reunion.CAUSE)
@@ -121,7 +121,7 @@ async def test_dashboard_takes_over_what_the_shield_runs(agent: Agent, alice: Te
     sent = Snapshot.decode((await again.hear(protocol.Config)).snapshot)
     assert not pairs(Snapshot.decode(config.snapshot), sent)
     assert sent.domains[0].origins[0].port != 4711
-    await again.disconnect(timeout=5)
+    await again.disconnect(timeout=20)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_what_is_not_that_snapshot_is_not_kept(agent: Agent, alice: Tenant
     await again.say(protocol.Heartbeat(clock=1.0, haproxy_running=True))
     await again.hear(protocol.HeartbeatAck)
     assert await sync_to_async(found)(alice) is None
-    await again.disconnect(timeout=5)
+    await again.disconnect(timeout=20)
 
 
 def test_server_page_offers_both_ways(alice: Tenant, signed_in: Any, api: Any) -> None:

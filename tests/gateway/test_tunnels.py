@@ -43,5 +43,5 @@ async def test_a_shield_reports_its_key_and_its_own_accounts_tunnels(alice: Tena
     assert await sync_to_async(kept)(alice) == ([SHIELDS], [("web", 7)])
     assert await sync_to_async(kept)(mallory) == ([SHIELDS], [])
     for agent in agents:
-        await agent.disconnect(timeout=5)
+        await agent.disconnect(timeout=20)
     await stop_tasks()

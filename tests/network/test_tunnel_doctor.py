@@ -47,7 +47,7 @@ class Pair:
             if any(words in text for problem in found for text in problem):
                 return
             assert time.monotonic() < deadline, found
-            time.sleep(1)
+            time.sleep(0.2)
 
 
 @pytest.fixture

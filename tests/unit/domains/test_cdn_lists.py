@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.contrib.admin import site
 
 from accounts.models import AuditEntry
 from domains import cdn_networks, cdn_refresh
+from domains.admin import CdnListAdmin
 from domains.cdn_models import CdnList
 from domains.cdn_refresh import CdnsInTrouble, ListRefused, checked, refresh_due
 from domains.services import change_domain
@@ -192,8 +194,10 @@ def test_a_run_that_ended_in_between_is_finished(
 
 @pytest.mark.django_db
 def test_the_newer_list_holds_and_nothing_is_fetched_where_that_is_off(settings: Any, publishers: Publishers) -> None:
-    CdnList.objects.create(name="fastly", networks=["20.0.0.0/16"], as_of="2001-01-01")
+    row = CdnList.objects.create(name="fastly", networks=["20.0.0.0/16"], as_of="2001-01-01")
     assert cdn_networks.known()["fastly"].networks == cdns()["fastly"].networks
+    came = cdns()["fastly"]
+    assert CdnListAdmin(CdnList, site).holds(row) == f"{len(came.networks)} networks as of {came.as_of}"
     settings.CDN_REFRESH = False
     assert refresh_cdn_lists() == {}
     assert publishers.asked == 0

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('domains', '0015_leak_checks'),
+        ('domains', '0016_signed_zones'),
     ]
 
     operations = [
