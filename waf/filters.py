@@ -4,6 +4,7 @@ import django_filters
 from django.db.models import Q, QuerySet
 
 from lumos.filters import AddressFilter, TimeFilter
+from waf.events import naming
 from waf.models import Event, ListEntry, ListKind, Source
 
 
@@ -59,4 +60,4 @@ class EventFilter(django_filters.FilterSet):
 
     def filter_rule(self, events: QuerySet[Event], name: str, value: str) -> QuerySet[Event]:
         """Keep events in which a rule objected."""
-        return events.filter(rules__contains=[value])
+        return naming(events, value)

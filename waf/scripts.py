@@ -21,6 +21,7 @@ from lumos_agent.script.trial import ScriptTrial, check_script, try_script
 from lumos_agent.waf_try import REQUEST_BYTES_MAX
 from servers import revisions
 from waf.compiler import script_parts
+from waf.events import naming
 from waf.models import Event, Script
 from waf.trial import one_of_few
 
@@ -103,5 +104,4 @@ def try_on(*, source: str, request: bytes, client: str, country: str, scheme: st
 def troubles(domain: Domain) -> list[Event]:
     """Return the last day's latest failures and log lines of a domain's script, as its shields told them."""
     rows = Event.objects.filter(domain=domain, created_at__gte=timezone.now() - LOOKED_BACK)
-    failures = rows.filter(rules__contains=[ERROR_RULE]) | rows.filter(rules__contains=[LOG_RULE])
-    return list(failures.select_related("server")[:TOLD_MAX])
+    return list(naming(rows, ERROR_RULE, LOG_RULE).select_related("server")[:TOLD_MAX])

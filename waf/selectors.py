@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, F, Func, QuerySet, Sum, TextField
 
 from lumos.listing import csv_lines
@@ -35,8 +36,19 @@ def top_lists(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
     """Return {client, country, asn, rule, path, host: [{value, events}]}, the most frequent first."""
     rows = events.order_by()
     located = {"country": rows.exclude(country=""), "asn": rows.exclude(asn=0)}
-    values = {name: _Elements("rules") if name == "rule" else F(name) for name in TOP_LISTS}
-    return {name: list(_counted(located.get(name, rows), value)[:TOP]) for name, value in values.items()}
+    return {
+        name: _top_rules(rows) if name == "rule" else list(_counted(located.get(name, rows), F(name))[:TOP])
+        for name in TOP_LISTS
+    }
+
+
+def _top_rules(rows: QuerySet[Event]) -> list[dict[str, Any]]:
+    """Return the rules that objected most often; SQLite has no function that makes rows of JSON."""
+    if connection.vendor == "postgresql":
+        return list(_counted(rows, _Elements("rules"))[:TOP])
+    counts = Counter(rule for told in rows.values_list("rules", flat=True).iterator() for rule in told)
+    frequent = sorted(counts.items(), key=lambda found: (-found[1], found[0]))
+    return [{"value": rule, "events": events} for rule, events in frequent[:TOP]]
 
 
 def top_of_blocked(events: QuerySet[Event]) -> dict[str, list[dict[str, Any]]]:
