@@ -148,14 +148,14 @@ def _zone(given: ConfigZone, place: str) -> ConfigZone:
         name = canonical_zone(given.name)
     servers = UNSET if given.servers is UNSET else _server_names(given.servers, f"{place}.servers")
     if given.records is UNSET:
-        return ConfigZone(name=name, servers=servers)
+        return ConfigZone(name=name, servers=servers, dnssec=given.dnssec)
     records = []
     for index, record in enumerate(given.records):
         with _at(f"{place}.records[{index}]"):
             values = msgspec.structs.asdict(record)
             clean = canonical_record(name, RecordData(**{**values, "server": record.server.strip() or None}))
         records.append(ConfigRecord(**{**vars(clean), "server": clean.server or ""}))
-    return ConfigZone(name=name, servers=servers, records=in_order(records))
+    return ConfigZone(name=name, servers=servers, dnssec=given.dnssec, records=in_order(records))
 
 
 def in_order(records: Iterable[ConfigRecord]) -> tuple[ConfigRecord, ...]:

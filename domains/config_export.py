@@ -125,7 +125,12 @@ def zone_states() -> list[ZoneState]:
         columns = dict(zip(FIELDS, values, strict=True))
         records[zone_id].append(ConfigRecord(**columns, server=server or ""))
     return [
-        ZoneState(name=zone.name, servers=tuple(servers[zone.pk]), records=in_order(records[zone.pk]))
+        ZoneState(
+            name=zone.name,
+            servers=tuple(servers[zone.pk]),
+            dnssec=zone.dnssec,
+            records=in_order(records[zone.pk]),
+        )
         for zone in Zone.objects.order_by("name")
     ]
 

@@ -20,6 +20,7 @@ from domains.config_account import (
 from domains.config_export import account_state
 from domains.config_plan import DomainStep, Plan, ZoneStep, plan
 from domains.config_states import DomainState, ZoneState
+from domains.dnssec import switch_off, switch_on
 from domains.failover import FailoverData, put_failover, remove_failover
 from domains.failover_models import DnsProvider
 from domains.models import Domain
@@ -107,6 +108,9 @@ def _put_zone(step: ZoneStep, servers: Mapping[str, Server], actor: User) -> Non
             for r in after.records
         ]
         replace_records(zone_id=zone.pk, records=records, actor=actor)
+    if after.dnssec != before.dnssec:
+        sign = switch_on if after.dnssec else switch_off
+        sign(zone_id=zone.pk, actor=actor)
     return None
 
 

@@ -66,6 +66,7 @@ class ZoneState:
 
     name: str
     servers: tuple[str, ...] = ()
+    dnssec: bool = False
     records: tuple[ConfigRecord, ...] = ()
 
 

@@ -1,5 +1,6 @@
 """Whether the world finds a zone: the parent is asked for its name servers, and each of them for its serial."""
 
+import base64
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -52,6 +53,14 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signers:
+    """The DS records that a parent has of a zone, as text of their data, and how long resolvers remember them."""
+
+    digests: frozenset[str]
+    ttl_seconds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Delegation:
     """What the parent says, and what the name servers say."""
 
@@ -76,11 +85,14 @@ def check_delegation(zone: Zone, network: Network | None = None) -> Delegation:
     """Ask the DNS about a zone; takes a few seconds at most, and raises nothing."""
     reach = network or NETWORK
     rows = list(zone.nameservers.select_related("server").order_by("number"))
-    wanted = {f"ns{row.number}.{zone.name}": addresses_of(row.server) for row in rows}
-    questions = [(name, address) for name, addresses in wanted.items() for address in addresses]
+    names = {f"ns{row.number}.{zone.name}": addresses_of(row.server) for row in rows}
+    hidden = {f"ns{row.number}.{zone.name}" for row in rows if not row.is_listed}
+    wanted = {name: addresses for name, addresses in names.items() if name not in hidden}
+    keys = {row.dnskey for row in rows} if zone.dnssec else set()
+    questions = [(name, address) for name, addresses in names.items() for address in addresses]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         parent = pool.submit(_delegated, zone.name, reach)
-        servers = list(pool.map(lambda asked: _asked(zone, asked[0], asked[1], reach), questions))
+        servers = list(pool.map(lambda asked: _asked(zone, keys, asked, reach), questions))
         found, glue, problem = parent.result()
     problems = [problem] if problem else _differences(wanted, found, glue)
     return Delegation(expected=sorted(wanted), found=sorted(found), problems=problems, servers=servers)
@@ -120,6 +132,23 @@ def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str
     return set(), {}, problem
 
 
+def signers_at_parent(zone: str, network: Network | None = None) -> Signers | None:
+    """Ask the zone above for the DS of a zone; None if it could not be asked, or does not know."""
+    reach = network or NETWORK
+    for address in _parent_addresses(zone, reach):
+        try:
+            question = dns.message.make_query(f"{zone}.", "DS", use_edns=0, flags=0)
+            answer, _ = dns.query.udp_with_fallback(question, address, timeout=reach.seconds, port=reach.port)
+        except (dns.exception.DNSException, OSError):
+            continue
+        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not answer.flags & dns.flags.AA:
+            continue
+        sets = [s for s in answer.answer if s.rdtype == dns.rdatatype.DS and s.name == dns.name.from_text(zone)]
+        digests = frozenset(record.to_text() for s in sets for record in s)
+        return Signers(digests=digests, ttl_seconds=max((s.ttl for s in sets), default=0))
+    return None
+
+
 def _parent_addresses(zone: str, network: Network) -> Iterable[str]:
     """Yield addresses of the zone above that may be asked."""
     resolver = network.resolver()
@@ -140,12 +169,13 @@ def _parent_addresses(zone: str, network: Network) -> Iterable[str]:
             yield from (address for address in found[:1] if network.is_allowed(ip_address(address)))
 
 
-def _asked(zone: Zone, name: str, address: str, network: Network) -> Asked:
+def _asked(zone: Zone, keys: set[str], question: tuple[str, str], network: Network) -> Asked:
+    name, address = question
     if not network.is_allowed(ip_address(address)):
         return Asked(name=name, address=address, problem="This is no public address; nobody else can ask there.")
     try:
-        question = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
-        answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
+        asked = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
+        answer, _ = dns.query.udp_with_fallback(asked, address, timeout=network.seconds, port=network.port)
     except (dns.exception.DNSException, OSError) as error:
         reason = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
         return Asked(name=name, address=address, problem=f"Does not answer ({reason}); is UDP and TCP port 53 open?")
@@ -153,7 +183,20 @@ def _asked(zone: Zone, name: str, address: str, network: Network) -> Asked:
     if not serials or not answer.flags & dns.flags.AA:
         return Asked(name=name, address=address, problem="Answers, but does not serve this zone.")
     problem = "" if serials[0] == zone.serial else f"Serves another version than the newest, {zone.serial}."
+    if keys and not problem and _published(zone.name, address, network) != keys:
+        problem = "Does not publish the keys of all shields."
     return Asked(name=name, address=address, serial=serials[0], problem=problem)
+
+
+def _published(zone: str, address: str, network: Network) -> set[str]:
+    """Return the public keys that a name server has of a zone."""
+    try:
+        question = dns.message.make_query(f"{zone}.", "DNSKEY", use_edns=0, payload=1232, flags=0)
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
+    except (dns.exception.DNSException, OSError):
+        return set()
+    sets = [s for s in answer.answer if s.rdtype == dns.rdatatype.DNSKEY]
+    return {base64.b64encode(record.key).decode() for s in sets for record in s}
 
 
 def _text(name: dns.name.Name) -> str:

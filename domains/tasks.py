@@ -9,7 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import failover, leak_checks, rollouts
+from domains import dnssec, failover, leak_checks, rollouts
 from domains.dns import publishing
 from domains.models import Rollout, RolloutState
 from lumos.jobs import Job
@@ -74,6 +74,21 @@ def check_origins() -> dict[str, int]:
     for account_id, domain_id in waiting:
         check_origin.apply_async((str(account_id), str(domain_id)), expires=300)
     return {"domains": len(waiting)}
+
+
+@shared_task(base=Job)
+def check_signed_zones() -> dict[str, int]:
+    """Have the parents of some signed zones asked whose turn it is."""
+    waiting = dnssec.due(timezone.now())
+    for account_id, zone_id in waiting:
+        check_signed_zone.apply_async((str(account_id), str(zone_id)), expires=300)
+    return {"zones": len(waiting)}
+
+
+@shared_task(base=TenantTask)
+def check_signed_zone(account_id: str, zone_id: str) -> None:
+    """Ask the parent of one signed zone."""
+    dnssec.look(uuid.UUID(zone_id))
 
 
 @shared_task(base=TenantTask)

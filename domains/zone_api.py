@@ -13,14 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import actor
-from domains import zones
-from domains.delegation import check_delegation
+from domains import dnssec, zones
 from domains.zone_file import export_zone_file, import_zone_file
 from domains.zone_models import RecordType, Zone, ZoneRecord
 from domains.zone_rules import RecordData
 from domains.zone_serializers import (
     DelegationSerializer,
     RecordSerializer,
+    SigningSerializer,
     ZoneImportedSerializer,
     ZoneImportSerializer,
     ZoneSerializer,
@@ -87,7 +87,16 @@ class ZoneViewSet(viewsets.ModelViewSet[Zone]):
     @action(detail=True, methods=["post"], url_path="check-delegation")
     def check_delegation(self, request: Request, pk: str) -> Response:
         """Ask the DNS whether the zone is delegated to its servers and served by all of them; takes some seconds."""
-        return Response(DelegationSerializer(check_delegation(self.get_object())).data)
+        return Response(DelegationSerializer(dnssec.check(self.get_object())).data)
+
+    @extend_schema(request=SigningSerializer, responses=ZoneSerializer)
+    @action(detail=True, methods=["post"], url_path="dnssec")
+    def sign(self, request: Request, pk: str) -> Response:
+        """Have the zone signed, or signed no longer: then its parent is asked for its DS records first."""
+        zone, given = self.get_object(), SigningSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        dnssec.switch(zone=zone, actor=actor(request), **given.validated_data)
+        return Response(self.get_serializer(self.get_queryset().get(pk=zone.pk)).data)
 
 
 class RecordViewSet(viewsets.ModelViewSet[ZoneRecord]):

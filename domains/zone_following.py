@@ -54,8 +54,13 @@ def refuse_only_server(server: Server) -> None:
         Conflict: it names such zones.
     """
     zones = Zone.objects.filter(nameservers__server=server).prefetch_related("nameservers")
-    if alone := [zone.name for zone in zones if len(zone.nameservers.all()) == 1]:
+    if alone := [zone.name for zone in zones if not _others_named(zone, server)]:
         raise Conflict(f"Only this server answers for the zone {alone[0]}. Give it another server or remove it first.")
+
+
+def _others_named(zone: Zone, server: Server) -> bool:
+    """Whether visitors find a zone without this server; of a signed zone some may be named to nobody yet."""
+    return any(row.is_listed for row in zone.nameservers.all() if row.server_id != server.pk)
 
 
 def raise_serials(zones: Sequence[Zone]) -> None:

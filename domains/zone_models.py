@@ -12,10 +12,18 @@ TTL_MIN, TTL_MAX, WEIGHT_MAX = 1, 604_800, 255
 
 
 class Zone(TenantModel):
-    """A zone: A-labels, lower case, no final dot. Whatever changes its answers raises `serial`."""
+    """A zone: A-labels, lower case, no final dot. Whatever changes its answers raises `serial`.
+
+    With `dnssec` every shield signs it. `ds_until` is until when resolvers may know a DS of it, None if there was none
+    when the parent answered last, at `ds_checked_at`; `ds_asked_at` is when Lumos asked by itself.
+    """
 
     name = models.CharField(max_length=253)
     serial = models.PositiveBigIntegerField(default=1, editable=False)
+    dnssec = models.BooleanField(default=False)
+    ds_until = models.DateTimeField(null=True, editable=False)
+    ds_checked_at = models.DateTimeField(null=True, editable=False)
+    ds_asked_at = models.DateTimeField(null=True, editable=False)
     servers: Any = models.ManyToManyField(Server, through="ZoneServer", related_name="zones")
 
     class Meta(TenantModel.Meta):
@@ -27,11 +35,20 @@ class Zone(TenantModel):
 
 
 class ZoneServer(TenantModel):
-    """A shield that serves a zone under the name ``ns`` and `number`, which it keeps."""
+    """A shield that serves a zone under the name ``ns`` and `number`, which it keeps.
+
+    `dnskey` is the public key that signs the zone there (base64); the shield publishes the keys of all since its
+    `keys_revision`. All resolvers know the key's DS from `ds_trusted_at` on; before that, a zone with a DS names the
+    shield to nobody (`is_listed`).
+    """
 
     zone = models.ForeignKey(Zone, on_delete=models.CASCADE, related_name="nameservers")
     server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="nameservers")
     number = models.PositiveSmallIntegerField()
+    dnskey = models.CharField(max_length=88, blank=True, editable=False)
+    keys_revision = models.PositiveBigIntegerField(default=0, editable=False)
+    ds_trusted_at = models.DateTimeField(null=True, editable=False)
+    is_listed = models.BooleanField(default=True, editable=False)
 
     class Meta(TenantModel.Meta):
         ordering = ["number"]

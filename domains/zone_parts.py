@@ -31,7 +31,13 @@ def zone_parts(server: Server) -> tuple[ZonePart, ...]:
     nameservers: defaultdict[Any, list[Nameserver]] = defaultdict(list)
     for row in ZoneServer.objects.filter(zone__in=zones).select_related("server").order_by("number"):
         nameservers[row.zone_id].append(
-            Nameserver(server=str(row.server_id), number=row.number, addresses=tuple(addresses_of(row.server)))
+            Nameserver(
+                server=str(row.server_id),
+                number=row.number,
+                addresses=tuple(addresses_of(row.server)),
+                key=row.dnskey,
+                listed=row.is_listed,
+            )
         )
     records: defaultdict[Any, list[ZoneRecord]] = defaultdict(list)
     rows = ZoneRecord.objects.filter(zone__in=zones).order_by("name", "type", "place", "data", "server_id")
@@ -95,6 +101,7 @@ def _part(
         id=str(zone.pk),
         name=zone.name,
         serial=zone.serial,
+        signed=zone.dnssec,
         nameservers=tuple(nameservers),
         records=tuple(
             Record(owner=r.name, kind=cast(Kind, r.type), ttl=r.ttl, data=r.data, place=r.place, weight=r.weight)

@@ -1,11 +1,12 @@
 """Shapes of zones and records in the API."""
 
-from typing import Any
+from typing import Any, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from domains.dnssec_status import State, signers_of
 from domains.serializers import ScopedServers
 from domains.zone_file import TEXT_MAX, ImportMode
 from domains.zone_models import TTL_MAX, TTL_MIN, WEIGHT_MAX, RecordType, Zone, ZoneRecord
@@ -27,9 +28,31 @@ class NameserverSerializer(serializers.Serializer[Any]):
     public_ipv4 = serializers.IPAddressField(source="server.public_ipv4", allow_null=True)
     public_ipv6 = serializers.IPAddressField(source="server.public_ipv6", allow_null=True)
 
+    is_named = serializers.BooleanField(source="is_listed", help_text="Whether the zone names it among its servers.")
+
     def get_name(self, row: Any) -> str:
         """Return what to enter at the registrar."""
         return f"ns{row.number}.{row.zone.name}"
+
+
+class SignerSerializer(serializers.Serializer[Any]):
+    """A shield that signs the zone with a key of its own.
+
+    `ds` is the DS record to enter at the registrar; it is empty until every shield publishes the keys of all.
+    """
+
+    server = serializers.UUIDField(source="row.server_id")
+    state = serializers.ChoiceField(choices=get_args(State))
+    ds = serializers.CharField(allow_blank=True)
+
+
+class SigningSerializer(serializers.Serializer[Any]):
+    """Whether a zone is to be signed."""
+
+    signed = serializers.BooleanField()
+    anyway = serializers.BooleanField(
+        default=False, help_text="Sign no longer although resolvers may know a DS: those that validate refuse the zone."
+    )
 
 
 class ZoneSerializer(serializers.ModelSerializer[Zone]):
@@ -38,12 +61,18 @@ class ZoneSerializer(serializers.ModelSerializer[Zone]):
     name = serializers.CharField(max_length=300, trim_whitespace=False)
     servers = ScopedServers(many=True)
     nameservers = NameserverSerializer(many=True, read_only=True)
+    signers = serializers.SerializerMethodField()
 
     class Meta:
         model = Zone
-        fields = ("id", "name", "servers", "nameservers", "serial", "created_at")
-        read_only_fields = ("id", "serial", "created_at")
+        fields = ("id", "name", "servers", "nameservers", "serial", "dnssec", "signers", "created_at")
+        read_only_fields = ("id", "serial", "dnssec", "created_at")
         validators = ()  # the service tells of a duplicate, as 409
+
+    @extend_schema_field(SignerSerializer(many=True))
+    def get_signers(self, zone: Zone) -> Any:
+        """Return the shields that sign the zone; none if it is not signed."""
+        return SignerSerializer(signers_of(zone), many=True).data
 
     def validate_name(self, name: str) -> str:
         """Keep a zone's name."""

@@ -13,8 +13,8 @@ from django.views.decorators.http import require_POST
 
 from accounts.pages import PageRequest, page
 from accounts.permissions import WRITE
-from domains import zones
-from domains.delegation import check_delegation
+from domains import dnssec, zones
+from domains.dnssec_status import signers_of
 from domains.zone_file import export_zone_file, import_zone_file
 from domains.zone_forms import RecordForm, ServersForm, ZoneForm, ZoneImportForm
 from domains.zone_models import RecordType, Zone, ZoneRecord
@@ -51,6 +51,7 @@ def _shown(request: HttpRequest, zone: Zone, **given: Any) -> HttpResponse:
     context = {
         "zone": zone,
         "nameservers": zone.nameservers.select_related("server"),
+        "signers": signers_of(zone),
         "records": records,
         "rows": [(row, shields.get(absolute(row.name, zone.name), [])) for row in records],
         "search": search,
@@ -101,7 +102,19 @@ def zone_remove(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def zone_check(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Ask the DNS whether visitors find the zone."""
     zone = _zone(pk)
-    return _shown(request, zone, delegation=check_delegation(zone))
+    return _shown(request, zone, delegation=dnssec.check(zone))
+
+
+@require_POST
+@page(WRITE)
+def zone_dnssec(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Have a zone signed, or signed no longer."""
+    zone, signed = _zone(pk), request.POST.get("signed") == "on"
+    try:
+        dnssec.switch(zone=zone, signed=signed, anyway=request.POST.get("anyway") == "on", actor=request.user)
+    except AppError as error:
+        return _shown(request, _zone(pk), signing_error=error.detail)
+    return redirect("zone", pk=pk)
 
 
 @page()

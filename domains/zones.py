@@ -212,12 +212,19 @@ def _put_servers(zone: Zone, servers: Sequence[Server]) -> None:
         if not (server.public_ipv4 or server.public_ipv6):
             raise InvalidInput(f"Enter a public address of the server {server.name} first.", field="servers")
     kept = {row.server_id: row.number for row in zone.nameservers.all()}
+    if not zone.nameservers.filter(server__in=servers, is_listed=True).exists() and zone.ds_until is not None:
+        raise InvalidInput(
+            "The parent zone has no DS of any of these shields. Add them beside the present ones first, enter their DS "
+            "at your registrar, and take the others away when the new ones are named.",
+            field="servers",
+        )
     zone.nameservers.exclude(server__in=servers).delete()
     taken = {kept[server.pk] for server in servers if server.pk in kept}
     free = (number for number in range(1, NAMESERVERS_MAX + 1) if number not in taken)
     for server in servers:
         if server.pk not in kept:
-            ZoneServer.objects.create(zone=zone, server=server, number=next(free))
+            listed = zone.ds_until is None
+            ZoneServer.objects.create(zone=zone, server=server, number=next(free), is_listed=listed)
     _refuse_wrong(zone, [f"ns{row.number}" for row in zone.nameservers.all()])
 
 

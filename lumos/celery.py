@@ -14,6 +14,7 @@ app.conf.beat_schedule = {
     "look-at-failovers": {"task": "domains.tasks.look_at_failovers", "schedule": 5.0, "options": {"expires": 5}},
     "sweep-failovers": {"task": "domains.tasks.sweep_failovers", "schedule": 300.0},
     "check-origins": {"task": "domains.tasks.check_origins", "schedule": 300.0},
+    "check-signed-zones": {"task": "domains.tasks.check_signed_zones", "schedule": 300.0},
     "expire-idempotent-answers": {"task": "accounts.tasks.expire_old_rows", "schedule": 3600.0},
     "expire-list-entries": {"task": "waf.tasks.expire_list_entries", "schedule": 20.0},
     "fetch-due-subscriptions": {"task": "waf.tasks.fetch_due_subscriptions", "schedule": 60.0},

@@ -66,6 +66,7 @@ urlpatterns = [
     path("zones/<uuid:pk>/servers", zone_views.zone_servers, name="zone-servers"),
     path("zones/<uuid:pk>/remove", zone_views.zone_remove, name="zone-remove"),
     path("zones/<uuid:pk>/check", zone_views.zone_check, name="zone-check"),
+    path("zones/<uuid:pk>/dnssec", zone_views.zone_dnssec, name="zone-dnssec"),
     path("zones/<uuid:pk>/file", zone_views.zone_file, name="zone-file"),
     path("zones/<uuid:pk>/import", zone_views.zone_import, name="zone-import"),
     path("zones/<uuid:pk>/records", zone_views.record_add, name="record-add"),

@@ -116,8 +116,11 @@ def _tunnel_lines(tunnels: Tunnels | None) -> list[str]:
 
 def _zone_lines(zone: Zone) -> Iterator[str]:
     """Return a zone as lines, without its serial."""
+    if zone.signed:
+        yield "signed"
     for server in zone.nameservers:
-        yield f"ns{server.number} {' '.join(server.addresses)}"
+        key = f" key {server.key}" if zone.signed and server.key else ""
+        yield f"ns{server.number} {' '.join(server.addresses)}{key}{'' if server.listed else ' not named'}"
     for record in zone.records:
         where = f" place {record.place}" if record.place else f" weight {record.weight}" if record.weight else ""
         yield f"{record.owner} {record.ttl} {record.kind} {record.data}{where}"

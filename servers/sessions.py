@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.tenancy import tenant_scope
-from domains import certificates, failover, health, orders
+from domains import certificates, dnssec, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
 from servers import errands, history, increments, metrics, reunion, revisions, tunnel_ends, wake
@@ -183,7 +183,7 @@ def answers(
         case protocol.TunnelReport():
             with tenant_scope(account_id):
                 tunnel_ends.record_report(server_id=server_id, report=message)
-        case protocol.Origins() | protocol.Probes() | protocol.Incident() | protocol.ErrandDone():
+        case protocol.Origins() | protocol.Probes() | protocol.Incident() | protocol.ZoneKeys() | protocol.ErrandDone():
             record_news(account_id, server_id, message)
     return []
 
@@ -217,9 +217,9 @@ def certificate_message(
 def record_news(
     account_id: uuid.UUID,
     server_id: uuid.UUID,
-    message: protocol.Origins | protocol.Probes | protocol.Incident | protocol.ErrandDone,
+    message: protocol.Origins | protocol.Probes | protocol.Incident | protocol.ZoneKeys | protocol.ErrandDone,
 ) -> None:
-    """Take what a shield noticed or did: how origins and other shields do, what an operator should know, errands."""
+    """Take what a shield noticed or did: origins, other shields, incidents, keys of zones, errands."""
     with tenant_scope(account_id):
         match message:
             case protocol.Origins():
@@ -227,6 +227,8 @@ def record_news(
             case protocol.Probes():
                 seen = shields.record_probes(vantage_id=server_id, results=message.results)
                 failover.look_at_servers(shields.look(seen))
+            case protocol.ZoneKeys():
+                dnssec.record_keys(server_id=server_id, report=message)
             case protocol.ErrandDone():
                 errands.record_done(server_id=server_id, done=message)
             case protocol.Incident():

@@ -38,7 +38,7 @@ PAGES: dict[str, str | None] = {
     "domain-failover": "domain", "failover-act": "domain", "dns-providers": None, "dns-provider-remove": "provider", "origin-check": "domain",
     "server-flood": "server", "forwards": None, "forward-add": None, "forward-edit": "forward", "forward-remove": "forward",
     "rollout-release": "domain", "zones": None, "zone": "zone", "zone-servers": "zone", "zone-remove": "zone",
-    "zone-check": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
+    "zone-check": "zone", "zone-dnssec": "zone", "zone-file": "zone", "zone-import": "zone", "record-add": "zone", "record": "record",
     "record-remove": "record",
     "certificate-authority": None, "under-attack": None, "guard-save": "domain", "rate-add": "domain", "rate-edit": "rate", "rate-remove": "rate",
     "waf": "domain", "policy-save": "domain", "entry-add": "domain",
@@ -93,6 +93,7 @@ POST_ONLY = {
     "zone-servers",
     "zone-remove",
     "zone-check",
+    "zone-dnssec",
     "zone-import",
     "record-add",
     "record-remove",
@@ -173,7 +174,7 @@ API: dict[str, str | None] = {
     "api-tunnel-shield-list": None, "api-tunnel-shield-detail": "tunnel-shield", "api-tunnel-network": None,
     "api-tunnel-shield-rotate-key": "tunnel-shield", "api-tunnel-shield-end-old-key": "tunnel-shield",
     "api-billing": None, "api-billing-plan": None, "api-plans": None, "api-ledger-list": None,
-    "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone",
+    "api-zone-file": "zone", "api-zone-import-file": "zone", "api-zone-check-delegation": "zone", "api-zone-sign": "zone",
     "api-zone-list": None, "api-zone-detail": "zone", "api-zone-record-list": None, "api-zone-record-detail": "record",
     "api-charge-list": None, "api-top-up-list": None, "api-top-up-detail": "payment",
 }  # fmt: skip
@@ -183,7 +184,7 @@ API_POST_ONLY = {
     "api-tunnel-shield-end-old-key",
     "api-channel-test", "api-channel-ask", "api-channel-rotate-secret", "api-delivery-resend",
     "api-domain-release-rollout", "api-domain-purge-cache", "api-server-rotate-token", "api-server-decommission", "api-server-reunite", "api-snapshot-restore", "api-domain-clone-settings",
-    "api-zone-import-file", "api-zone-check-delegation",
+    "api-zone-import-file", "api-zone-check-delegation", "api-zone-sign",
     "api-script-try", "api-domain-upload-certificate", "api-domain-apply-preset", "api-policy-try-request",
 }  # fmt: skip
 # What belongs to a person and not to an account: tests/api/test_sign_in.py and test_team.py.
@@ -206,6 +207,8 @@ TASKS = {
     "domains.tasks.publish_dns": "a TenantTask",
     "domains.tasks.check_origins": "enqueues one job per row, with its account; new rows of all tenants, set-based",
     "domains.tasks.check_origin": "a TenantTask",
+    "domains.tasks.check_signed_zones": "enqueues one job per row, with its account",
+    "domains.tasks.check_signed_zone": "a TenantTask",
     "waf.tasks.expire_list_entries": "each account in its own scope",
     "waf.tasks.fetch_due_subscriptions": "enqueues one job per row, with its account",
     "waf.tasks.fetch_subscription": "a TenantTask",

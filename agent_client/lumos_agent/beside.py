@@ -25,6 +25,7 @@ from lumos_agent.prober import Prober
 from lumos_agent.schema import empty_snapshot
 from lumos_agent.tunnel_doctor import Notes
 from lumos_agent.tunnel_watch import TunnelWatch
+from lumos_agent.zone_signing import ZoneSigning
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Beside:
         self._tcp, self._udp = TcpForwards(state), Nftables(state)
         self._forward_counts = ForwardCounts(self._tcp, self._udp)
         self._knot = Knot(state, state.settings().dns, country_database(state))
+        self._signing = ZoneSigning(self._knot, report, state.signed_file)
         self._bans = Bans(self._udp)
         self._aliases_file = state.aliases_file
         self.daemons: tuple[Daemon, ...] = (
@@ -63,7 +65,7 @@ class Beside:
     async def run(self) -> None:
         """Keep everything right until cancelled; the daemons go on."""
         async with asyncio.TaskGroup() as group:
-            watches = (self._aliases.run, self.prober.run, self.tunnels.run, self._bans.run)
+            watches = (self._aliases.run, self.prober.run, self.tunnels.run, self._bans.run, self._signing.run)
             for job in (*watches, self._decide, self._count_forwards):
                 group.create_task(job())
 

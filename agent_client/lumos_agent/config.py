@@ -101,6 +101,8 @@ class State:
         self.check_key = self.engine / "check.key"
         self.geo = self.root / "geo"
         self.tunnels = self.root / "tunnels"
+        self.zone_keys = self.root / "zone-keys"
+        self.signed_file = self.root / "signed"
         self.events = self.root / "events"
         self.haproxy = self.root / "haproxy"
         self.current = self.haproxy / "current"

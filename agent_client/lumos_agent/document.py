@@ -199,6 +199,7 @@ class ConfigZone(Part, frozen=True, kw_only=True):
 
     name: _Host
     servers: tuple[_Name, ...] | UnsetType = UNSET
+    dnssec: bool | UnsetType = UNSET
     records: Annotated[tuple[ConfigRecord, ...], Meta(max_length=RECORDS_MAX)] | UnsetType = UNSET
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from lumos_agent.grammar import Address, Id, Port, ProbeKey, Served
 from lumos_agent.tunnel import PEERS_MAX, KeyNumber, PublicKey
+from lumos_agent.zone import ZONES_MAX, DnsKey
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "lumos.v1"
@@ -250,6 +251,19 @@ class TunnelReport(Message, frozen=True, kw_only=True, tag="tunnels"):
 
     keys: Annotated[tuple[TunnelKey, ...], Meta(max_length=2)]
     states: Annotated[tuple[TunnelState, ...], Meta(max_length=PEERS_MAX)] = ()
+
+
+class ZoneKey(Struct, frozen=True, kw_only=True):
+    """The public half of the key with which the shield signs a zone."""
+
+    zone_id: Id
+    public_key: DnsKey
+
+
+class ZoneKeys(Message, frozen=True, kw_only=True, tag="zone_keys"):
+    """The keys that the shield signs zones with and that its snapshot does not name yet."""
+
+    keys: Annotated[tuple[ZoneKey, ...], Meta(max_length=ZONES_MAX)]
 
 
 class ErrandDone(Message, frozen=True, kw_only=True, tag="errand_done"):
@@ -498,6 +512,7 @@ AgentMessage = (
     | Origins
     | Probes
     | TunnelReport
+    | ZoneKeys
     | CertificateStatus
     | OrderWanted
     | ChallengePublish

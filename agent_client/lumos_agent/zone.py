@@ -18,6 +18,7 @@ NAMESERVERS_MAX = 13
 ADDRESSES_MAX = 100
 WEIGHT_MAX = 255  # what the weighted mode of Knot's geoip module takes
 TTL_MIN, TTL_MAX = 1, 7 * 86_400
+KEY_TTL = 3600  # seconds for which resolvers remember the keys of a signed zone
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = rf"(?=.{{1,254}}\Z)(?:{_LABEL}\.)+"
@@ -43,6 +44,8 @@ Ttl = Annotated[int, Meta(ge=TTL_MIN, le=TTL_MAX)]
 Weight = Annotated[int, Meta(ge=0, le=WEIGHT_MAX)]
 Serial = Annotated[int, Meta(ge=1, le=2**32 - 1)]
 IpText = Annotated[str, Meta(pattern=r"\A[0-9a-f.:]{2,45}\Z")]
+# The key with which a shield signs a zone, as its DNSKEY record has it: a point of P-256 (RFC 6605, 4) in base64.
+DnsKey = Annotated[str, Meta(pattern=r"\A(?:[A-Za-z0-9+/]{86}==)?\Z")]
 # Where an answer is for: a country (ISO 3166-1) or a continent as databases in MaxMind's format name them.
 Place = Annotated[str, Meta(pattern=r"\A(?:country:[A-Z]{2}|continent:(?:AF|AN|AS|EU|NA|OC|SA))?\Z")]
 
@@ -105,11 +108,16 @@ class Alias(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Nameserver(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A shield that serves the zone, named ``ns`` and its number below the zone, with its public addresses."""
+    """A shield that serves the zone, named ``ns`` and its number below the zone, with its public addresses.
+
+    `key` is what it signs the zone with, empty while nobody knows. Who is not `listed` answers, but is named to nobody.
+    """
 
     server: Id
     number: Annotated[int, Meta(ge=1, le=999)]
     addresses: Annotated[tuple[IpText, ...], Meta(max_length=2)] = ()
+    key: DnsKey = ""
+    listed: bool = True
 
     def __post_init__(self) -> None:
         for address in self.addresses:
@@ -117,7 +125,10 @@ class Nameserver(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class Zone(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A zone: A-labels, no final dot. All shields of it serve the same serial."""
+    """A zone: A-labels, no final dot. All shields of it serve the same serial.
+
+    In a `signed` zone every shield signs with its own key and publishes the keys of all (RFC 8901, model 2).
+    """
 
     id: Id
     name: ZoneName
@@ -126,8 +137,11 @@ class Zone(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
     records: Annotated[tuple[Record, ...], Meta(max_length=RECORDS_MAX)] = ()
     proxied: Annotated[tuple[Proxied, ...], Meta(max_length=RECORDS_MAX)] = ()
     aliases: Annotated[tuple[Alias, ...], Meta(max_length=RECORDS_MAX)] = ()
+    signed: bool = False
 
     def __post_init__(self) -> None:
+        if not any(server.listed for server in self.nameservers):
+            raise ZoneError(f"{self.name} has no name server that anybody may ask")
         owners = [part.owner for part in self.records] + [part.owner for part in self.proxied]
         for owner in (*owners, *(part.owner for part in self.aliases)):
             if len(absolute(owner, self.name)) > 254:

@@ -163,6 +163,7 @@ CELERY_TIMEZONE = "UTC"
 # Receivers of notifications and origins may be slow: they have a worker of their own, with threads.
 CELERY_TASK_ROUTES = {
     "domains.tasks.check_origin": {"queue": "deliveries"},
+    "domains.tasks.check_signed_zone": {"queue": "deliveries"},
     "notifications.tasks.drain_channel": {"queue": "deliveries"},
     "notifications.tasks.ask_to_confirm": {"queue": "deliveries"},
 }

@@ -157,6 +157,25 @@ async def test_weights_share_the_answers(knot: RunningKnot) -> None:
     assert await knot.answers("w.example.com", "TXT") == ['"t"']
 
 
+@pytest.mark.parametrize("signed", [False, True])
+async def test_weights_leave_a_wildcard_to_the_names_that_are_not_there(knot: RunningKnot, signed: bool) -> None:
+    weighted = [record("w", "A", f"192.0.2.{n}", weight=n) for n in (1, 3)]
+    apex = [record("@", "A", f"192.0.2.{n}", weight=n) for n in (5, 6)]
+    wildcards = (record("*", "A", "192.0.2.9"), record("*", "TXT", '"any"'))
+    await knot.serve(zone(*weighted, *apex, *wildcards, record("plain", "A", "192.0.2.7"), signed=signed))
+    for name in ("nobody", "deep.nobody", "*"):
+        assert await knot.answers(f"{name}.example.com") == ["192.0.2.9"]
+        assert await knot.answers(f"{name}.example.com", "TXT") == ['"any"']
+    for name, known in (("w", {"192.0.2.1", "192.0.2.3"}), ("@", {"192.0.2.5", "192.0.2.6"})):
+        asked = "example.com" if name == "@" else f"{name}.example.com"
+        found = [await knot.answers(asked) for _ in range(10)]
+        assert all(len(answer) == 1 for answer in found)
+        assert {data for (data,) in found} <= known
+        assert await knot.answers(asked, "TXT") == []
+    assert await knot.answers("plain.example.com") == ["192.0.2.7"]
+    assert (await knot.ask("below.w.example.com")).rcode() == dns.rcode.NXDOMAIN
+
+
 async def test_shields_share_the_answers_by_weight_while_they_work(knot: RunningKnot) -> None:
     weighted = tuple(
         Address(address=f"192.0.2.5{n}", server=ident(100 + n), weight=weight) for n, weight in enumerate((1, 3))

@@ -19,7 +19,7 @@ from lumos_agent.render.knot_sets import answered
 from lumos_agent.zone import Proxied, Record
 from tests.agent.zones import RunningKnot, country_database, nameserver, proxied, record, snapshot_of, without, zone
 
-OPTIONS = KnotOptions(listen=("127.0.0.1:53",), root="/r", socket="/r/s", log="/r/log", database="/r/c.mmdb")
+OPTIONS = KnotOptions(listen=("127.0.0.1:53",), root="/r", keys="/k", socket="/r/s", log="/r/log", database="/r/c.mmdb")
 HOSTILE = st.text(
     st.sampled_from("ab019.\"\\;()@$*_- \n\t\r\0\x7fäß€{}[]#:|&%'`") | st.characters(codec="utf-8"), max_size=40
 )
@@ -125,7 +125,7 @@ async def test_answers_to_one_network_are_limited(knot: RunningKnot) -> None:
     await knot.serve(zone(record("big", "TXT", '"' + "x" * 250 + '"')))
     conf = knot.state.root / "knot" / "knot.conf"
     conf.write_text(conf.read_text().replace('    whitelist: ["127.0.0.0/8", "::1"]\n', ""))
-    await knot.knot.reload()
+    await knot.knot.control.reload()
     question = dns.message.make_query("big.example.com", "TXT", use_edns=0).to_wire()
     sent, cut, whole, octets = 2000, 0, 0, 0
     with socket.socket(type=socket.SOCK_DGRAM) as flood:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from domains import zones
+from domains import dnssec, zones
 from domains.zone_models import Zone, ZoneRecord
 from domains.zone_rules import RecordData
 from tests.factories import Tenant
@@ -98,3 +98,16 @@ def test_pages_take_the_same_number_of_queries_however_many_records(
             client.get(f"/zones/{zone.pk}")
         counts.append(len(queries))
     assert len(set(counts[1:])) == 1
+
+
+def test_signing_is_switched_and_says_what_to_do(
+    alice: Tenant, zone: Zone, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dnssec, "signers_at_parent", lambda name, network: None)
+    client, place = signed_in(alice.owner), f"/zones/{zone.pk}"
+    signed = client.post(f"{place}/dnssec", {"signed": "on"}, follow=True).content.decode()
+    assert "alice-shield has told no key yet" in signed
+    refused = client.post(f"{place}/dnssec").content.decode()
+    assert "could not be asked" in refused
+    assert 'name="anyway"' in refused
+    assert "Sign this zone" in client.post(f"{place}/dnssec", {"anyway": "on"}, follow=True).content.decode()

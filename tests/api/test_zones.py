@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from accounts.models import AuditEntry
+from domains import dnssec
 from lumos_agent.schema import Snapshot
 from lumos_agent.zone import Address, Nameserver, Proxied
 from servers.models import Server
@@ -57,6 +58,7 @@ def test_zone_reaches_all_its_servers_with_one_serial(api: Api, alice: Tenant, s
     shown = api.get(f"/zones/{zone}").json()
     assert shown["nameservers"][1] == {
         "server": shields[1], "name": "ns2.alice.example", "public_ipv4": "192.0.2.20", "public_ipv6": None,
+        "is_named": True,
     }  # fmt: skip
     with alice.scope:
         assert AuditEntry.objects.get(action="zone.record_added").changes["data"] == [None, "192.0.2.1"]
@@ -241,3 +243,21 @@ def test_server_needs_a_public_address(api: Api, alice: Tenant) -> None:
     answer = api.post("/zones", {"name": "alice.example", "servers": [str(alice.server.pk)]})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"] == "servers"
+
+
+def test_zone_is_signed_and_the_parent_asked_before_that_ends(
+    api: Api, alice: Tenant, shields: list[str], zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dnssec, "signers_at_parent", lambda name, network: None)
+    shown = api.post(f"/zones/{zone}/dnssec", {"signed": True}).json()
+    assert (shown["dnssec"], [s["state"] for s in shown["signers"]]) == (True, ["waiting", "waiting"])
+    assert all(part(server, alice).signed for server in shields)
+    assert api.get(f"/zones/{zone}").json()["signers"] == shown["signers"]
+    refused = api.post(f"/zones/{zone}/dnssec", {"signed": False})
+    assert refused.status_code == 409
+    assert "could not be asked" in refused.json()["detail"]
+    exported = api.get("/config").json()
+    assert exported["zones"][0]["dnssec"] is True
+    assert api.post(f"/zones/{zone}/dnssec", {"signed": False, "anyway": True}).json()["signers"] == []
+    assert api.call("PUT", "/config?dry_run=false", exported).status_code == 200
+    assert api.get(f"/zones/{zone}").json()["dnssec"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.agent.test_uploads import certificate
 from tests.agent.zones import country_database
 from tests.network.hosts import Host, Hosts
 from tests.network.machine import Machine
-from tests.network.resolving import Parents, resolved
+from tests.network.resolving import Parents, proved, resolved
 from tests.stack import BareStack
 
 SECONDS = 120.0
@@ -113,6 +113,11 @@ class Edge:
         self.api("PUT", f"/domains/{domain_id}/failover", rule)
         return domain_id
 
+    def delegate(self, digests: Iterable[str] = ()) -> None:
+        """Enter the shields at the registrar, with the DS records of their keys."""
+        nameservers = {f"ns{n}.{ZONE}": shield.host.address for n, shield in enumerate((self.near, self.far), 1)}
+        self.parents.delegate(ZONE, nameservers, digests)
+
     def certify(self, domain_id: str) -> None:
         """Serve `NAME` with a certificate of its owner's, which `authority` is the file of."""
         recipients = f"/domains/{domain_id}/certificate-recipients"
@@ -135,6 +140,10 @@ class Edge:
     def resolve(self) -> list[str]:
         """Return the addresses of `NAME` that the client finds from the root down."""
         return resolved(self.client, self.parents.host.address, NAME)
+
+    def proved(self, shield: Shield, digests: Iterable[str]) -> list[str]:
+        """Return the addresses of `NAME` that a shield gives the client, who asks for proof by these DS records."""
+        return proved(self.client, shield.host.address, ZONE, NAME, digests)
 
     def add_tunnel(self, name: str) -> tuple[str, str]:
         """Add a tunnel; returns its id and the command for its origin."""

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from dns.exception import ValidationFailure
 
-from tests.network.edge import ELSEWHERE, ZONE, Edge, edge, until
+from tests.network.edge import ELSEWHERE, Edge, edge, until
 from tests.network.hosts import needs_hosts
 from tests.network.machine import needs_machine
 
@@ -38,8 +39,7 @@ def domain(network: Edge) -> str:
     network.certify(made)
     check = f"/zones/{network.zone}/check-delegation"
     assert "does not know this zone" in network.api("POST", check)["problems"][0]
-    shields = (network.near, network.far)
-    network.parents.delegate(ZONE, {f"ns{n}.{ZONE}": shield.host.address for n, shield in enumerate(shields, 1)})
+    network.delegate()
     until(lambda: network.api("POST", check)["is_right"], "the delegation is not seen")
     for shield in (network.near, network.far):
         network.await_verdict(shield, "up")
@@ -51,6 +51,31 @@ def domain(network: Edge) -> str:
 def test_near_clients_get_the_near_shield_from_the_root_down(network: Edge, domain: str) -> None:
     assert network.resolve() == [network.near.host.address]
     assert network.answer(network.near, ELSEWHERE) == [network.far.host.address]
+
+
+@pytest.fixture(scope="module")
+def digests(network: Edge, domain: str) -> list[str]:
+    """Sign the zone, enter the DS of both shields when they are shown, and wait until that is seen."""
+    zone = f"/zones/{network.zone}"
+    network.api("POST", f"{zone}/dnssec", {"signed": True})
+
+    def shown() -> list[str]:
+        found = [signer["ds"] for signer in network.api("GET", zone)["signers"]]
+        return found if all(found) else []
+
+    entered: list[str] = until(shown, "the shields tell no keys")
+    assert len(set(entered)) == 2
+    network.delegate(entered)
+    until(lambda: network.api("POST", f"{zone}/check-delegation")["is_right"], "the DS are not seen")
+    assert {signer["state"] for signer in network.api("GET", zone)["signers"]} == {"trusted"}
+    return entered
+
+
+def test_both_shields_prove_what_they_answer(network: Edge, digests: list[str]) -> None:
+    for shield in (network.near, network.far):
+        assert network.proved(shield, digests) == [network.near.host.address]
+    with pytest.raises(ValidationFailure):
+        network.proved(network.far, digests[:1])
 
 
 @needs_machine
@@ -100,13 +125,14 @@ def test_an_agent_that_ends_moves_nothing(network: Edge, domain: str) -> None:
     assert newest["cause"] in ("returned", "first")
 
 
-def test_without_the_control_plane(network: Edge, domain: str) -> None:
+def test_without_the_control_plane(network: Edge, digests: list[str]) -> None:
     near, far = network.near.host, network.far.host
     network.stack.control("stop", "app:*")
     try:
         with near.apart():
             network.await_answer(network.far, far, within=WITHOUT_CONTROL_PLANE)
             until(lambda: network.resolve() == [far.address], "resolvers do not find the far shield")
+            assert network.proved(network.far, digests) == [far.address]
             assert network.visit(far.address)
         network.await_answer(network.far, near)
     finally:

@@ -18,15 +18,15 @@ from lumos_agent.config import State, reachable, write_atomically
 from lumos_agent.dns import NoAnswer, Resolver
 from lumos_agent.drivers.database_copy import DatabaseCopy
 from lumos_agent.drivers.detached import Detached, Process
+from lumos_agent.drivers.knot_control import COMMAND_SECONDS, KnotControl
+from lumos_agent.drivers.zone_keys import ZoneKeys
 from lumos_agent.errors import AgentError, ApplyError
 from lumos_agent.render.knot import Files, KnotOptions, RenderedZone, render, rendered_zone, zone_file_name
 from lumos_agent.runner import run
 from lumos_agent.schema import Snapshot
 from lumos_agent.zone import Zone
 
-COMMAND_SECONDS = 60.0
 READY_SECONDS = 20.0
-NAMED_MAX = 200  # zones that one command names; more are meant by naming none
 PROBED_MAX = 20
 _POLL_SECONDS = 0.02
 
@@ -48,9 +48,11 @@ class Knot:
     def __init__(self, state: State, listen: tuple[str, ...], country_database: Path) -> None:
         self._root = state.root / "knot"
         self._listen = listen
+        self._keys = ZoneKeys(state.zone_keys)
         self._copies = DatabaseCopy(country_database, self._root)
         self._socket = state.run / "k.sock"
         self._log = self._root / "knot.log"
+        self.control = KnotControl(self._socket, self.last_words)
         self._process = Detached(state.run / "knot.json")
         self._resolved: Mapping[str, Sequence[str]] = {}
         self._texts: Mapping[str, Sequence[str]] = {}
@@ -87,6 +89,7 @@ class Knot:
         inputs = self._inputs(snapshot)
         if not inputs.zones or inputs == self._applied:
             return
+        await self._keys.make(inputs.zones)
         files, loaded = self._rendered(inputs), self._loaded()
         changed = {name for name, data in files.items() if loaded.get(name) != _digest(data)}
         zones = tuple(z for z in inputs.zones if zone_file_name(z.name) in changed or any(z.id in n for n in changed))
@@ -121,6 +124,7 @@ class Knot:
         if is_running and inputs == self._applied:
             return ""
         self._applied = None
+        await self._keys.make(inputs.zones)
         files = self._rendered(inputs)
         changed = self._put(files)
         zones = [zone for zone in inputs.zones if zone_file_name(zone.name) in changed]
@@ -168,6 +172,7 @@ class Knot:
         options = KnotOptions(
             listen=self._listen,
             root=str(self._root),
+            keys=str(self._keys.directory),
             socket=str(self._socket),
             log=str(self._log),
             database=inputs.database,
@@ -222,36 +227,30 @@ class Knot:
     async def _start(self) -> None:
         self._process.start(["knotd", "-c", str(self._root / "knot.conf")], self._log)
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
-        while not await self._answers():
+        while not await self.control.answers():
             if self._process.running() is None or asyncio.get_running_loop().time() > deadline:
                 raise ApplyError("reload", f"knotd does not start: {self.last_words()}")
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _answers(self) -> bool:
-        code, _ = await run(["knotc", "-s", str(self._socket), "status"], timeout_seconds=COMMAND_SECONDS)
-        return code == 0
-
     async def _tell(self, changed: Iterable[str], zones: Sequence[Zone]) -> None:
         """Let knotd read what changed; modules are read with the configuration, zones one by one."""
         if any(not name.startswith("zones/") for name in changed):
-            await self.reload()
-        if zones:
-            names = [zone.name for zone in zones] if len(zones) <= NAMED_MAX else []
-            await self._command("-b", "zone-reload", *names)
+            await self.control.reload()
+        await self.control.read_zones(zones)
 
-    async def reload(self) -> None:
-        """Let knotd read its configuration again, the modules' too.
+    async def sign_again(self, zones: Sequence[Zone]) -> None:
+        """Give all signatures of zones their full time again, those of views too; serials stay.
 
         Raises:
-            ApplyError: it refuses.
+            ApplyError: knotd refuses.
         """
-        await self._command("reload")
+        await self.control.reload()
+        await self.control.read_zones(zones)
 
-    async def _command(self, *words: str) -> None:
-        argv = ["knotc", "-s", str(self._socket), "-t", str(int(COMMAND_SECONDS)), *words]
-        code, said = await run(argv, timeout_seconds=2 * COMMAND_SECONDS)
-        if code:
-            raise ApplyError("reload", f"knotd refuses: {said[-2000:]} {self.last_words()}")
+    def signed_zones(self) -> list[tuple[Zone, str]]:
+        """Return the zones that are signed here, each with its public key."""
+        zones = () if self._applied is None else self._applied.zones
+        return [(zone, self._keys.of(zone)) for zone in zones if zone.signed]
 
     async def _probe(self, zones: Sequence[Zone]) -> None:
         """Ask for the serials of some zones as everybody does.
@@ -259,14 +258,19 @@ class Knot:
         Raises:
             ApplyError: one is not served, or not in this version.
         """
-        resolver = Resolver([reachable(self._listen[0])])
         for zone in zones[:PROBED_MAX]:
-            try:
-                serials = await resolver.serials(zone.name)
-            except NoAnswer as error:
-                raise ApplyError("probe", f"{zone.name}: {error}; {self.last_words()}") from error
+            serials = await self._serials(zone)
+            if serials != [str(zone.serial)] and zone.signed:  # knotd raises it when nobody had it sign for a fortnight
+                await self.control.read_zones([zone])
+                serials = await self._serials(zone)
             if serials != [str(zone.serial)]:
                 raise ApplyError("probe", f"{zone.name} answers the serials {serials}, not {zone.serial}")
+
+    async def _serials(self, zone: Zone) -> list[str]:
+        try:
+            return await Resolver([reachable(self._listen[0])]).serials(zone.name)
+        except NoAnswer as error:
+            raise ApplyError("probe", f"{zone.name}: {error}; {self.last_words()}") from error
 
 
 def _digest(data: bytes) -> str:

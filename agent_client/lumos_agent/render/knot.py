@@ -13,22 +13,41 @@ from msgspec import Struct
 
 from lumos_agent.config import split_listen
 from lumos_agent.render.knot_sets import RecordSet, Resolved, Sets, Texts, record_sets
-from lumos_agent.zone import WEIGHT_MAX, Zone
+from lumos_agent.zone import KEY_TTL, WEIGHT_MAX, Zone
 
 RATE_LIMIT = 100  # answers of one kind per second to a network of clients (mod-rrl); every second one beyond is cut
+SIGNED_FOR = "21d"  # long enough for an agent that is away; it has all signed again every day
 PAYLOAD_MAX = 1232  # bytes that no path fragments (DNS Flag Day 2020)
 _SHARES = 1000  # into how many parts weights divide the answers
 _ESCAPED = re.compile(r"\\([\"\\])")
 _KEYS = {"country": "country/iso_code", "continent": "continent/code"}
 
+# The keys of other shields stay where the zone file has them; own ones are the agent's to make (keymgr).
+_POLICY = [
+    "policy:",
+    "  - id: own-key",
+    "    manual: on",
+    "    single-type-signing: on",
+    "    algorithm: ecdsap256sha256",
+    f"    dnskey-ttl: {KEY_TTL}",
+    "    dnskey-management: incremental",
+    "    delete-delay: 1d",
+    f"    rrsig-lifetime: {SIGNED_FOR}",
+    "    cds-cdnskey-publish: none",
+]
+
 Files = dict[str, bytes]
 
 
 class KnotOptions(Struct, frozen=True, kw_only=True):
-    """Where Knot listens (`address:port`) and keeps its files; `database` is empty without one of countries."""
+    """Where Knot listens (`address:port`) and keeps its files; `database` is empty without one of countries.
+
+    `keys` is the directory of the keys that zones are signed with.
+    """
 
     listen: tuple[str, ...]
     root: str
+    keys: str
     socket: str
     log: str
     database: str = ""
@@ -59,7 +78,8 @@ def zone_file_name(zone: str) -> str:
 def rendered_zone(zone: Zone, resolved: Resolved, texts: Texts, *, has_database: bool) -> RenderedZone:
     """Return what a zone is made of, as `record_sets` understands `resolved` and `texts`."""
     sets = record_sets(zone, resolved, texts)
-    return RenderedZone(zone, texts, _zone_text(sets), tuple(_modules(sets, has_database=has_database)))
+    text = _zone_text(sets) + _keys_text(zone)
+    return RenderedZone(zone, texts, text, tuple(_modules(sets, has_database=has_database)))
 
 
 def render(parts: Sequence[RenderedZone], options: KnotOptions) -> Files:
@@ -74,7 +94,7 @@ def render(parts: Sequence[RenderedZone], options: KnotOptions) -> Files:
             files[f"geo/{name}.conf"] = module.text.encode()
             modules.setdefault(part.zone.name, []).append(name)
             instances.append(_instance(name, module, options))
-    files["knot.conf"] = _conf([part.zone.name for part in parts], modules, instances, options).encode()
+    files["knot.conf"] = _conf([part.zone for part in parts], modules, instances, options).encode()
     return files
 
 
@@ -86,6 +106,15 @@ def _zone_text(sets: Sets) -> str:
         for kind, found in kinds.items()
         for data, _ in found.everywhere
     )
+
+
+def _keys_text(zone: Zone) -> str:
+    """Return the keys of all shields (RFC 8901, 2.1.2): signing and secure entry point, ECDSA on P-256.
+
+    They are in no view: the geoip module takes no DNSKEY, and leaves questions for it to the zone.
+    """
+    keys = sorted({server.key for server in zone.nameservers if server.key}) if zone.signed else []
+    return "".join(f"{zone.name}. {KEY_TTL} IN DNSKEY 257 3 13 {key}\n" for key in keys)
 
 
 def _modules(sets: Sets, *, has_database: bool) -> list[Module]:
@@ -187,7 +216,7 @@ def _listen(text: str) -> str:
     return _quoted(f"{address}@{port}")
 
 
-def _conf(zones: Sequence[str], modules: dict[str, list[str]], instances: Sequence[str], options: KnotOptions) -> str:
+def _conf(zones: Sequence[Zone], modules: dict[str, list[str]], instances: Sequence[str], options: KnotOptions) -> str:
     lines = [
         "server:",
         f"  listen: [{', '.join(map(_listen, options.listen))}]",
@@ -202,6 +231,7 @@ def _conf(zones: Sequence[str], modules: dict[str, list[str]], instances: Sequen
         f"  listen: {_quoted(options.socket)}",
         "database:",
         f"  storage: {_quoted(f'{options.root}/db')}",
+        f"  kasp-db: {_quoted(options.keys)}",
         "log:",
         f"  - target: {_quoted(options.log)}",
         "    any: warning",
@@ -211,6 +241,7 @@ def _conf(zones: Sequence[str], modules: dict[str, list[str]], instances: Sequen
         "    slip: 2",
         '    whitelist: ["127.0.0.0/8", "::1"]',
         *(["mod-geoip:", *instances] if instances else []),
+        *(_POLICY if any(zone.signed for zone in zones) else []),
         "template:",
         "  - id: default",
         f"    storage: {_quoted(f'{options.root}/zones')}",
@@ -223,7 +254,8 @@ def _conf(zones: Sequence[str], modules: dict[str, list[str]], instances: Sequen
         "zone:",
     ]
     for zone in zones:
-        lines.append(f"  - domain: {zone}.")
-        if used := modules.get(zone):
+        lines.append(f"  - domain: {zone.name}.")
+        lines += ["    dnssec-signing: on", "    dnssec-policy: own-key"] if zone.signed else []
+        if used := modules.get(zone.name):
             lines.append(f"    module: [{', '.join(f'mod-geoip/{name}' for name in used)}]")
     return "".join(f"{line}\n" for line in lines)

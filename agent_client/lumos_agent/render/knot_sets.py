@@ -52,12 +52,13 @@ def _authority(zone: Zone) -> Sets:
     """Return SOA, NS and the addresses of the name servers."""
     sets: Sets = {}
     apex = f"{zone.name}."
-    first = f"ns{zone.nameservers[0].number}.{apex}"
+    first = f"ns{next(server.number for server in zone.nameservers if server.listed)}.{apex}"
     times = f"{REFRESH} {RETRY} {EXPIRE} {NEGATIVE}"
     _add(sets, apex, "SOA", NS_TTL, f"{first} hostmaster.{apex} {zone.serial} {times}")
     for server in zone.nameservers:
         name = f"ns{server.number}.{apex}"
-        _add(sets, apex, "NS", NS_TTL, name)
+        if server.listed:
+            _add(sets, apex, "NS", NS_TTL, name)
         for address in server.addresses:
             _add(sets, name, _kind(address), NS_TTL, address)
     return sets

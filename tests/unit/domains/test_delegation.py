@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from domains import zones
-from domains.delegation import Network, check_delegation
+from domains.delegation import Network, Signers, check_delegation, signers_at_parent
 from domains.zone_models import Zone
+from lumos_agent.render.knot import zone_file_name
 from lumos_agent.zone import Nameserver
 from lumos_agent.zone import Zone as ZonePart
 from servers.models import Server
@@ -40,14 +41,18 @@ class Loop:
 
 
 @contextmanager
-def served(*parts: ZonePart) -> Iterator[Network]:
-    """Serve zones on 127.0.0.1; the parent names itself as a name server at that address."""
+def served(*parts: ZonePart, more: str = "") -> Iterator[Network]:
+    """Serve zones on 127.0.0.1, the first with `more` lines; the parent names itself as a name server there."""
     loop, running = Loop(), nameserver()
     with ExitStack() as stack:
         stack.callback(loop.close)
         knot = loop.run(running.__aenter__())
         stack.callback(lambda: loop.run(running.__aexit__(None, None, None)))
         loop.run(knot.serve(*parts))
+        if more:
+            with (knot.state.root / "knot" / zone_file_name(parts[0].name)).open("a") as file:
+                file.write(more)
+            loop.run(knot.knot.control.read_zones(parts))
         yield Network(resolvers=["127.0.0.1"], port=knot.port, is_allowed=lambda ip: ip.is_loopback)
 
 
@@ -101,3 +106,22 @@ def test_addresses_that_are_not_public_are_not_asked(zone: Zone) -> None:
     found = check_delegation(zone, Network(resolvers=["127.0.0.1"], port=9, seconds=0.1))
     assert "no public address" in found.servers[0].problem
     assert found.problems == ["No name server of the parent zone could be asked."]
+
+
+def test_parent_is_asked_for_the_digests_that_it_has() -> None:
+    digest = f"12345 13 2 {'ab' * 32}"
+    delegated = part("example", *DELEGATED, record("bob", "NS", "ns1.bob.example."))
+    with served(delegated, more=f"alice.example. 7200 IN DS {digest}\n") as parent:
+        assert signers_at_parent("alice.example", parent) == Signers(digests=frozenset({digest}), ttl_seconds=7200)
+        assert signers_at_parent("bob.example", parent) == Signers(digests=frozenset())
+        assert signers_at_parent("nobody.example", parent) == Signers(digests=frozenset())
+    assert signers_at_parent("alice.example", Network(resolvers=["127.0.0.1"], port=9, seconds=0.2)) is None
+
+
+def test_name_server_that_does_not_publish_all_keys_is_noticed(zone: Zone) -> None:
+    Zone.objects.filter(pk=zone.pk).update(dnssec=True)
+    zone.nameservers.update(dnskey="A" * 86 + "==")
+    zone.refresh_from_db()
+    with served(part("alice.example", number=2)) as child:
+        (server,) = check_delegation(zone, child).servers
+    assert server.problem == "Does not publish the keys of all shields."
