@@ -202,6 +202,8 @@ class Renderer:
             "agents": places.agents,
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
+        others = ("guards", "rules", "scripts", "agents")
+        maps["plain"] = {d: "1" for d in maps["policies"] if not any(d in maps[name] for name in others)}
         files = dict(_fixed_files())
         for one in sites:
             files |= one.pages
