@@ -40,12 +40,8 @@ WIDEST = {4: 11, 6: 27}
 WIDEST_SUM = {4: 9, 6: 26}
 
 
-class ListRefused(AppError):
+class ListRefused(Exception):
     """What a CDN is said to publish cannot be its list of networks."""
-
-    status = 502
-    code = "cdn_list"
-    title = "The list of networks was refused"
 
 
 class CdnsInTrouble(Exception):
@@ -83,11 +79,11 @@ def refresh_due(now: datetime, *, reach: Reach = REACH) -> dict[str, int]:
         if row.error or row.fetched_at is None or row.fetched_at <= now - EVERY:
             try:
                 changed += _refresh(row, now, reach)
-            except AppError as error:
-                CdnList.objects.filter(pk=name).update(error=error.detail[:300], tried_at=now)
-                log.warning("cdn_list_not_refreshed", extra={"cdn": name, "error": error.detail})
+            except (AppError, ListRefused) as error:
+                CdnList.objects.filter(pk=name).update(error=str(error)[:300], tried_at=now)
+                log.warning("cdn_list_not_refreshed", extra={"cdn": name, "error": str(error)})
                 if isinstance(error, ListRefused) or _seen_on(row) <= (now - STALE).date():
-                    troubles.append(f"{name}: {error.detail}")
+                    troubles.append(f"{name}: {error}")
         if not _push(name):
             troubles.append(f"{name}: not every account's servers were told")
     if troubles:

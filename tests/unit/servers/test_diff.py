@@ -82,7 +82,7 @@ def test_every_field_of_the_schema_is_a_fact() -> None:
     assert {name for name in Domain.__struct_fields__ if name != "id"} <= names
     assert Snapshot.__struct_fields__ == (
         "server_id", "uploads", "acme", "under_attack", "tunnels", "zones", "failover", "forwards",
-        "flood", "domains", "lists",
+        "flood", "cdns", "domains", "lists",
     )  # fmt: skip
 
 
