@@ -19,9 +19,6 @@ from lumos_agent.errors import ConnectionLost, HaproxyError, NotListening
 READY_SECONDS = 20.0
 MASTER_SECONDS = 3.0
 POLL_SECONDS = 0.01
-# A worker keeps few free buffers for each thread: the others wait for the next request in its memory, not in malloc's.
-# Debian marks the end of all pieces of memory, which is for who looks for faults in HAProxy (haproxy(1), -dM).
-_SHARED_POOLS = "-dMglobal,no-tag,no-poison"
 
 _MASTER = re.compile(r"(?m)^\d+\s+master\s+(\d+) \[failed: (\d+)\]")  # the row of `show proc`
 
@@ -72,7 +69,7 @@ class MasterProcess:
     ) -> subprocess.Popen[bytes]:
         """Start a master that outlives the agent, and remember it."""
         self._child = subprocess.Popen(  # noqa: S603 - argv is ours
-            ["haproxy", "-W", _SHARED_POOLS, "-S", f"{self._socket},mode,600", "-f", str(cfg)],  # noqa: S607
+            ["haproxy", "-W", "-S", f"{self._socket},mode,600", "-f", str(cfg)],  # noqa: S607
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
