@@ -117,3 +117,13 @@ async def test_body_that_comes_late_is_judged(shield: Shield, kind: str) -> None
             writer.write(bytes([byte]))
         assert (await reader.readline()).startswith(b"HTTP/1.1 403")
         writer.close()
+
+
+@pytest.mark.parametrize("kinds", [(FORM, JSON), (JSON, FORM), (f"{JSON}, application/x-www-form-urlencoded",)])
+async def test_body_of_two_types_is_judged_as_either(shield: Shield, kinds: tuple[str, ...]) -> None:
+    """What is a character of some language in JSON may be an overlong dot in a form."""
+    async with origin() as port:
+        await shield.applier.apply(config(1, domain(port=port, policy=POLICY)))
+        body = b"\xc0\xae\xc0\xae/\xc0\xae\xc0\xae/\xc0\xae\xc0\xae/windows"
+        for agent in ("curl/8", BROWSER):
+            assert (await request(shield.port, HOST, "/", f"User-Agent: {agent}", *kinds, body=body)).status == 403
