@@ -41,6 +41,12 @@ class Network:
         made.lifetime = self.seconds
         return made
 
+    def ask(self, zone: str, kind: str, address: str) -> dns.message.Message:
+        """Ask the name server at an address about a zone; raises DNSException or OSError."""
+        question = dns.message.make_query(f"{zone}.", kind, use_edns=0, flags=0)
+        answer, _ = dns.query.udp_with_fallback(question, address, timeout=self.seconds, port=self.port)
+        return answer
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -113,8 +119,7 @@ def _delegated(zone: str, network: Network) -> tuple[set[str], dict[str, set[str
     problem = "No name server of the parent zone could be asked."
     for address in _parent_addresses(zone, network):
         try:
-            question = dns.message.make_query(f"{zone}.", "NS", use_edns=0, flags=0)
-            answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
+            answer = network.ask(zone, "NS", address)
         except (dns.exception.DNSException, OSError):
             continue
         if answer.rcode() == dns.rcode.NXDOMAIN:
@@ -137,8 +142,7 @@ def signers_at_parent(zone: str, network: Network | None = None) -> Signers | No
     reach = network or NETWORK
     for address in _parent_addresses(zone, reach):
         try:
-            question = dns.message.make_query(f"{zone}.", "DS", use_edns=0, flags=0)
-            answer, _ = dns.query.udp_with_fallback(question, address, timeout=reach.seconds, port=reach.port)
+            answer = reach.ask(zone, "DS", address)
         except (dns.exception.DNSException, OSError):
             continue
         if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not answer.flags & dns.flags.AA:
@@ -174,8 +178,7 @@ def _asked(zone: Zone, keys: set[str], question: tuple[str, str], network: Netwo
     if not network.is_allowed(ip_address(address)):
         return Asked(name=name, address=address, problem="This is no public address; nobody else can ask there.")
     try:
-        asked = dns.message.make_query(f"{zone.name}.", "SOA", use_edns=0, flags=0)
-        answer, _ = dns.query.udp_with_fallback(asked, address, timeout=network.seconds, port=network.port)
+        answer = network.ask(zone.name, "SOA", address)
     except (dns.exception.DNSException, OSError) as error:
         reason = "no answer in time" if isinstance(error, dns.exception.Timeout) else str(error)
         return Asked(name=name, address=address, problem=f"Does not answer ({reason}); is UDP and TCP port 53 open?")
@@ -191,8 +194,7 @@ def _asked(zone: Zone, keys: set[str], question: tuple[str, str], network: Netwo
 def _published(zone: str, address: str, network: Network) -> set[str]:
     """Return the public keys that a name server has of a zone."""
     try:
-        question = dns.message.make_query(f"{zone}.", "DNSKEY", use_edns=0, payload=1232, flags=0)
-        answer, _ = dns.query.udp_with_fallback(question, address, timeout=network.seconds, port=network.port)
+        answer = network.ask(zone, "DNSKEY", address)
     except (dns.exception.DNSException, OSError):
         return set()
     sets = [s for s in answer.answer if s.rdtype == dns.rdatatype.DNSKEY]
