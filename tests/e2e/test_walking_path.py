@@ -111,6 +111,9 @@ def test_embedded_profile_and_a_stop_that_leaves_nothing() -> None:
         assert shield(made, ATTACK)[0] == 403
         api = Api(made)
         assert until(lambda: api.call("GET", "/events")["results"], 10)
+        (rule, *_) = api.call("GET", "/events")["results"][0]["rules"]
+        assert api.call("GET", f"/events?rule={rule}")["results"]
+        assert api.call("GET", "/events?rule=other")["results"] == []
         folder = str(made.folder)
     assert marked(folder) == []
 
@@ -390,7 +393,7 @@ def test_an_agent_is_upgraded_and_its_machine_given_back(stack: Stack, api: Api,
         until(lambda: online() == "0.0.9")
         assert api.call("POST", "/agent-upgrade")["version"] == __version__
         until(machine.state.errand_file.exists)
-        assert f"install lumos-agent {__version__}" in machine.command("errand", "--root", root)
+    assert f"install lumos-agent {__version__}" in machine.command("errand", "--root", root)
     with machine.running():
         until(lambda: online() == __version__)
         assert [(row["name"], row["error"]) for row in api.call("GET", "/agent-upgrade")["latest"]["servers"]] == [
@@ -398,7 +401,8 @@ def test_an_agent_is_upgraded_and_its_machine_given_back(stack: Stack, api: Api,
         ]
         assert api.call("POST", f"{path}/decommission", {})["status"] == "decommissioning"
         until(machine.state.errand_file.exists)
-        assert "take back" in machine.command("errand", "--root", root)
+    assert "take back" in machine.command("errand", "--root", root)
+    assert marked(str(root)) == []
     assert "asked" not in [row["name"] for row in api.call("GET", "/servers")["results"]]
     assert not machine.state.root.exists()
     assert not (root / "etc/systemd/system/lumos-agent.service").exists()
