@@ -121,7 +121,7 @@ def report(rows: list[dict[str, Any]], as_json: bool) -> None:
     names = list(rows[0])
     print("  ".join(f"{name:>18}" for name in names))
     for row in rows:
-        print("  ".join(f"{row[name]:>18}" for name in names))
+        print("  ".join(f"{'-' if row[name] is None else row[name]:>18}" for name in names))
 
 
 __all__ = ["HOSTNAME", "Api", "add_domains", "parser", "percentile", "report", "running_stack"]
