@@ -205,7 +205,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
 
     async def _retry_later(self, why: str) -> None:
         await self._send(protocol.Retry(after_seconds=RETRY_SECONDS, message=why))
-        await self.close(1013)
+        await self.close(protocol.CLOSE_RECONNECT)
 
 
 class PageConsumer(AsyncJsonWebsocketConsumer):

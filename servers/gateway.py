@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from datetime import timedelta
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from lumos.alerts import tell_operator
+from lumos_agent.protocol import CLOSE_RECONNECT
 from servers import wake
 from servers.models import GatewayPresence, Server
 
@@ -87,7 +89,8 @@ class Gateway:
     def add(self, link: Link) -> Link | None:
         """Register `link`; returns the one it replaces."""
         if not self._tasks or self._tasks[0].done():
-            self._tasks = [asyncio.create_task(_forever(job)) for job in self._jobs()]
+            # In a context of their own: what they log is not about the agent that came first.
+            self._tasks = [asyncio.create_task(_forever(job), context=Context()) for job in self._jobs()]
         previous = self.links.get(link.server_id)
         self.links[link.server_id] = link
         return previous
@@ -130,25 +133,36 @@ class Gateway:
         elif kind == "errand":
             link.wake_errand()
         else:
-            await link.close_link(1012)
+            await _let_go(link)
 
     async def _renew(self) -> None:
-        """Renew the presence leases of the agents that were heard, in one statement."""
+        """Renew the presence leases of the agents that were heard, in one statement, and let go of the silent."""
         await asyncio.sleep(RENEW_SECONDS)
-        for link in [link for link in self.links.values() if not link.is_alive]:
-            await link.close_link(1011)
-        await in_database_thread(renew_leases)(list(self.links))
+        links = list(self.links.values())
+        await in_database_thread(renew_leases)([link.server_id for link in links if link.is_alive])
+        for link in links:
+            if not link.is_alive:
+                await _let_go(link)
 
     async def _sweep(self) -> None:
         """Wake every agent whose wake-up was lost."""
         await asyncio.sleep(SWEEP_SECONDS)
-        wanted = await in_database_thread(desired_revisions)(list(self.links))
-        for server_id, link in list(self.links.items()):
+        links = dict(self.links)
+        wanted = await in_database_thread(desired_revisions)(list(links))
+        for server_id, link in links.items():
             revision = wanted.get(server_id)
             if revision is None:
-                await link.close_link(1012)
+                await _let_go(link)
             elif revision != link.sent_revision:
                 link.wake()
+
+
+async def _let_go(link: Link) -> None:
+    """Close a connection; one that cannot be closed is nobody else's matter."""
+    try:
+        await link.close_link(CLOSE_RECONNECT)
+    except Exception:
+        log.exception("agent_not_closed", extra={"agent": str(link.server_id)})
 
 
 def renew_leases(server_ids: list[uuid.UUID]) -> None:

@@ -32,7 +32,9 @@ PROBES_MAX = 1000
 PROBED_MAX = 8
 BUCKETS_MAX = 64
 
+# Codes of our own (RFC 6455 section 7.4.2): servers refuse to send those of the protocol itself, such as 1012.
 CLOSE_UNAUTHORISED = 4401
+CLOSE_RECONNECT = 4408
 CLOSE_REPLACED = 4409
 CLOSE_PROTOCOL = 4426
 

@@ -1,6 +1,7 @@
 """The whole product on real processes: what the demo promises, and what happens when a part is killed."""
 
 import asyncio
+import collections
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +21,13 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from bench.common import Api
 from bench.load import Load
 from deploy.stack import EMAIL, HOSTNAME, ROOT, Stack, marked
-from lumos_agent import __version__
+from lumos_agent import __version__, protocol
 from lumos_agent.config import State
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
@@ -406,6 +410,32 @@ def test_an_agent_is_upgraded_and_its_machine_given_back(stack: Stack, api: Api,
     assert "asked" not in [row["name"] for row in api.call("GET", "/servers")["results"]]
     assert not machine.state.root.exists()
     assert not (root / "etc/systemd/system/lumos-agent.service").exists()
+
+
+def test_rotated_token_ends_the_open_connection(stack: Stack, api: Api) -> None:
+    made = api.call("POST", "/servers", {"name": "rotated"})
+    facts = protocol.Facts(agent_version=__version__, clock=time.time())
+    hello = protocol.Hello(protocol=1, boot_id=str(uuid.uuid4()), epoch="", revision=0, digest="", facts=facts)
+
+    def connected() -> ClientConnection:
+        headers = {"Authorization": f"Bearer {made['token']}"}
+        return connect(stack.gateway, additional_headers=headers, proxy=None)
+
+    def ends(agent: ClientConnection) -> int:
+        """Read on until the gateway lets go; returns its code."""
+        with pytest.raises(ConnectionClosed) as closed:
+            collections.deque(iter(lambda: agent.recv(20), None), maxlen=0)
+        assert closed.value.rcvd is not None
+        return closed.value.rcvd.code
+
+    with connected() as agent:
+        agent.send(protocol.encode(hello).decode())
+        assert isinstance(protocol.gateway_decoder.decode(agent.recv(20)), protocol.Welcome)
+        api.call("POST", f"/servers/{made['server']['id']}/rotate-token")
+        assert ends(agent) == protocol.CLOSE_RECONNECT
+    with connected() as again:
+        assert ends(again) == protocol.CLOSE_UNAUTHORISED
+    api.call("DELETE", f"/servers/{made['server']['id']}")
 
 
 def test_second_sign_up_sees_nothing_of_the_first(stack: Stack) -> None:

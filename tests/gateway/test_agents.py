@@ -47,6 +47,13 @@ class Agent(WebsocketCommunicator):
         headers = [(b"authorization", f"Bearer {token}".encode())]
         super().__init__(URLRouter(agent_routes), "/agent/v1", headers, [protocol.SUBPROTOCOL])
 
+    async def receive_output(self, timeout: float = 1) -> dict[str, Any]:  # noqa: ASYNC109 - Channels' signature
+        """Return what the consumer sends; the server that runs it refuses to send codes that are a library's own."""
+        output: dict[str, Any] = await super().receive_output(timeout)
+        if output["type"] == "websocket.close":
+            assert output["code"] == 1000 or 3000 <= output["code"] < 5000, output
+        return output
+
     async def say(self, message: protocol.AgentMessage) -> None:
         await self.send_to(text_data=protocol.encode(message).decode())
 
