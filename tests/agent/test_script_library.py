@@ -255,3 +255,19 @@ def test_dictionaries_are_bounded_and_forget_what_was_used_last() -> None:
     assert run_lua(DICTIONARIES + program).splitlines() == [
         "true true nil true", "false no memory false", "true", "nil a domain has at most 8 dictionaries", "nil", "true true",
     ]  # fmt: skip
+
+
+def test_one_run_a_second_may_take_long_for_what_others_do() -> None:
+    program = """
+    local share = {}
+    local function ran(now, seconds)
+      local meter = limits.begin(share, now)
+      if not meter then return print("refused") end
+      meter.spent = seconds
+      limits.finish(meter)
+      print("ran")
+    end
+    ran(10, 0.02) ran(10.001, 0.00005) ran(10.5, 0.02) ran(10.501, 0.00005) ran(11.1, 0.00005) ran(11.2, 0.02)
+    ran(11.201, 0.00005)
+    """
+    assert run_lua(program).splitlines() == ["ran", "ran", "ran", "refused", "ran", "ran", "ran"]

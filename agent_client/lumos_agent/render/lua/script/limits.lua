@@ -18,6 +18,9 @@ local LOOK, LOOK_LARGE, LARGE_KB = 256, 32, 512
 -- What is free for each run, and what beyond it a domain may spend on one thread: seconds at once, and of each second.
 -- So a slow script delays others seldom, and a quick one is never refused.
 local FREE_SECONDS, SHARE_SECONDS, SHARE = 0.0001, 0.005, 0.05
+-- The clock also counts what other threads do while this one waits for a processor: one run in so many seconds that takes
+-- more than is left is taken for that, or an honest script were refused for what it did not do.
+local SPARED_SECONDS = 1
 -- What a step takes at least, and what it costs everybody later to collect a KB of garbage.
 local STEP_SECONDS = 0.000000025
 local COLLECTING_SECONDS = 0.000001
@@ -88,7 +91,13 @@ end
 function limits.finish(ended)
   local working = math.max(ended.spent / threads, ended.steps * STEP_SECONDS)
   local taken = working + math.max(ended.grown, 0) * COLLECTING_SECONDS - FREE_SECONDS
-  if taken > 0 then ended.share.left = ended.share.left - taken end
+  if taken <= 0 then return end
+  local share = ended.share
+  if taken > share.left and share.at - (share.spared or -SPARED_SECONDS) >= SPARED_SECONDS then
+    share.spared = share.at
+  else
+    share.left = share.left - taken
+  end
 end
 
 return limits
