@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import msgspec
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from structlog.contextvars import bind_contextvars
 
@@ -66,6 +67,10 @@ class AgentConsumer(AsyncWebsocketConsumer):
             return
         self.server_id, self.account_id = found
         bind_contextvars(server_id=str(self.server_id), account_id=str(self.account_id))
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle what comes from the socket; Channels' own way closes connections of threads that have none here."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one message; a message that breaks the protocol ends the connection."""

@@ -17,6 +17,7 @@ from notifications import causes
 from servers import history, wake
 from servers.locks import locked_servers
 from servers.models import ApplyState, Server, SnapshotState, epoch
+from servers.rows import write
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def record_reports(reports: Sequence[Report]) -> None:
             _applied(row, one.report, one.domains)
             applied[row.pk] = row
     if applied:
-        Server.objects.bulk_update(applied.values(), APPLIED_FIELDS)
+        write(applied.values(), APPLIED_FIELDS)
         history.mark_applied(list(applied), known_epoch)
         wake.pages_on_commit(active_account_id(), "servers")
 

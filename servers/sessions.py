@@ -22,6 +22,7 @@ from servers.gateway import LEASE
 from servers.locks import locked_servers
 from servers.models import Server, epoch
 from servers.peers import peers_of, tell_neighbours
+from servers.rows import write
 from waf import bans
 
 log = logging.getLogger(__name__)
@@ -50,19 +51,17 @@ def record_hellos(account_id: uuid.UUID, greetings: Sequence[Greeting]) -> list[
     now = timezone.now()
     with tenant_scope(account_id):
         rows = locked_servers(one.server_id for one in greetings)
-        moved = set()
+        ports = dict(Server.objects.filter(pk__in=rows).values_list("pk", "facts__probe_port"))
+        moved = {one.server_id for one in greetings if (ports.get(one.server_id) or 0) != one.hello.facts.probe_port}
         for server_id, hello, poll_seconds in greetings:
             if (row := rows.get(server_id)) is None:
                 continue
-            if (row.facts.get("probe_port") or 0) != hello.facts.probe_port:
-                moved.add(server_id)
             row.facts = msgspec.to_builtins(hello.facts)
             row.facts["poll_seconds"] = poll_seconds
             row.facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
             row.connected_at = row.last_seen_at = now
             row.lease_until = now + LEASE + timedelta(seconds=2 * (poll_seconds or 0))
-        fields = ["facts", "connected_at", "last_seen_at", "lease_until"]
-        Server.objects.bulk_update(rows.values(), fields)
+        write(rows.values(), ["facts", "connected_at", "last_seen_at", "lease_until"])
         tell_neighbours(moved)
         wake.pages_on_commit(account_id, "servers")
     return [epoch()] * len(greetings)
@@ -113,7 +112,7 @@ def record_heartbeats(account_id: uuid.UUID, beats: Sequence[tuple[uuid.UUID, pr
         for server_id, beat in beats:
             if (row := rows.get(server_id)) is not None:
                 row.health, row.haproxy_running = msgspec.to_builtins(beat), beat.haproxy_running
-        Server.objects.bulk_update(rows.values(), ["health", "haproxy_running"])
+        write(rows.values(), ["health", "haproxy_running"])
         wake.pages_on_commit(account_id, "servers")
     return [None] * len(beats)
 
