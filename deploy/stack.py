@@ -165,13 +165,13 @@ class Stack:
         write_private(self._config, self._supervisor_config())
 
     def _programs(self) -> dict[str, tuple[str, dict[str, str]]]:
-        daphne = f"{BIN}/daphne -b 127.0.0.1 --verbosity 0 -p"
+        daphne = f"{BIN}/daphne --verbosity 0 -e tcp:interface=127.0.0.1:backlog=4096:port="
         celery, quiet = f"{BIN}/celery -A lumos", "--loglevel WARNING"
         beat = self.folder / "beat"
         programs: dict[str, tuple[str, dict[str, str]]] = {
             "redis": (f"redis-server --port {self.ports['redis']} --bind 127.0.0.1 --save '' --dir {self.folder}", {}),
-            "web": (f"{daphne} {self.ports['web']} lumos.asgi:application", {"LUMOS_ROLE": "web"}),
-            "gateway": (f"{daphne} {self.ports['gateway']} lumos.asgi:application", {"LUMOS_ROLE": "gateway"}),
+            "web": (f"{daphne}{self.ports['web']} lumos.asgi:application", {"LUMOS_ROLE": "web"}),
+            "gateway": (f"{daphne}{self.ports['gateway']} lumos.asgi:application", {"LUMOS_ROLE": "gateway"}),
             "worker": (f"{celery} worker --concurrency 1 {quiet}", {}),
             "courier": (f"{celery} worker -n courier@%h -Q deliveries --pool threads --concurrency 32 {quiet}", {}),
             "beat": (f"{celery} beat --schedule {beat} --pidfile= --loglevel WARNING", {}),

@@ -13,9 +13,13 @@ def authority() -> CertificateAuthority | None:
     return found
 
 
-def acme_part(server: Server | None = None) -> Acme | None:
+def acme_part() -> Acme | None:
+    """Return the CA without any shield's key."""
+    return acme_of(authority(), None)
+
+
+def acme_of(row: CertificateAuthority | None, server: Server | None) -> Acme | None:
     """Return the CA as a snapshot has it, with the external account's key that is sealed to `server`."""
-    row = authority()
     if row is None:
         usual = settings.ACME
         return Acme(directory_url=usual["directory_url"], email=usual["email"]) if usual else None

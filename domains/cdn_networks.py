@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
@@ -17,10 +18,17 @@ def published(names: Iterable[Name]) -> tuple[Published, ...]:
     return tuple(Published(name=row.name, as_of=row.as_of.isoformat(), networks=tuple(row.networks)) for row in rows)
 
 
-def cdn_parts(domains: Iterable[DomainPart]) -> tuple[Published, ...] | UnsetType:
-    """Return the lists that a server with these domains needs; unset if there are none."""
-    used = {name for domain in domains for name in domain.traffic.trusted_cdns}
-    return (published(used) if used else ()) or UNSET
+def trusted(domains: Iterable[DomainPart]) -> set[Name]:
+    """Return the CDNs that any of these domains trusts."""
+    return {name for domain in domains for name in domain.traffic.trusted_cdns}
+
+
+def cdn_parts(servers: Mapping[Any, Iterable[DomainPart]]) -> dict[Any, tuple[Published, ...] | UnsetType]:
+    """Return {server: the lists that it needs with its domains}; unset if there are none."""
+    used = {server: trusted(domains) for server, domains in servers.items()}
+    names = set().union(*used.values())
+    found = published(names) if names else ()
+    return {server: tuple(one for one in found if one.name in theirs) or UNSET for server, theirs in used.items()}
 
 
 def known() -> Mapping[Name, Published]:

@@ -1,7 +1,7 @@
 """Rows -> zones of a snapshot: pure, sorted, in a constant number of queries."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from domains.failover_parts import down_addresses
@@ -23,11 +23,20 @@ class _Answer(NamedTuple):
     weights: Mapping[str, int] | None
 
 
-def zone_parts(server: Server) -> tuple[ZonePart, ...]:
-    """Return the zones that a shield serves, by name."""
-    zones = list(Zone.objects.filter(nameservers__server=server).order_by("name"))
+def zone_parts(servers: Iterable[Server]) -> Mapping[Any, Sequence[ZonePart]]:
+    """Return {server id: the zones that it serves, by name}; nothing for those that serve none."""
+    served = ZoneServer.objects.filter(server__in=servers)
+    zones = list(Zone.objects.filter(pk__in=served.values("zone_id")).order_by("name"))
     if not zones:
-        return ()
+        return {}
+    parts = _parts(zones)
+    pairs = set(served.values_list("server_id", "zone_id"))
+    ids = {server_id for server_id, _ in pairs}
+    return {pk: [parts[zone.pk] for zone in zones if (pk, zone.pk) in pairs] for pk in ids}
+
+
+def _parts(zones: Sequence[Zone]) -> dict[Any, ZonePart]:
+    """Return {zone id: part}."""
     nameservers: defaultdict[Any, list[Nameserver]] = defaultdict(list)
     for row in ZoneServer.objects.filter(zone__in=zones).select_related("server").order_by("number"):
         nameservers[row.zone_id].append(
@@ -46,7 +55,7 @@ def zone_parts(server: Server) -> tuple[ZonePart, ...]:
     names = {zone.pk: zone.name for zone in zones}
     proxied = {absolute(r.name, names[r.zone_id]) for r in rows if r.type == RecordType.PROXIED}
     answers = _answers(proxied)
-    return tuple(_part(zone, nameservers[zone.pk], records[zone.pk], answers) for zone in zones)
+    return {zone.pk: _part(zone, nameservers[zone.pk], records[zone.pk], answers) for zone in zones}
 
 
 def absolute(name: str, zone: str) -> str:

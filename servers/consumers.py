@@ -7,17 +7,24 @@ import uuid
 from typing import Any
 
 import msgspec
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from structlog.contextvars import bind_contextvars
 
 from accounts.selectors import active_membership
 from lumos_agent import protocol
-from servers import increments, sessions, wake
+from servers import increments, sessions, steps, wake
+from servers.batches import Batches
 from servers.gateway import gateway, in_database_thread
+from servers.revisions import Report
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5
+
+_hellos, _beats = Batches(sessions.record_hellos), Batches(sessions.record_heartbeats)
+_steps, _contents = Batches(steps.next_steps), Batches(steps.keep_contents)
+_reports, _errands = Batches(sessions.record_reports), Batches(sessions.wanted_errands)
 
 
 class AgentConsumer(AsyncWebsocketConsumer):
@@ -61,6 +68,10 @@ class AgentConsumer(AsyncWebsocketConsumer):
         self.server_id, self.account_id = found
         bind_contextvars(server_id=str(self.server_id), account_id=str(self.account_id))
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle what comes from the socket; Channels' own way closes connections of threads that have none here."""
+        await getattr(self, get_handler_name(message))(message)
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Handle one message; a message that breaks the protocol ends the connection."""
         if not hasattr(self, "server_id"):
@@ -90,9 +101,13 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 self._base, self.sent_revision = None, -1
                 self.wake()
             case protocol.Applied() | protocol.Failed():
-                await self._call(sessions.record_report, message, self.sent_domains.pop(message.revision, None))
+                domains = self.sent_domains.pop(message.revision, None)
+                await _reports(self.account_id, Report(self.server_id, message, domains))
                 if isinstance(message, protocol.Applied):
                     self.agent_digest = message.digest
+            case protocol.Heartbeat():
+                await _beats(self.account_id, (self.server_id, message))
+                await self._send(protocol.HeartbeatAck(clock=time.time()))
             case _:
                 for answer in await self._call(sessions.answers, message):
                     await self._send(answer)
@@ -103,7 +118,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 protocol.CLOSE_PROTOCOL, reason=f"this gateway speaks protocol {protocol.PROTOCOL_VERSION}"
             )
             return
-        epoch = await self._call(sessions.record_hello, hello)
+        epoch = await _hellos(self.account_id, sessions.Greeting(self.server_id, hello))
         self.agent_digest = hello.digest
         await self._send(protocol.Welcome(server_id=str(self.server_id), epoch=epoch))
         # Register first, then read the revision: the other order loses a change in between.
@@ -127,7 +142,7 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 await self._send_step()
                 if self._errand_stale:
                     self._errand_stale = False
-                    if (errand := await self._call(sessions.errand)) is not None:
+                    if (errand := await _errands(self.account_id, self.server_id)) is not None:
                         await self._send(errand)
                 if self._peers_stale and self._answers_probes:
                     self._peers_stale = False
@@ -136,14 +151,14 @@ class AgentConsumer(AsyncWebsocketConsumer):
                 log.exception("delivery_failed")  # the sweep tries again
 
     async def _send_step(self) -> None:
-        step = await self._call(sessions.next_step, self.sent_revision, self.agent_digest, self._base)
-        if step is None:
+        asked = steps.Asked(self.server_id, self.sent_revision, self.agent_digest, self._base)
+        if (step := await _steps(self.account_id, asked)) is None:
             return
         self.sent_revision, self._base = step.compiled.revision, step.base
         if not isinstance(step.message, protocol.InSync):
             self.sent_domains = {step.compiled.revision: step.compiled.domains}
         await self._send(step.message)
-        await self._call(sessions.keep_content, step.compiled)
+        await _contents(self.account_id, (self.server_id, step.compiled))
 
     async def _send_challenges(self) -> None:
         relayed, readiness = await self._call(sessions.challenge_news)

@@ -41,7 +41,7 @@ def server_by_token(token: str) -> Server | None:
     """Return the server that a token belongs to, of whatever account: this is what opens the scope."""
     if not token.startswith(PREFIX):
         return None
-    server: Any = Server.unscoped.filter(token_hash=token_hash(token)).first()
+    server: Any = Server.unscoped.filter(token_hash=token_hash(token)).only("account_id").first()
     return server if isinstance(server, Server) else None
 
 

@@ -1,7 +1,7 @@
 """What root is asked to do on a shield: uninstall (decommissioning) or upgrade the agent. One thing at a time."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import transaction
@@ -24,11 +24,13 @@ def ask(servers: Iterable[Server], **values: Any) -> None:
         wake.pages_on_commit(rows[0].account_id, "servers")
 
 
-def errand_of(server_id: Any) -> protocol.Errand | None:
-    """Return what the agent of a server in scope is to have done, if it can have it done."""
-    rows = Server.objects.filter(pk=server_id, facts__takes_errands=True, errand_error="").select_related("upgrade")
-    if (row := rows.exclude(errand_id=None).first()) is None:
-        return None
+def errands_of(server_ids: Collection[Any]) -> dict[Any, protocol.Errand | None]:
+    """Return {server id: what its agent is to have done} of servers in scope, as far as they can have it done."""
+    rows = Server.objects.filter(pk__in=server_ids, facts__takes_errands=True, errand_error="")
+    return {row.pk: _errand_of(row) for row in rows.exclude(errand_id=None).select_related("upgrade")}
+
+
+def _errand_of(row: Server) -> protocol.Errand | None:
     if row.decommissioned_at is not None:
         return protocol.Errand(id=str(row.errand_id), kind="uninstall")
     wanted = row.upgrade

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.db import close_old_connections
+from django.db import close_old_connections, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -165,10 +165,13 @@ async def _let_go(link: Link) -> None:
         log.exception("agent_not_closed", extra={"agent": str(link.server_id)})
 
 
+@transaction.atomic
 def renew_leases(server_ids: list[uuid.UUID]) -> None:
-    """Say that these servers are connected, of all tenants at once."""
+    """Say that these servers are connected, of all tenants at once; locked in order, as in `servers/locks.py`."""
     now = timezone.now()
-    Server.unscoped.filter(pk__in=server_ids).update(last_seen_at=now, lease_until=now + LEASE)
+    rows = Server.unscoped.select_for_update(no_key=True).filter(pk__in=server_ids).order_by("pk")
+    found = list(rows.values_list("pk", flat=True))
+    Server.unscoped.filter(pk__in=found).update(last_seen_at=now, lease_until=now + LEASE)
     presence = GatewayPresence.objects.filter(pk=1)
     if presence.filter(seen_at__gt=now - PRESENCE_GAP).update(seen_at=now) == 0:
         GatewayPresence.objects.update_or_create(pk=1, defaults={"since": now, "seen_at": now})

@@ -83,7 +83,7 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     parts = base.parts.copy()
     parts.remove_domains(change.removed_domains)
     parts.put_encoded(domains, lists)
-    compiled = Compiled.of(server, parts.join(), len(parts.domains))
+    compiled = Compiled.of(server, parts.join(), len(parts.domains), epoch())
     patch = protocol.Patch(
         epoch=compiled.epoch,
         revision=compiled.revision,

@@ -1,6 +1,7 @@
 """Who probes whom: each shield its successors in the ring of the account's shields, so that the effort is bounded."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -21,12 +22,11 @@ def addresses_of(server: Server) -> tuple[str, ...]:
     return tuple(filter(None, (server.public_ipv4, server.public_ipv6)))
 
 
-def _ring(server_id: Any, *, backwards: bool = False) -> list[Server]:
-    """Return the shields after (or before) one, at most as many as an agent probes."""
-    rows: QuerySet[Server] = Server.objects.filter(PROBED).exclude(pk=server_id)
-    order, first, rest = ("-pk", "pk__lt", "pk__gt") if backwards else ("pk", "pk__gt", "pk__lt")
-    found = list(rows.filter(**{first: server_id}).order_by(order)[: protocol.PROBED_MAX])
-    return found + list(rows.filter(**{rest: server_id}).order_by(order)[: protocol.PROBED_MAX - len(found)])
+def _ring(server_id: Any) -> list[Server]:
+    """Return the shields after one, at most as many as an agent probes."""
+    rows: QuerySet[Server] = Server.objects.filter(PROBED).order_by("pk")
+    found = list(rows.filter(pk__gt=server_id)[: protocol.PROBED_MAX])
+    return found + list(rows.filter(pk__lt=server_id)[: protocol.PROBED_MAX - len(found)])
 
 
 @lru_cache(maxsize=20_000)
@@ -71,7 +71,14 @@ def peers_of(server_id: Any) -> protocol.Peers:
     )
 
 
-def tell_neighbours(server_ids: Sequence[Any]) -> None:
+def tell_neighbours(server_ids: Collection[Any]) -> None:
     """Let those who probe these shields, and these themselves, learn after commit what changed."""
-    before = {server.pk for server_id in server_ids for server in _ring(server_id, backwards=True)}
+    if not server_ids:
+        return
+    ring = list(Server.objects.filter(PROBED).order_by("pk").values_list("pk", flat=True))
+    before = {
+        ring[place - back]
+        for place in (bisect_left(ring, server_id) for server_id in server_ids)
+        for back in range(1, min(protocol.PROBED_MAX, len(ring)) + 1)
+    }
     wake.gateways_on_commit("peers", sorted({*server_ids, *before}))

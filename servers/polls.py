@@ -11,9 +11,10 @@ from django.views.decorators.http import require_POST
 
 from accounts.tenancy import tenant_scope
 from lumos_agent import protocol
-from servers import reunion, sessions
+from servers import reunion, sessions, steps
 from servers.gateway import in_database_thread
 from servers.models import ApplyState, Server, SnapshotRecord, epoch
+from servers.revisions import Report
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +68,15 @@ def _exchanged(
     others: list[protocol.AgentMessage],
 ) -> list[protocol.GatewayMessage]:
     """Do for one poll what a connection does over time."""
-    known_epoch = sessions.record_hello(account_id, server_id, hello, poll.interval_seconds)
+    (known_epoch,) = sessions.record_hellos(account_id, [sessions.Greeting(server_id, hello, poll.interval_seconds)])
     replies: list[protocol.GatewayMessage] = [protocol.Welcome(server_id=str(server_id), epoch=known_epoch)]
     named = poll.revision if poll.epoch == known_epoch else -1
     for message in others:
         if isinstance(message, protocol.Resend):
             named = -1
         elif isinstance(message, protocol.Applied | protocol.Failed):
-            sessions.record_report(account_id, server_id, message, _domains(account_id, server_id, message.revision))
+            report = Report(server_id, message, _domains(account_id, server_id, message.revision))
+            sessions.record_reports(account_id, [report])
         else:
             replies += sessions.answers(account_id, server_id, message)
     replies += _news(account_id, server_id, hello.digest, named)
@@ -83,7 +85,8 @@ def _exchanged(
         replies.append(relayed)
     if hello.facts.probe_port:
         replies.append(sessions.peers(account_id, server_id))
-    if (errand := sessions.errand(account_id, server_id)) is not None:
+    (errand,) = sessions.wanted_errands(account_id, [server_id])
+    if errand is not None:
         replies.append(errand)
     return replies + [protocol.ChallengeReady(token=token, waiting=n) for token, n in readiness.items()]
 
@@ -106,8 +109,8 @@ def _news(account_id: uuid.UUID, server_id: uuid.UUID, digest: str, named: int) 
         runs_it = row.apply_state == ApplyState.APPLIED and row.applied_revision == row.revision
         if runs_it and digest and digest == row.applied_digest:
             return [protocol.InSync(epoch=epoch(), revision=row.revision, digest=digest)]
-    step = sessions.next_step(account_id, server_id, named, digest, None)
+    (step,) = steps.next_steps(account_id, [steps.Asked(server_id, named, digest)])
     if step is None:
         return []
-    sessions.keep_content(account_id, server_id, step.compiled)
+    steps.keep_contents(account_id, [(server_id, step.compiled)])
     return [step.message]

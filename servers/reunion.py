@@ -36,19 +36,20 @@ MESSAGE = (
 SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024
 
 
-@transaction.atomic
-def is_parted(server_id: uuid.UUID, compiled: Compiled, agent_digest: str) -> bool:
-    """Whether the shield runs something else than the restored database wants; notes that it is held back."""
-    server = Server.objects.get(pk=server_id)
+def is_parted(server: Server, compiled: Compiled, agent_digest: str) -> bool:
+    """Whether the shield runs something else than the restored database wants; notes that it is held back.
+
+    The caller's transaction has locked `server`.
+    """
     if server.epoch in ("", compiled.epoch) or agent_digest in ("", EMPTY_DIGEST, compiled.digest):
         return False
     if not _is_held(server) or server.apply_report["digest"] != agent_digest:
         report = {"stage": STAGE, "message": MESSAGE, "revision": compiled.revision, "digest": agent_digest}
-        Server.objects.filter(pk=server_id).update(apply_state=ApplyState.HELD, apply_report=report)
-        history.mark(server_id, compiled.revision, SnapshotState.HELD)
+        Server.objects.filter(pk=server.pk).update(apply_state=ApplyState.HELD, apply_report=report)
+        history.mark(server.pk, compiled.revision, SnapshotState.HELD)
         wake.pages_on_commit(server.account_id, "servers")
         causes.shield_parted(server)
-        log.warning("shield_parted", extra={"server_id": str(server_id), "revision": compiled.revision})
+        log.warning("shield_parted", extra={"server_id": str(server.pk), "revision": compiled.revision})
     return True
 
 

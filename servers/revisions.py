@@ -1,7 +1,7 @@
 """Desired revisions: they rise with every change, and reports say how far the shield has come."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -11,12 +11,20 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import AuditEntry
+from accounts.tenancy import active_account_id
 from lumos_agent import protocol
 from notifications import causes
 from servers import history, wake
+from servers.locks import locked_servers
 from servers.models import ApplyState, Server, SnapshotState, epoch
+from servers.rows import write
 
 log = logging.getLogger(__name__)
+
+APPLIED_FIELDS = (
+    "applied_revision", "applied_digest", "epoch", "applied_at", "apply_report", "applied_domains", "apply_state",
+    "removed_domains",
+)  # fmt: skip
 
 
 class _Held(NamedTuple):
@@ -68,9 +76,7 @@ def together(cause: AuditEntry) -> Iterator[None]:
 
 
 def _raise(wanted: Mapping[Any, int], touched: Mapping[Any, history.Touched], cause: AuditEntry | None) -> None:
-    # Sorted locks: two changes that touch the same servers cannot deadlock.
-    rows = Server.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-    locked = dict(rows.values_list("pk", "account_id"))
+    locked = locked_servers(wanted)
     if not locked:
         return
     for removed in sorted(set(wanted.values())):
@@ -82,7 +88,7 @@ def _raise(wanted: Mapping[Any, int], touched: Mapping[Any, history.Touched], ca
         )
     history.note({pk: touched[pk] for pk in locked}, cause)
     wake.gateways_on_commit("wake", locked)
-    wake.pages_on_commit(next(iter(locked.values())), "servers")
+    wake.pages_on_commit(active_account_id(), "servers")
 
 
 def disconnect(server: Server) -> None:
@@ -90,12 +96,45 @@ def disconnect(server: Server) -> None:
     wake.gateways_on_commit("disconnect", [server.pk])
 
 
+class Report(NamedTuple):
+    """How applying went on a server. `domains` is the size of that snapshot if this gateway sent it."""
+
+    server_id: Any
+    report: protocol.Applied | protocol.Failed
+    domains: int | None = None
+
+
 @transaction.atomic
+def record_reports(reports: Sequence[Report]) -> None:
+    """Note what shields serve now, or refused."""
+    rows, known_epoch = locked_servers(one.server_id for one in reports), epoch()
+    applied: dict[Any, Server] = {}
+    for one in reports:
+        row = rows.get(one.server_id)
+        if row is None or one.report.epoch != known_epoch:
+            continue
+        if isinstance(one.report, protocol.Failed):
+            _refused(row, one.report)
+        elif one.report.revision >= row.applied_revision:
+            _applied(row, one.report, one.domains)
+            applied[row.pk] = row
+    if applied:
+        write(applied.values(), APPLIED_FIELDS)
+        history.mark_applied(list(applied), known_epoch)
+        wake.pages_on_commit(active_account_id(), "servers")
+
+
 def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | None) -> None:
-    """Note that the shield serves a revision. `domains` is the size of that snapshot when this gateway sent it."""
-    row = Server.objects.select_for_update().filter(pk=server_id).first()
-    if row is None or report.epoch != epoch() or report.revision < row.applied_revision:
-        return
+    """Note that the shield serves a revision."""
+    record_reports([Report(server_id, report, domains)])
+
+
+def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
+    """Note that the shield refused a revision, with the daemon's own words."""
+    record_reports([Report(server_id, report)])
+
+
+def _applied(row: Server, report: protocol.Applied, domains: int | None) -> None:
     row.applied_revision, row.applied_digest, row.epoch = report.revision, report.digest, report.epoch
     row.applied_at = timezone.now()
     row.apply_report = {"how": report.how, "reason": report.reason, "duration_ms": report.duration_ms}
@@ -104,17 +143,12 @@ def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | N
     if report.revision >= row.revision:
         row.apply_state = ApplyState.APPLIED
         row.removed_domains = 0
-    row.save()
-    history.mark(server_id, report.revision, SnapshotState.APPLIED)
-    wake.pages_on_commit(row.account_id, "servers")
-    log.info("revision_applied", extra={"revision": report.revision, "how": report.how, "ms": report.duration_ms})
+    fields = {"revision": report.revision, "how": report.how, "ms": report.duration_ms}
+    log.info("revision_applied", extra={"server_id": str(row.pk), **fields})
 
 
-@transaction.atomic
-def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
-    """Note that the shield refused a revision, with the daemon's own words."""
-    row = Server.objects.select_for_update().filter(pk=server_id).first()
-    if row is None or report.epoch != epoch() or report.revision < row.revision:
+def _refused(row: Server, report: protocol.Failed) -> None:
+    if report.revision < row.revision:
         return
     is_held = report.stage == "guard"
     row.apply_state = ApplyState.HELD if is_held else ApplyState.FAILED
@@ -125,8 +159,9 @@ def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
         "revision": report.revision,
         "digest": report.digest,
     }
-    row.save()
-    history.mark(server_id, report.revision, SnapshotState.HELD if is_held else SnapshotState.FAILED)
+    row.save(update_fields=["apply_state", "apply_report"])
+    history.mark(row.pk, report.revision, SnapshotState.HELD if is_held else SnapshotState.FAILED)
     wake.pages_on_commit(row.account_id, "servers")
     causes.apply_failed(row, report)
-    log.warning("revision_failed", extra={"revision": report.revision, "stage": report.stage})
+    fields = {"revision": report.revision, "stage": report.stage}
+    log.warning("revision_failed", extra={"server_id": str(row.pk), **fields})

@@ -3,8 +3,9 @@
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from django.db import transaction
@@ -14,13 +15,14 @@ from accounts.tenancy import tenant_scope
 from domains import certificates, dnssec, failover, health, orders
 from lumos_agent import protocol
 from notifications import causes
-from servers import errands, history, increments, metrics, reunion, revisions, tunnel_ends, wake
+from servers import errands, metrics, reunion, revisions, tunnel_ends, wake
 from servers import health as shields
 from servers.enrolment import server_by_token
 from servers.gateway import LEASE
-from servers.models import ApplyState, Server, epoch
+from servers.locks import locked_servers
+from servers.models import Server, epoch
 from servers.peers import peers_of, tell_neighbours
-from servers.snapshots import Compiled, compile_snapshot
+from servers.rows import write
 from waf import bans
 
 log = logging.getLogger(__name__)
@@ -32,130 +34,44 @@ def authenticate(token: str) -> tuple[uuid.UUID, uuid.UUID] | None:
     return None if server is None else (server.pk, server.account_id)
 
 
-@transaction.atomic
-def record_hello(
-    account_id: uuid.UUID, server_id: uuid.UUID, hello: protocol.Hello, poll_seconds: int | None = None
-) -> str:
-    """Note the connection and what runs on the shield; returns this database's epoch.
+class Greeting(NamedTuple):
+    """What an agent says first; `poll_seconds` if it polls."""
 
-    An agent that polls every `poll_seconds` is taken for connected until it has missed two polls.
+    server_id: uuid.UUID
+    hello: protocol.Hello
+    poll_seconds: int | None = None
+
+
+@transaction.atomic
+def record_hellos(account_id: uuid.UUID, greetings: Sequence[Greeting]) -> list[str]:
+    """Note connections and what runs on the shields; returns this database's epoch for each.
+
+    An agent that polls is taken for connected until it has missed two polls.
     """
     now = timezone.now()
-    lease = LEASE if poll_seconds is None else LEASE + timedelta(seconds=2 * poll_seconds)
-    facts: dict[str, Any] = msgspec.to_builtins(hello.facts)
-    facts["poll_seconds"] = poll_seconds
-    facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
     with tenant_scope(account_id):
-        known = Server.objects.filter(pk=server_id)
-        ports = known.values_list("facts__probe_port", flat=True)
-        is_new = ports.first() != hello.facts.probe_port
-        known.update(facts=facts, connected_at=now, last_seen_at=now, lease_until=now + lease)
-        if is_new:
-            tell_neighbours([server_id])
+        rows = locked_servers(one.server_id for one in greetings)
+        ports = dict(Server.objects.filter(pk__in=rows).values_list("pk", "facts__probe_port"))
+        moved = {one.server_id for one in greetings if (ports.get(one.server_id) or 0) != one.hello.facts.probe_port}
+        for server_id, hello, poll_seconds in greetings:
+            if (row := rows.get(server_id)) is None:
+                continue
+            row.facts = msgspec.to_builtins(hello.facts)
+            row.facts["poll_seconds"] = poll_seconds
+            row.facts["clock_skew_seconds"] = round(hello.facts.clock - now.timestamp(), 1)
+            row.connected_at = row.last_seen_at = now
+            row.lease_until = now + LEASE + timedelta(seconds=2 * (poll_seconds or 0))
+        write(rows.values(), ["facts", "connected_at", "last_seen_at", "lease_until"])
+        tell_neighbours(moved)
         wake.pages_on_commit(account_id, "servers")
-    return epoch()
+    return [epoch()] * len(greetings)
 
 
-class Step(NamedTuple):
-    """What the agent must be told to reach the desired revision, and what a later patch may refer to."""
-
-    message: protocol.InSync | protocol.Config | protocol.Patch | protocol.SnapshotWanted
-    compiled: Compiled
-    base: increments.Base | None
-
-
-def next_step(
-    account_id: uuid.UUID,
-    server_id: uuid.UUID,
-    sent_revision: int,
-    agent_digest: str,
-    base: increments.Base | None,
-) -> Step | None:
-    """Return what the agent must be told; None if it was told (or the server is gone).
-
-    `base` is what it was sent last, if that is known.
-    """
-    with tenant_scope(account_id):
-        wanted = Server.objects.filter(pk=server_id, decommissioned_at=None)
-        revision = wanted.values_list("revision", flat=True).first()
-        if revision is None or revision == sent_revision:
-            return None
-        step = (_patched(server_id, base) if base else None) or _whole(server_id, agent_digest)
-        if step is None:
-            return None
-        if reunion.is_parted(server_id, step.compiled, agent_digest):
-            return step._replace(message=protocol.SnapshotWanted(), base=None)
-        if _hold_back(server_id, step.compiled):
-            history.keep(server_id, step.compiled)
-            return None
-        if not isinstance(step.message, protocol.InSync):
-            rows = Server.objects.filter(pk=server_id, revision=step.compiled.revision)
-            rows.update(apply_state=ApplyState.APPLYING)
-        return step
-
-
-def _patched(server_id: uuid.UUID, base: increments.Base) -> Step | None:
-    if (found := increments.compile_patch(server_id, base)) is None:
-        return None
-    compiled, patch, after = found
-    return Step(patch if compiled.digest != base.digest else _in_sync(compiled), compiled, after)
-
-
-def _whole(server_id: uuid.UUID, agent_digest: str) -> Step | None:
-    if (compiled := compile_snapshot(server_id)) is None:
-        return None
-    if compiled.digest == agent_digest:
-        return Step(_in_sync(compiled), compiled, increments.base_of(compiled))
-    config = protocol.Config(
-        epoch=compiled.epoch,
-        revision=compiled.revision,
-        digest=compiled.digest,
-        snapshot=msgspec.Raw(compiled.data),
-        allow_shrink=compiled.allow_shrink,
-    )
-    return Step(config, compiled, increments.base_of(compiled))
-
-
-def _in_sync(compiled: Compiled) -> protocol.InSync:
-    return protocol.InSync(epoch=compiled.epoch, revision=compiled.revision, digest=compiled.digest)
-
-
-def keep_content(account_id: uuid.UUID, server_id: uuid.UUID, compiled: Compiled) -> None:
-    """Put what was sent into the history."""
-    with tenant_scope(account_id):
-        history.keep(server_id, compiled)
-
-
-def _hold_back(server_id: uuid.UUID, compiled: Compiled) -> bool:
-    """Refuse to send a snapshot that lost more than half of its domains without a person having removed them."""
-    if compiled.allow_shrink:
-        return False
-    runs = Server.objects.filter(pk=server_id).values_list("applied_domains", flat=True).get()
-    if compiled.domains * 2 >= runs:
-        return False
-    revisions.record_failed(
-        server_id=server_id,
-        report=protocol.Failed(
-            epoch=compiled.epoch,
-            revision=compiled.revision,
-            digest=compiled.digest,
-            stage="guard",
-            message=f"Held back: it has {compiled.domains} domains, the shield runs {runs}, nobody removed that many.",
-            rolled_back=True,
-        ),
-    )
-    return True
-
-
-def record_report(
-    account_id: uuid.UUID, server_id: uuid.UUID, report: protocol.Applied | protocol.Failed, domains: int | None
-) -> None:
+def record_reports(account_id: uuid.UUID, reports: Sequence[revisions.Report]) -> list[None]:
     """Note how applying went."""
     with tenant_scope(account_id):
-        if isinstance(report, protocol.Applied):
-            revisions.record_applied(server_id=server_id, report=report, domains=domains)
-        else:
-            revisions.record_failed(server_id=server_id, report=report)
+        revisions.record_reports(reports)
+    return [None] * len(reports)
 
 
 def answers(
@@ -164,7 +80,7 @@ def answers(
     """Take a message that means the same at any point of a conversation; returns what to answer."""
     match message:
         case protocol.Heartbeat():
-            record_heartbeat(account_id, server_id, message)
+            record_heartbeats(account_id, [(server_id, message)])
             return [protocol.HeartbeatAck(clock=time.time())]
         case protocol.Batch():
             count_batch(account_id, server_id, message)
@@ -189,12 +105,16 @@ def answers(
 
 
 @transaction.atomic
-def record_heartbeat(account_id: uuid.UUID, server_id: uuid.UUID, beat: protocol.Heartbeat) -> None:
-    """Keep the shield's health figures and tell open pages."""
+def record_heartbeats(account_id: uuid.UUID, beats: Sequence[tuple[uuid.UUID, protocol.Heartbeat]]) -> list[None]:
+    """Keep the shields' health figures and tell open pages."""
     with tenant_scope(account_id):
-        figures = msgspec.to_builtins(beat)
-        Server.objects.filter(pk=server_id).update(health=figures, haproxy_running=beat.haproxy_running)
+        rows = locked_servers(server_id for server_id, _ in beats)
+        for server_id, beat in beats:
+            if (row := rows.get(server_id)) is not None:
+                row.health, row.haproxy_running = msgspec.to_builtins(beat), beat.haproxy_running
+        write(rows.values(), ["health", "haproxy_running"])
         wake.pages_on_commit(account_id, "servers")
+    return [None] * len(beats)
 
 
 def certificate_message(
@@ -243,10 +163,11 @@ def peers(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Peers:
         return peers_of(server_id)
 
 
-def errand(account_id: uuid.UUID, server_id: uuid.UUID) -> protocol.Errand | None:
-    """Return what root is to do on the shield, if anything."""
+def wanted_errands(account_id: uuid.UUID, server_ids: Sequence[uuid.UUID]) -> list[protocol.Errand | None]:
+    """Return what root is to do on each shield, if anything."""
     with tenant_scope(account_id):
-        return errands.errand_of(server_id)
+        found = errands.errands_of(server_ids)
+    return [found.get(server_id) for server_id in server_ids]
 
 
 def publish_challenge(account_id: uuid.UUID, server_id: uuid.UUID, message: protocol.ChallengePublish) -> bool:

@@ -1,5 +1,8 @@
 """Tunnels as a snapshot has them, and their addresses: rows in, parts out."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from domains.models import Origin
 from lumos_agent.tunnel import Interface, Peer, Tunnels
 from servers.models import Server
@@ -17,12 +20,16 @@ def network() -> TunnelNetwork:
     return TunnelNetwork(network=free)
 
 
-def tunnels_part(server: Server) -> Tunnels | None:
-    """Return a server's end with all origins that have joined; None while the account has no tunnels."""
-    end = TunnelShield.objects.filter(server=server).first()
-    if end is None:
-        return None
-    plan = network()
+def tunnels_parts(servers: Iterable[Server]) -> dict[Any, Tunnels]:
+    """Return {server id: its end with all origins that have joined}; nothing while the account has no tunnels."""
+    ends = list(TunnelShield.objects.filter(server__in=servers))
+    if not ends:
+        return {}
+    plan, joined = network(), list(Tunnel.objects.exclude(public_key="").order_by("name"))
+    return {end.server_id: _part(end, plan, joined) for end in ends}
+
+
+def _part(end: TunnelShield, plan: TunnelNetwork, joined: Iterable[Tunnel]) -> Tunnels:
     peers = [
         Peer(
             tunnel_id=str(tunnel.pk),
@@ -30,7 +37,7 @@ def tunnels_part(server: Server) -> Tunnels | None:
             address=origin_address(plan.network, end.place, tunnel.place),
             keys=(tunnel.public_key, *filter(None, [tunnel.next_public_key])),
         )
-        for tunnel in Tunnel.objects.exclude(public_key="").order_by("name")
+        for tunnel in joined
     ]
     return Tunnels(
         address=shield_address(plan.network, end.place),

@@ -102,7 +102,7 @@ def test_large_server_has_one_open_record_until_delivery(api: Api, alice: Tenant
         compiled = compile_snapshot(alice.server.pk)
         assert compiled is not None
         for _ in range(2):
-            history.keep(alice.server.pk, compiled)
+            history.keep([(alice.server.pk, compiled)])
     kept = newest(alice)
     assert kept.content is not None
     assert zlib.decompress(kept.content) == compiled.data
@@ -119,7 +119,7 @@ def test_delivery_of_what_was_overtaken_closes_nothing(api: Api, alice: Tenant) 
     api.patch(policy, {"level": "low"})
     with alice.scope:
         assert overtaken is not None
-        history.keep(alice.server.pk, overtaken)
+        history.keep([(alice.server.pk, overtaken)])
     assert (newest(alice).revision, newest(alice).digest) == (4, "")
 
 

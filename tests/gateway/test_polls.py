@@ -151,7 +151,7 @@ async def test_database_outage_is_no_refusal(alice: Tenant, monkeypatch: pytest.
     def broken(*args: object) -> None:
         raise OSError("gone")
 
-    monkeypatch.setattr("servers.sessions.record_hello", broken)
+    monkeypatch.setattr("servers.sessions.record_hellos", broken)
     answer = await post(alice.token, protocol.encode([GREETING, hello()]))
     assert isinstance(protocol.poll_answer_decoder.decode(answer.content)[0], protocol.Retry)
 

@@ -12,7 +12,7 @@ from domains.services import change_domain
 from lumos.errors import Conflict
 from lumos_agent import protocol
 from notifications import watching
-from servers import decommissioning, services, sessions
+from servers import decommissioning, services, sessions, steps
 from servers.models import Server
 from servers.tasks import finish_decommissions
 from tests.conftest import Api
@@ -59,13 +59,13 @@ def test_domains_leave_at_once_and_nothing_new_comes(alice: Tenant, standby: Ser
         with pytest.raises(Conflict, match="being decommissioned"):
             change_domain(domain_id=alice.domain.pk, actor=alice.owner, servers=[standby, alice.server])
         Server.objects.filter(pk=alice.server.pk).update(lease_until=timezone.now() - timedelta(hours=1))
-    assert sessions.next_step(alice.account.pk, alice.server.pk, -1, "", None) is None
+    assert steps.next_steps(alice.account.pk, [steps.Asked(alice.server.pk, -1, "")]) == [None]
     assert watching.accounts_to_look_at() == set()
 
 
 def test_the_row_goes_when_root_says_so_and_only_then(alice: Tenant, standby: Server) -> None:
     decommission(alice, standby)
-    errand = sessions.errand(alice.account.pk, standby.pk)
+    errand = sessions.wanted_errands(alice.account.pk, [standby.pk])[0]
     assert errand is not None
     stale = protocol.ErrandDone(id=str(uuid.uuid4()), is_done=True)
     failed = protocol.ErrandDone(id=errand.id, is_done=False, message="could not take back: \0 userdel failed")
@@ -73,9 +73,9 @@ def test_the_row_goes_when_root_says_so_and_only_then(alice: Tenant, standby: Se
         sessions.answers(alice.account.pk, standby.pk, done)
     with alice.scope:
         assert "userdel failed" in Server.objects.get(pk=standby.pk).errand_error
-    assert sessions.errand(alice.account.pk, standby.pk) is None
+    assert sessions.wanted_errands(alice.account.pk, [standby.pk])[0] is None
     decommission(alice, standby)
-    again = sessions.errand(alice.account.pk, standby.pk)
+    again = sessions.wanted_errands(alice.account.pk, [standby.pk])[0]
     assert again is not None
     assert (again.kind, again.id != errand.id) == ("uninstall", True)
     sessions.answers(alice.account.pk, standby.pk, protocol.ErrandDone(id=again.id, is_done=True))

@@ -47,13 +47,13 @@ def asked(tenant: Tenant) -> list[Any]:
     """Return the ids of the servers that are asked now."""
     with tenant.scope:
         ids = list(Server.objects.order_by("name").values_list("pk", flat=True))
-    return [pk for pk in ids if sessions.errand(tenant.account.pk, pk) is not None]
+    return [pk for pk in ids if sessions.wanted_errands(tenant.account.pk, [pk])[0] is not None]
 
 
 def test_one_goes_first_then_ten_at_once_then_the_rest(alice: Tenant, api: Api, fleet: list[Any]) -> None:
     assert api.post("/agent-upgrade").status_code == 202
     assert api.post("/agent-upgrade").status_code == 409
-    errand = sessions.errand(alice.account.pk, fleet[0])
+    errand = sessions.wanted_errands(alice.account.pk, [fleet[0]])[0]
     assert errand is not None
     assert (errand.kind, errand.version, len(errand.sha256)) == ("upgrade", VERSION, 64)
     for wave in (fleet[:1], fleet[1:11], fleet[11:]):
@@ -77,7 +77,7 @@ def test_a_failure_stops_it_with_the_shields_own_words(
     alice: Tenant, api: Api, fleet: list[Any], signed_in: Any
 ) -> None:
     api.post("/agent-upgrade")
-    errand = sessions.errand(alice.account.pk, fleet[0])
+    errand = sessions.wanted_errands(alice.account.pk, [fleet[0]])[0]
     assert errand is not None
     failed = protocol.ErrandDone(id=errand.id, is_done=False, message="pip could not install it")
     sessions.answers(alice.account.pk, fleet[0], failed)
