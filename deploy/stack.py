@@ -169,7 +169,12 @@ class Stack:
         celery, quiet = f"{BIN}/celery -A lumos", "--loglevel WARNING"
         beat = self.folder / "beat"
         programs: dict[str, tuple[str, dict[str, str]]] = {
-            "redis": (f"redis-server --port {self.ports['redis']} --bind 127.0.0.1 --save '' --dir {self.folder}", {}),
+            "redis": (
+                # Its title would be written over its environment, by which what a killed supervisor left is found.
+                f"redis-server --port {self.ports['redis']} --bind 127.0.0.1 --save '' --dir {self.folder} "
+                "--set-proc-title no",
+                {},
+            ),
             "web": (f"{daphne}{self.ports['web']} lumos.asgi:application", {"LUMOS_ROLE": "web"}),
             "gateway": (f"{daphne}{self.ports['gateway']} lumos.asgi:application", {"LUMOS_ROLE": "gateway"}),
             "worker": (f"{celery} worker --concurrency 1 {quiet}", {}),

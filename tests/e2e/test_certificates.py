@@ -116,3 +116,5 @@ def test_standby_shield_is_ready(folder: Path, monkeypatch: pytest.MonkeyPatch) 
         master = shields[0].state.pid_file.read_text()
         os.kill(int(master.partition('"pid":')[2].partition(",")[0]), signal.SIGKILL)
         assert shields[1].get(context) == 200
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", stack.ports["redis"]), timeout=10)
