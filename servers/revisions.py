@@ -124,11 +124,6 @@ def record_reports(reports: Sequence[Report]) -> None:
         wake.pages_on_commit(active_account_id(), "servers")
 
 
-def record_applied(*, server_id: Any, report: protocol.Applied, domains: int | None) -> None:
-    """Note that the shield serves a revision."""
-    record_reports([Report(server_id, report, domains)])
-
-
 def record_failed(*, server_id: Any, report: protocol.Failed) -> None:
     """Note that the shield refused a revision, with the daemon's own words."""
     record_reports([Report(server_id, report)])

@@ -71,7 +71,7 @@ def test_reports_mark_the_record_and_pass_over_what_never_ran(api: Api, alice: T
         revisions.record_failed(server_id=alice.server.pk, report=failed)
         assert newest(alice).state == SnapshotState.FAILED
         applied = protocol.Applied(**report(2), how="reload")
-        revisions.record_applied(server_id=alice.server.pk, report=applied, domains=1)
+        revisions.record_reports([revisions.Report(alice.server.pk, applied, 1)])
         states = list(history.records(alice.server).values_list("state", flat=True))
     assert states == [SnapshotState.FAILED, SnapshotState.APPLIED, SnapshotState.SUPERSEDED]
 

@@ -54,7 +54,8 @@ def report(alice: Tenant, *, failed: str = "") -> None:
             message = protocol.Failed(**common, stage="check", message=failed, rolled_back=True)
             revisions.record_failed(server_id=row.pk, report=message)
         else:
-            revisions.record_applied(server_id=row.pk, report=protocol.Applied(**common, how="reload"), domains=1)
+            applied = protocol.Applied(**common, how="reload")
+            revisions.record_reports([revisions.Report(row.pk, applied, 1)])
 
 
 def look(alice: Tenant, *, later: bool = False) -> RolloutState | None:
