@@ -7,6 +7,7 @@ nothing touches everything, and the snapshot is compiled and sent whole.
 from typing import Any, NamedTuple
 
 import msgspec
+from django.db.models import Exists, OuterRef, QuerySet
 from msgspec import Struct
 
 from domains.models import DomainServer, Rollout, RolloutState, UploadedCertificate
@@ -18,6 +19,7 @@ from servers.snapshots import Compiled, domain_parts, one_moment
 from waf.compiler import list_parts
 
 PATCH_FROM_BYTES = 64 * 1024
+CHANGES_MAX = 50
 
 
 class Base(NamedTuple):
@@ -38,15 +40,15 @@ def base_of(compiled: Compiled) -> Base | None:
 
 def touched_since(server: Server, base: Base) -> set[str] | None:
     """Return what the changes after `base` touched; None if that is everything or nobody knows any more."""
-    rows = SnapshotRecord.objects.filter(server=server, epoch=epoch())
-    if base.epoch != epoch() or not rows.filter(revision__lte=base.revision).exists():
-        return None
+    rows = SnapshotRecord.objects.filter(server=server, epoch=base.epoch).order_by("-revision")
     found: set[str] = set()
-    for touched in rows.filter(revision__gt=base.revision).values_list("touched", flat=True):
+    for revision, touched in rows.values_list("revision", "touched")[:CHANGES_MAX]:
+        if revision <= base.revision:
+            return found
         if touched is None:
             return None
         found.update(touched)
-    return found
+    return None
 
 
 class _TrustedCdns(Struct, frozen=True):
@@ -71,8 +73,9 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     None if the whole has to be compiled.
     """
     with one_moment():
-        server = Server.objects.filter(pk=server_id).first()
-        if server is None or base.parts.frame.uploads or _is_special(server):
+        known_epoch = epoch()
+        server = _ordinary().filter(pk=server_id).first()
+        if server is None or base.parts.frame.uploads or base.epoch != known_epoch:
             return None
         if (touched := touched_since(server, base)) is None:
             return None
@@ -83,7 +86,7 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     parts = base.parts.copy()
     parts.remove_domains(change.removed_domains)
     parts.put_encoded(domains, lists)
-    compiled = Compiled.of(server, parts.join(), len(parts.domains), epoch())
+    compiled = Compiled.of(server, parts.join(), len(parts.domains), known_epoch)
     patch = protocol.Patch(
         epoch=compiled.epoch,
         revision=compiled.revision,
@@ -97,10 +100,12 @@ def compile_patch(server_id: Any, base: Base) -> tuple[Compiled, protocol.Patch,
     return compiled, patch, Base(compiled.epoch, compiled.revision, compiled.digest, parts)
 
 
-def _is_special(server: Server) -> bool:
-    """Whether staged changes or uploaded certificates make a domain's part depend on more than its rows."""
-    open_rollouts = Rollout.objects.exclude(state=RolloutState.DONE).filter(domain__assignments__server=server)
-    return bool(open_rollouts.exists() or UploadedCertificate.objects.filter(server=server).exists())
+def _ordinary() -> QuerySet[Server]:
+    """Return the servers without staged changes or uploaded certificates: a domain's part depends on its rows alone."""
+    open_rollouts = Rollout.objects.exclude(state=RolloutState.DONE).filter(domain__assignments__server=OuterRef("pk"))
+    uploads = UploadedCertificate.objects.filter(server=OuterRef("pk"))
+    rows: QuerySet[Server] = Server.objects.exclude(Exists(open_rollouts)).exclude(Exists(uploads))
+    return rows.defer("facts", "health")
 
 
 def _changes_frame(parts: Parts, change: _Change) -> bool:
