@@ -2,6 +2,7 @@
 
 import datetime
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import models, transaction
@@ -9,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Length
 from django.utils import timezone
 
+from accounts.tenancy import active_account_id
 from domains.models import Certificate, Challenge, DomainServer
 from domains.zone_models import Zone, ZoneServer
 from lumos_agent import protocol
@@ -47,25 +49,38 @@ def _answering(domain_id: uuid.UUID, zone: Zone | None) -> set[uuid.UUID]:
 
 
 @transaction.atomic
-def record_status(*, server_id: uuid.UUID, status: protocol.CertificateStatus) -> None:
-    """Keep what a shield says of one domain's certificate and tell open pages."""
-    assignment = _carries(server_id, status.domain_id)
-    if assignment is None:
-        return
-    until = datetime.datetime.fromtimestamp(status.not_after, datetime.UTC) if status.not_after else None
-    before = Certificate.objects.filter(domain_id=assignment.domain_id, server_id=server_id).first()
-    row, _ = Certificate.objects.update_or_create(
-        domain_id=assignment.domain_id,
-        server_id=server_id,
-        defaults={
-            "status": status.state,
-            "reason": status.reason,
-            "expires_at": until,
-            "changed_at": timezone.now(),
-        },
+def record_statuses(*, server_id: uuid.UUID, statuses: Iterable[protocol.CertificateStatus]) -> None:
+    """Keep what a shield says of its domains' certificates; if anything is new, tell open pages."""
+    newest = {status.domain_id: status for status in statuses}
+    carried = DomainServer.objects.filter(server_id=server_id, domain_id__in=newest)
+    known = {row.domain_id: row for row in Certificate.objects.filter(server_id=server_id, domain_id__in=newest)}
+    changed = []
+    for assignment in carried.select_related("domain", "server"):
+        before, now = known.get(assignment.domain_id), _row(assignment, newest[str(assignment.domain_id)])
+        if before is None or _stated(before) != _stated(now):
+            changed.append(now)
+            causes.certificate_changed(before, now)
+    if changed:
+        fields = ["status", "reason", "expires_at", "changed_at"]
+        unique = ["domain", "server"]
+        Certificate.objects.bulk_create(changed, update_conflicts=True, unique_fields=unique, update_fields=fields)
+        wake.pages_on_commit(active_account_id(), "servers")
+
+
+def _row(assignment: DomainServer, status: protocol.CertificateStatus) -> Certificate:
+    return Certificate(
+        account_id=assignment.account_id,
+        domain=assignment.domain,
+        server=assignment.server,
+        status=status.state,
+        reason=status.reason.replace("\0", ""),  # PostgreSQL's text cannot hold NUL
+        expires_at=datetime.datetime.fromtimestamp(status.not_after, datetime.UTC) if status.not_after else None,
+        changed_at=timezone.now(),
     )
-    causes.certificate_changed(before, row)
-    wake.pages_on_commit(assignment.account_id, "servers")
+
+
+def _stated(row: Certificate) -> tuple[str, str, datetime.datetime | None]:
+    return row.status, row.reason, row.expires_at
 
 
 @transaction.atomic

@@ -91,7 +91,7 @@ def answers(
         case protocol.ChallengePublish():
             if not publish_challenge(account_id, server_id, message):
                 return [protocol.ChallengeReady(token=message.token, waiting=0)]
-        case protocol.CertificateStatus() | protocol.ChallengesWithdrawn() | protocol.ChallengesHeld():
+        case protocol.Certificates() | protocol.ChallengesWithdrawn() | protocol.ChallengesHeld():
             certificate_message(account_id, server_id, message)
         case protocol.RunningSnapshot():
             with tenant_scope(account_id):
@@ -120,13 +120,13 @@ def record_heartbeats(account_id: uuid.UUID, beats: Sequence[tuple[uuid.UUID, pr
 def certificate_message(
     account_id: uuid.UUID,
     server_id: uuid.UUID,
-    message: protocol.CertificateStatus | protocol.ChallengesWithdrawn | protocol.ChallengesHeld,
+    message: protocol.Certificates | protocol.ChallengesWithdrawn | protocol.ChallengesHeld,
 ) -> None:
     """Take what a shield says of certificates and challenges."""
     with tenant_scope(account_id):
         match message:
-            case protocol.CertificateStatus():
-                certificates.record_status(server_id=server_id, status=message)
+            case protocol.Certificates():
+                certificates.record_statuses(server_id=server_id, statuses=message.statuses)
             case protocol.ChallengesWithdrawn():
                 certificates.withdraw_challenges(server_id=server_id, tokens=message.tokens)
             case protocol.ChallengesHeld():

@@ -6,19 +6,17 @@ were last read is in the pipe of answers.
 """
 
 import contextlib
-import csv
-import io
 import logging
 import os
 import re
 import time
-from collections.abc import Iterable
-from operator import itemgetter
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from lumos_agent.config import State
 from lumos_agent.drivers import cli
 from lumos_agent.errors import HaproxyError
+from lumos_agent.show_stat import stat_rows
 from lumos_agent.timings import Timings, add_timings
 
 log = logging.getLogger(__name__)
@@ -43,14 +41,10 @@ _ANSWER = re.compile(
 
 def parse_stat(text: str) -> dict[str, Counts]:
     """Return {domain id: counts} from `show stat` (management guide, 9.1), for domains that saw anything."""
-    rows = csv.reader(io.StringIO(text.removeprefix("# ")))
-    if (header := next(rows, None)) is None:
-        return {}
-    name, columns = header.index("pxname"), itemgetter(*map(header.index, _COLUMNS))
     result: dict[str, Counts] = {}
-    for row in rows:
-        if row and row[name].startswith(_BACKEND) and not _NOTHING.issuperset(texts := columns(row)):
-            domain_id = row[name].removeprefix(_BACKEND)[:_ID_CHARACTERS]
+    for (name, *texts), _ in stat_rows(text, ("pxname", *_COLUMNS)):
+        if name.startswith(_BACKEND) and not _NOTHING.issuperset(texts):
+            domain_id = name.removeprefix(_BACKEND)[:_ID_CHARACTERS]
             result[domain_id] = _sum(result.get(domain_id, ZERO), tuple(int(text or 0) for text in texts))
     return result
 
@@ -149,6 +143,16 @@ class Worker:
         # A starved worker's uptime falls behind the wall clock, by which its log lines are dated.
         self._read_at = min(max(_moment_of(self.info), before), time.time())
 
+    async def read_if_drained(self) -> None:
+        """Read the counters once nobody is served any more: they are the last ones.
+
+        Raises:
+            HaproxyError: the worker has gone.
+        """
+        self.info = parse_info(await self.session.command("show info float"))
+        if self.has_drained():
+            await self.read()
+
     def finish(self, log_lines: bytes) -> None:
         """Count what a worker that has gone answered after it was last read."""
         self.is_finished = True
@@ -226,13 +230,20 @@ class Workers:
 
     async def read(self) -> None:
         """Read all counters."""
-        for worker in self.all:
+        await self._each(self.all, Worker.read)
+        self._answers.forget_older()
+
+    async def read_drained(self) -> None:
+        """Read the counters of replaced workers that serve nobody any more."""
+        await self._each([worker for worker in self.all if worker.is_retiring], Worker.read_if_drained)
+
+    async def _each(self, workers: Iterable[Worker], call: Callable[[Worker], Awaitable[None]]) -> None:
+        for worker in workers:
             if not worker.is_finished:
                 try:
-                    await worker.read()
+                    await call(worker)
                 except HaproxyError:
                     self.finish(worker)
-        self._answers.forget_older()
 
     def finish(self, worker: Worker) -> None:
         """Note that a worker has gone."""

@@ -97,7 +97,7 @@ class Metrics:
         """
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         while self._workers.has_retiring() and time.monotonic() < deadline:
-            await self.collect()
+            await self.release()
             await asyncio.sleep(0.01)
         await self._workers.retire()
         await self._workers.read()
@@ -107,13 +107,22 @@ class Metrics:
         """Read everything once and make a batch if there is something to tell; returns whether one was made."""
         self._events.drain()
         await self._workers.read()
+        return await self._count_ended() or self._batch(must_count=False)
+
+    async def release(self) -> bool:
+        """Let workers go that were replaced and serve nobody any more; returns whether a batch was made."""
+        await self._workers.read_drained()
+        return await self._count_ended()
+
+    async def _count_ended(self) -> bool:
         ended = [worker for worker in self._workers.all if worker.is_finished or worker.has_drained()]
-        made = self._batch(must_count=bool(ended))
-        if ended:
-            alive = {worker.key for worker in self._workers.all if worker not in ended}
-            self._spool.baselines = {key: known for key, known in self._spool.baselines.items() if key in alive}
-            self._save()
-            await self._workers.release(ended)
+        if not ended:
+            return False
+        made = self._batch(must_count=True)
+        alive = {worker.key for worker in self._workers.all if worker not in ended}
+        self._spool.baselines = {key: known for key, known in self._spool.baselines.items() if key in alive}
+        self._save()
+        await self._workers.release(ended)
         return made
 
     def _batch(self, *, must_count: bool) -> bool:

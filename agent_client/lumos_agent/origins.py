@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import csv
-import io
 import logging
-import operator
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Literal
@@ -13,6 +10,7 @@ from typing import Literal
 from lumos_agent import protocol
 from lumos_agent.counters import Workers
 from lumos_agent.errors import HaproxyError
+from lumos_agent.show_stat import stat_rows, texts_of
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +18,8 @@ LOOK_SECONDS = 10.0
 LOOK_SHARE = 300  # looking may take one part in this many of the CPU
 _REASON_CHARACTERS = 300
 _SERVER = "o-"
-_COLUMNS = ("svname", "status", "lastchg", "check_status", "check_code", "last_chk", "check_desc")
+_COLUMNS = ("svname", "status", "lastchg", "check_status")
+_WORDS = ("check_code", "last_chk", "check_desc")
 _STATES: dict[str, Literal["up", "down", "maintenance", "unchecked"]] = {
     "UP": "up",
     "NOLB": "up",
@@ -33,10 +32,7 @@ _STATES: dict[str, Literal["up", "down", "maintenance", "unchecked"]] = {
 
 def parse_states(text: str, now: float) -> Iterator[protocol.OriginState]:
     """Yield the states of origins from `show stat` (management guide, 9.1). `now` and `since` are Unix seconds."""
-    rows = csv.reader(io.StringIO(text.removeprefix("# ")))
-    columns = operator.itemgetter(*map(next(rows).index, _COLUMNS))
-    for row in filter(None, rows):
-        name, status, seconds, check, code, answer, words = columns(row)
+    for (name, status, seconds, check), row in stat_rows(text, _COLUMNS):
         state = _STATES.get(status.partition(" ")[0])
         if not name.startswith(_SERVER) or state is None:
             continue
@@ -46,6 +42,7 @@ def parse_states(text: str, now: float) -> Iterator[protocol.OriginState]:
         elif check == "INI":
             state = "unchecked"
         elif state == "down":
+            code, answer, words = texts_of(text, row, _WORDS)
             reason = ": ".join(filter(None, (words, f"{code} {answer}".strip())))
         yield protocol.OriginState(
             origin_id=name.removeprefix(_SERVER),

@@ -28,6 +28,7 @@ BATCH_EVENTS_MAX = 500
 BATCH_ATTACKS_MAX = 100
 CHALLENGES_MAX = 1000
 ORIGINS_MAX = 1000
+CERTIFICATES_MAX = 100  # each with a reason of its own, in less than a megabyte
 PROBES_MAX = 1000
 PROBED_MAX = 8
 BUCKETS_MAX = 64
@@ -162,13 +163,19 @@ class Incident(Message, frozen=True, kw_only=True, tag="incident"):
     message: Report
 
 
-class CertificateStatus(Message, frozen=True, kw_only=True, tag="certificate"):
+class CertificateStatus(Struct, frozen=True, kw_only=True):
     """Where a domain's certificate on this shield stands. `not_after`: Unix seconds, 0 if there is none."""
 
     domain_id: Id
     state: Literal["none", "provisioning", "active", "renewing", "failed"]
     reason: Text = ""
-    not_after: float = 0.0
+    not_after: Annotated[float, Meta(ge=0, le=253_402_300_799)] = 0.0  # the end of the year 9999 (RFC 5280, 4.1.2.5)
+
+
+class Certificates(Message, frozen=True, kw_only=True, tag="certificates"):
+    """The certificates whose status changed, or some of all of them after a reconnect."""
+
+    statuses: Annotated[tuple[CertificateStatus, ...], Meta(max_length=CERTIFICATES_MAX)]
 
 
 class ChallengePublish(Message, frozen=True, kw_only=True, tag="challenge_publish"):
@@ -515,7 +522,7 @@ AgentMessage = (
     | Probes
     | TunnelReport
     | ZoneKeys
-    | CertificateStatus
+    | Certificates
     | OrderWanted
     | ChallengePublish
     | ChallengesWithdrawn

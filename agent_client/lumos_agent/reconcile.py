@@ -73,7 +73,7 @@ class Agent:
             self._haproxy,
             Store(state.snapshot_file, token),
             daemons=self._beside.daemons,
-            before_reload=self._metrics.before_reload,
+            before_reload=self._before_reload,
             on_step=on_step,
         )
         self._beside.follow(self._applier, self._metrics)
@@ -95,7 +95,7 @@ class Agent:
             self._beside.dns_challenges,
             publish=self._publish_challenge,
             withdraw=self._relay.withdraw,
-            report=self._report,
+            report=self._report_certificate,
             ask=self._ask_for_order,
         )
         self._connection = Connection(
@@ -108,6 +108,7 @@ class Agent:
         self._send: Send | None = None
         self._new_batch = asyncio.Event()
         self._collecting = asyncio.Lock()
+        self._worker_replaced = asyncio.Event()
         self._incidents: list[protocol.Incident] = []
         self._cpu = facts.CpuMeter()
         self._facts = protocol.Facts()
@@ -120,7 +121,9 @@ class Agent:
             self._facts = facts.facts(self._state.root, installed_build(), key, probe_port(self._state.settings()))
             self._haproxy.adopt()
             await self._repair()
-            own = (self._apply_wanted, self._watch, self._place, self._collect, self._deliver)
+            own = (
+                self._apply_wanted, self._watch, self._place, self._collect, self._release_workers, self._deliver,
+            )  # fmt: skip
             others = (self._beside.run, self._origins.run, self._crawlers.run, self._issuer.run)
             async with asyncio.TaskGroup() as group:
                 for job in (self._connection.run, self._local_http.run, *own, *others):
@@ -185,8 +188,9 @@ class Agent:
         while self._incidents:
             await send(self._incidents.pop(0))
         await send(await self.heartbeat())
-        for status in self._issuer.statuses():
-            await send(status)
+        statuses = self._issuer.statuses()
+        for start in range(0, len(statuses), protocol.CERTIFICATES_MAX):
+            await send(protocol.Certificates(statuses=tuple(statuses[start : start + protocol.CERTIFICATES_MAX])))
         self._origins.tell_all()
         self._beside.connected()
         self._new_batch.set()
@@ -316,6 +320,9 @@ class Agent:
             with contextlib.suppress(Exception):
                 await self._send(report)
 
+    async def _report_certificate(self, status: protocol.CertificateStatus) -> None:
+        await self._report(protocol.Certificates(statuses=(status,)))
+
     async def _collect(self) -> None:
         surge = Surge()
         while True:
@@ -329,8 +336,25 @@ class Agent:
                     self._new_batch.set()
             except (AgentError, OSError) as error:
                 log.warning("collect_failed", extra={"error": str(error)})
-            pause = DRAIN_SECONDS if self._workers.has_retiring() else COLLECT_SECONDS
-            await surge.wait(self._workers, max(pause, (time.process_time() - began) * COLLECT_SHARE))
+            await surge.wait(self._workers, max(COLLECT_SECONDS, (time.process_time() - began) * COLLECT_SHARE))
+
+    async def _before_reload(self) -> None:
+        await self._metrics.before_reload()
+        self._worker_replaced.set()
+
+    async def _release_workers(self) -> None:
+        """Let workers that were replaced go as soon as they serve nobody any more."""
+        while True:
+            await self._worker_replaced.wait()
+            self._worker_replaced.clear()
+            while self._workers.has_retiring():
+                await asyncio.sleep(DRAIN_SECONDS)
+                try:
+                    async with self._collecting:
+                        if await self._metrics.release():
+                            self._new_batch.set()
+                except (AgentError, OSError) as error:
+                    log.warning("worker_not_released", extra={"error": str(error)})
 
     async def _ensure_worker(self) -> None:
         """Have a session to the current worker; if none answers, it died. The caller holds `_collecting`."""

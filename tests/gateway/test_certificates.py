@@ -44,6 +44,10 @@ def rows(tenant: Tenant, model: Any) -> list[Any]:
         return list(model.objects.all())
 
 
+def stated(**status: Any) -> protocol.Certificates:
+    return protocol.Certificates(statuses=(protocol.CertificateStatus(**status),))
+
+
 def published(tenant: Tenant) -> protocol.ChallengePublish:
     return protocol.ChallengePublish(domain_id=str(tenant.domain.pk), token=TOKEN, key_authorization=AUTHORIZATION)
 
@@ -66,7 +70,7 @@ async def test_shield_speaks_only_of_domains_that_it_carries(
     first, _, foreign = agents
     await foreign.say(published(alice))
     assert await foreign.hear(protocol.ChallengeReady) == protocol.ChallengeReady(token=TOKEN, waiting=0)
-    await foreign.say(protocol.CertificateStatus(domain_id=str(alice.domain.pk), state="active", not_after=2e9))
+    await foreign.say(stated(domain_id=str(alice.domain.pk), state="active", not_after=2e9))
     await foreign.say(protocol.ChallengesHeld(tokens=(TOKEN,)))
     assert await first.receive_nothing(timeout=0.3)
     for tenant in (alice, mallory):
@@ -77,9 +81,9 @@ async def test_shield_speaks_only_of_domains_that_it_carries(
 async def test_status_is_kept_per_server(agents: tuple[Agent, ...], alice: Tenant) -> None:
     first, standby, _ = agents
     domain_id = str(alice.domain.pk)
-    await first.say(protocol.CertificateStatus(domain_id=domain_id, state="provisioning"))
-    await first.say(protocol.CertificateStatus(domain_id=domain_id, state="active", not_after=2e9))
-    await standby.say(protocol.CertificateStatus(domain_id=domain_id, state="failed", reason="DNS has no address"))
+    await first.say(stated(domain_id=domain_id, state="provisioning"))
+    await first.say(stated(domain_id=domain_id, state="active", not_after=2e9))
+    await standby.say(stated(domain_id=domain_id, state="failed", reason="DNS has \0no address"))
     for agent in (first, standby):
         await agent.say(protocol.Heartbeat(clock=0, haproxy_running=True))
         await agent.hear(protocol.HeartbeatAck)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from domains.certificates import record_status
+from domains.certificates import record_statuses
 from domains.models import Certificate
 from lumos_agent import protocol
 from notifications import expiry, tasks
@@ -25,7 +25,7 @@ def report(tenant: Tenant, state: Any, days: float = 0, reason: str = "") -> Non
     until = (timezone.now() + timedelta(days=days)).timestamp() if days else 0.0
     status = protocol.CertificateStatus(domain_id=str(tenant.domain.pk), state=state, reason=reason, not_after=until)
     with tenant.scope:
-        record_status(server_id=tenant.server.pk, status=status)
+        record_statuses(server_id=tenant.server.pk, statuses=[status])
 
 
 def told() -> list[str]:
