@@ -127,7 +127,7 @@ class Answers:
         return address.address in found.down_addresses
 
 
-class Standing:
+class Standing(Daemon):
     """A daemon that serves zones, given the answers of now."""
 
     def __init__(self, daemon: Daemon, answers: Answers) -> None:
@@ -142,3 +142,7 @@ class Standing:
     async def apply(self, snapshot: Snapshot) -> str:
         """Serve the zones; raises as the daemon does."""
         return await self._daemon.apply(self._answers.decided(snapshot))
+
+    async def keep(self, snapshot: Snapshot) -> str:
+        """Look whether the zones are served; raises as the daemon does."""
+        return await self._daemon.keep(self._answers.decided(snapshot))

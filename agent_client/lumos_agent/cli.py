@@ -20,6 +20,7 @@ from lumos_agent.config import DEFAULT_STATE_DIR, Settings, State
 from lumos_agent.drivers.haproxy import Haproxy
 from lumos_agent.enrolment import enroll, read_token
 from lumos_agent.errors import AgentError
+from lumos_agent.memory import give_back_large_buffers
 from lumos_agent.options import options_of
 from lumos_agent.reconcile import Agent
 from lumos_agent.store import Store
@@ -77,6 +78,7 @@ async def _import_haproxy(args: argparse.Namespace, state: State) -> int:
 
 async def _run(args: argparse.Namespace, state: State) -> int:
     logs.configure()
+    give_back_large_buffers()
     agent = asyncio.create_task(Agent(state).run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.cancel)

@@ -26,11 +26,15 @@ class Daemon(Protocol):
     async def apply(self, snapshot: Snapshot) -> str:
         """Bring the part into service and probe it; returns what changed, "" if nothing did.
 
-        Cheap when nothing differs: it is also called every ten seconds to find out whether all is as it should be.
+        Cheap when nothing differs: it stands between every change and its visitors.
 
         Raises:
             ApplyError: it is not in service, or in part.
         """
+
+    async def keep(self, snapshot: Snapshot) -> str:
+        """Do the same, but rely on nothing that is remembered: called every ten seconds, and when going back."""
+        return await self.apply(snapshot)
 
 
 class Daemons:
@@ -67,7 +71,7 @@ class Daemons:
         mended = []
         for daemon in self._daemons:
             try:
-                if what := await daemon.apply(snapshot):
+                if what := await daemon.keep(snapshot):
                     mended.append(f"{daemon.name}: {what}")
             except (AgentError, OSError) as error:
                 log.error("daemon_not_in_service", extra={"daemon": daemon.name, "error": str(error)[-2000:]})

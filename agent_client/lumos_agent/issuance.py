@@ -83,6 +83,7 @@ class Issuer:
 
     def want(self, snapshot: Snapshot) -> None:
         """Take over which domains need a certificate, and from which CA."""
+        before = self._acme, self._wanted, self._clients, self._uploads
         if self._acme is not None and snapshot.acme != self._acme:
             for record in self._records.values():
                 record.next_at = 0.0  # what one CA refuses another may grant
@@ -93,7 +94,8 @@ class Issuer:
         self._clients = {pk: clients.ca for pk, clients in wanted.items() if clients is not None}
         uploads = {upload.domain_id: upload for upload in snapshot.uploads}
         self._uploads = {d.id: uploads.get(d.id) for d in own if d.certificate == "uploaded"}
-        self._changed.set()
+        if (self._acme, self._wanted, self._clients, self._uploads) != before:
+            self._changed.set()
 
     def statuses(self) -> list[CertificateStatus]:
         """Return the status of every domain that needs a certificate."""

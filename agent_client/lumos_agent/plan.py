@@ -1,7 +1,7 @@
 """Pure difference of two artefacts: nothing, commands for the running worker, or a reload with its reason."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct, structs
@@ -17,8 +17,7 @@ MAP_ORDER = (
 )  # fmt: skip
 META = "meta"
 CHANGES_MAX = 2_000
-_SERVER = re.compile(r"^    server (\S+)(?: .*)? weight (\d+)( disabled)?$")
-_WEIGHT = re.compile(r"(?m)^(    server .*) weight \d+(?: disabled)?$")
+_SERVER = re.compile(r"(    server (\S+)(?: .*)?) weight (\d+)( disabled)?")
 
 
 class MapChange(Struct, frozen=True):
@@ -54,20 +53,21 @@ class Plan(Struct, frozen=True):
         return structs.replace(self, changes=(*others, *_map_changes(META, old.maps[META], new.maps[META])))
 
 
-def _servers(cfg: str) -> Iterator[ServerChange]:
-    backend = ""
-    for line in cfg.splitlines():
-        if line.startswith("backend "):
-            backend = line.split()[1]
-        elif match := _SERVER.match(line):
-            yield ServerChange(f"{backend}/{match[1]}", int(match[2]), match[3] is None)
-
-
 def server_changes(old: str, new: str) -> tuple[ServerChange, ...] | None:
     """Return what leads from `old` to `new` if they differ in weights and `disabled` alone, else None."""
-    if _WEIGHT.sub(r"\1", old) != _WEIGHT.sub(r"\1", new):
+    before, after = old.split("\n"), new.split("\n")
+    if len(before) != len(after):
         return None
-    return tuple(now for was, now in zip(_servers(old), _servers(new), strict=True) if was != now)
+    changes, backend = [], ""
+    for was, now in zip(before, after, strict=True):
+        if now.startswith("backend "):
+            backend = now
+        if was != now:
+            is_, was_ = _SERVER.fullmatch(now), _SERVER.fullmatch(was)
+            if is_ is None or was_ is None or is_[1] != was_[1]:
+                return None
+            changes.append(ServerChange(f"{backend.split()[1]}/{is_[2]}", int(is_[3]), is_[4] is None))
+    return tuple(changes)
 
 
 def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:

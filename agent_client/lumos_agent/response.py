@@ -11,6 +11,7 @@ from lumos_agent.counters import Workers
 from lumos_agent.escalation import Escalation
 from lumos_agent.eventlog import EventLog
 from lumos_agent.metrics import Metrics
+from lumos_agent.schema import Snapshot
 
 
 class AttackResponse:
@@ -35,7 +36,15 @@ class AttackResponse:
         self._metrics = metrics
         self._suspect = suspect
         self._served = self._escalation.attacked
+        self._checks: tuple[Snapshot | None, dict[str, bool]] = None, {}
         applier.use_attacked(self._served)
+
+    def _checks_of(self, snapshot: Snapshot) -> dict[str, bool]:
+        """Return {domain id: whether an attack makes every visitor pass the bot check}."""
+        if self._checks[0] is not snapshot:
+            checks = {domain.id: domain.guard.bot_check.escalation == "auto" for domain in snapshot.domains}
+            self._checks = snapshot, checks
+        return self._checks[1]
 
     async def look(self, *, clock: float | None = None, now: float | None = None) -> None:
         """Look once; times as in `Escalation`.
@@ -47,7 +56,7 @@ class AttackResponse:
         self._suspect(challenged)
         if (snapshot := self._applier.snapshot()) is None:
             return
-        checks = {domain.id: domain.guard.bot_check.escalation == "auto" for domain in snapshot.domains}
+        checks = self._checks_of(snapshot)
         news = self._escalation.look(
             self._workers.all,
             Counter(request.domain_id for request in challenged),

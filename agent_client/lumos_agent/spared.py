@@ -16,10 +16,11 @@ def spared(snapshot: Snapshot) -> tuple[str, ...]:
     found = {*snapshot.flood.spared, *itertools.chain.from_iterable(trusted.values())}
     for allowed, _ in snapshot.networks().values():
         found.update(entry for entry in allowed if is_network(entry))
+    origins: set[str] = set()
     for domain in snapshot.domains:
         found.update(domain.traffic.trusted_proxies)
-        found.update(_host_network(origin.address) for origin in domain.origins)
-    return tuple(sorted(found - {""}))
+        origins.update(origin.address for origin in domain.origins)
+    return tuple(sorted((found | set(map(_host_network, origins))) - {""}))
 
 
 def _host_network(address: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lumos_agent.daemons import Daemons
+from lumos_agent.daemons import Daemon, Daemons
 from lumos_agent.errors import ApplyError
 from lumos_agent.render import haproxy as rendering
 from lumos_agent.schema import Snapshot
@@ -15,7 +15,7 @@ from tests.agent.test_shield import followed_by
 from tests.services import free_port
 
 
-class Recorder:
+class Recorder(Daemon):
     """Takes whatever it is given, unless it was told to refuse it; `runs` is what it was given last."""
 
     def __init__(self, name: str) -> None:

@@ -16,8 +16,8 @@ from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
 from lumos_agent.errors import ApplyError, HaproxyError
 from lumos_agent.protocol import BatchAck, Config
-from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
+from lumos_agent.render import sites
 from lumos_agent.schema import Domain, Origin, Policy, digest_of, listings
 from lumos_agent.store import Store
 from tests.agent.builders import TOKEN, Networks, Shield, config, domain, ident, snapshot
@@ -164,9 +164,9 @@ async def test_refused_configuration_is_rolled_back_with_haproxys_words(
         assert (await get(shield.port, "d3.example"))[0] == 200
 
 
-def followed_by(text: str) -> Callable[[Domain], backend.Site]:
+def followed_by(text: str) -> Callable[[Domain], sites.Site]:
     """Return a renderer of domains that adds `text`."""
-    return lambda domain: (made := backend.site(domain))._replace(text=made.text + text)
+    return lambda domain: (made := sites.site(domain))._replace(text=made.text + text)
 
 
 async def test_configuration_that_passes_the_check_but_does_not_start_is_rolled_back(

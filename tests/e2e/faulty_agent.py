@@ -3,13 +3,13 @@
 import sys
 
 from lumos_agent import cli
-from lumos_agent.render import backend
 from lumos_agent.render import haproxy as rendering
+from lumos_agent.render import sites
 from lumos_agent.schema import Domain
 
 
-def _faulty(domain: Domain) -> backend.Site:
-    site = backend.site(domain)
+def _faulty(domain: Domain) -> sites.Site:
+    site = sites.site(domain)
     return site._replace(text=site.text + "    no-such-keyword\n") if domain.hostname.startswith("bad-") else site
 
 

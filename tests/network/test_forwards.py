@@ -58,6 +58,10 @@ class Network:
 
         return str(self.on_shield(go))
 
+    def keep(self, *forwards: Forward) -> str:
+        wanted = Snapshot(server_id=ident(0), domains=(), forwards=forwards)
+        return str(self.on_shield(lambda: self._daemons.keep(wanted)))
+
     def on_shield(self, call: Callable[[], Any]) -> Any:
         return self.shield.inside(lambda: asyncio.run(call()))
 
@@ -174,9 +178,23 @@ def test_host_keeps_its_own_rules_and_forwards_nothing_else(network: Network) ->
 def test_table_that_somebody_flushed_comes_back(network: Network) -> None:
     network.apply(forward(27015))
     network.shield.run("nft", "flush", "ruleset")
-    assert network.apply(forward(27015)) == "nftables: 1 UDP port"
+    assert network.keep(forward(27015)) == "nftables: 1 UDP port"
     with closing(network.udp_client()) as client:
         assert echoed(client, "hello", 27015).startswith("target")
+    network.shield.run("nft", "flush", "ruleset")
+    assert network.keep() == ""
+    network.shield.run("nft", "add table inet lumos; add chain inet lumos left")
+    assert network.keep() == "nftables: removed"
+
+
+def test_changes_of_something_else_do_not_ask_the_kernel(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    network.apply(forward(27015))
+    monkeypatch.setattr("lumos_agent.drivers.nftables.run", None)
+    assert network.apply(forward(27015)) == ""
+    monkeypatch.undo()
+    assert network.apply() == "nftables: removed"
+    monkeypatch.setattr("lumos_agent.drivers.nftables.run", None)
+    assert network.apply() == ""
 
 
 def test_packets_over_the_limit_of_a_source_are_dropped(network: Network) -> None:

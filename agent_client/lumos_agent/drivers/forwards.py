@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lumos_agent.config import State, write_atomically
 from lumos_agent.counters import parse_info
+from lumos_agent.daemons import Daemon
 from lumos_agent.drivers import cli
 from lumos_agent.drivers.master import POLL_SECONDS, READY_SECONDS, MasterProcess, readable
 from lumos_agent.errors import ApplyError, HaproxyError
@@ -24,7 +25,7 @@ class Passed(NamedTuple):
     active: int
 
 
-class TcpForwards:
+class TcpForwards(Daemon):
     """The daemon of the TCP forwards (daemons.py)."""
 
     name = "TCP forwards"

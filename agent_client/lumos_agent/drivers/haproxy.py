@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -34,7 +33,9 @@ CHECK_SECONDS = 60.0
 _BACKEND, _SERVER, _ADDRESS, _OPERATIONAL_STATE, _ADMIN_STATE, _WEIGHT, _INITIAL_WEIGHT = 1, 3, 4, 5, 6, 7, 8
 _NAME, _PORT, _TLS = 17, 18, 20
 _RUNNING = "2"
-_CHECKED = re.compile(r"(?m)^backend (\S+)[^\n]*\n(?:    [^\n]*\n)*?    option httpchk$")
+# What makes servers have a state that a reload would lose, and a file of states without any.
+_CHECK_LINE, _RESOLVED = "    option httpchk", " resolvers lumos "
+_NO_STATE = b"1\n"
 
 
 class Haproxy:
@@ -167,9 +168,12 @@ class Haproxy:
 
     async def _save_server_state(self) -> None:
         """Keep the resolved addresses of origins over the reload; a worker that is dead has none to give."""
+        wanted = (self._state.current / "haproxy.cfg").read_text(encoding="utf-8")
+        if _CHECK_LINE not in wanted and _RESOLVED not in wanted:
+            write_atomically(self._state.server_state, _NO_STATE)
+            return
         with contextlib.suppress(HaproxyError):
             rows = await cli.ask(self._state.worker_socket, ["show servers state"])
-            wanted = (self._state.current / "haproxy.cfg").read_text(encoding="utf-8")
             write_atomically(self._state.server_state, _carried_over(rows, wanted).encode())
 
     async def change(self, servers: tuple[ServerChange, ...], maps: tuple[MapChange, ...]) -> None:
@@ -221,13 +225,27 @@ def _server_commands(changes: tuple[ServerChange, ...]) -> list[str]:
     return commands
 
 
-def _places(cfg: str) -> set[tuple[str, str, str, str, str]]:
-    """Return (backend, server, address, port, "1" for TLS) of every server of a configuration."""
+def _checked(cfg: str) -> set[str]:
+    """Return the backends of a configuration whose servers are checked."""
+    found: set[str] = set()
+    backend = ""
+    if _CHECK_LINE not in cfg:
+        return found
+    for line in cfg.splitlines():
+        if line.startswith("backend "):
+            backend = line.split()[1]
+        elif line == _CHECK_LINE:
+            found.add(backend)
+    return found
+
+
+def _places(cfg: str, backends: set[str]) -> set[tuple[str, str, str, str, str]]:
+    """Return (backend, server, address, port, "1" for TLS) of every server of some backends of a configuration."""
     found, backend = set(), ""
     for line in cfg.splitlines():
         if line.startswith("backend "):
             backend = line.split()[1]
-        elif line.startswith("    server "):
+        elif backend in backends and line.startswith("    server "):
             _, name, place, *words = line.split()
             address, _, port = place.rpartition(":")
             found.add((backend, name, address.strip("[]"), port, str(int("ssl" in words))))
@@ -237,22 +255,23 @@ def _places(cfg: str) -> set[tuple[str, str, str, str, str]]:
 def _carried_over(rows: str, wanted: str) -> str:
     """Return `show servers state` without what the configuration that is `wanted` says.
 
-    Servers that are another place now are left out (their state would bring the old port back), and those in
-    maintenance; the weight is the one that the configuration gave; in a backend without checks every server runs: no
-    check would bring it back.
+    What a reload would lose are checks and resolved names: of thousands of servers most have neither and are left out.
+    So are servers that are another place now (their state would bring the old port back), and those in maintenance; the
+    weight is the one that the configuration gave; in a backend without checks every server runs: no check would bring
+    it back.
     """
-    kept, checked, places = [], set(_CHECKED.findall(wanted)), _places(wanted)
-    for line in rows.splitlines(keepends=True):
-        fields = line.split(" ")
-        is_server = len(fields) > _TLS and not line.startswith("#")
-        if is_server and (fields[_ADMIN_STATE] != "0" or not _is_in(places, fields)):
-            continue
-        if is_server:
+    checked = _checked(wanted)
+    lines = [line.split(" ") for line in rows.splitlines(keepends=True)]
+    servers = [f for f in lines if len(f) > _TLS and f[0] != "#" and (f[_BACKEND] in checked or f[_NAME] != "-")]
+    places = _places(wanted, {fields[_BACKEND] for fields in servers})
+    kept = [fields for fields in lines if len(fields) <= _TLS or fields[0] == "#"]
+    for fields in servers:
+        if fields[_ADMIN_STATE] == "0" and _is_in(places, fields):
             fields[_WEIGHT] = fields[_INITIAL_WEIGHT]
             if fields[_BACKEND] not in checked:
                 fields[_OPERATIONAL_STATE] = _RUNNING
-        kept.append(" ".join(fields))
-    return "".join(kept)
+            kept.append(fields)
+    return "".join(" ".join(fields) for fields in kept)
 
 
 def _is_in(places: set[tuple[str, str, str, str, str]], row: list[str]) -> bool:

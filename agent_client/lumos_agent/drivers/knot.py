@@ -15,6 +15,7 @@ import msgspec
 from msgspec import structs
 
 from lumos_agent.config import State, reachable, write_atomically
+from lumos_agent.daemons import Daemon
 from lumos_agent.dns import NoAnswer, Resolver
 from lumos_agent.drivers.database_copy import DatabaseCopy
 from lumos_agent.drivers.detached import Detached, Process
@@ -40,7 +41,7 @@ class _Inputs(NamedTuple):
     database: str
 
 
-class Knot:
+class Knot(Daemon):
     """The one knotd of a state directory; it runs while there are zones."""
 
     name = "knot"

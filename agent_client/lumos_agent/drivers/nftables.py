@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lumos_agent.config import State, split_listen, write_atomically
+from lumos_agent.daemons import Daemon
 from lumos_agent.errors import ApplyError
 from lumos_agent.flood import BAN_SECONDS
 from lumos_agent.forward import Forward
@@ -42,7 +43,7 @@ CONTROL_SECONDS = 600.0
 _KINDS = {"chain", "set", "map", "counter", "ct timeout"}
 
 
-class Nftables:
+class Nftables(Daemon):
     """The daemon of the UDP forwards (daemons.py); `counts` are read from the kernel's counters."""
 
     name = "nftables"
@@ -53,6 +54,7 @@ class Nftables:
         self._control_at = 0.0
         self._script = state.nftables / "table.nft"
         self._opened_file = state.nftables / "opened.json"
+        self._held: str | None = None  # the digest of the table that the kernel holds, "" without one; None: look
 
     async def check(self, snapshot: Snapshot) -> None:
         """Let nft parse the table and the kernel refuse it, without a change."""
@@ -66,7 +68,7 @@ class Nftables:
         await self._find_control(snapshot)
         udp = [forward for forward in snapshot.forwards if forward.protocol == "udp"]
         if (table := self._table(snapshot)) is None:
-            return await self._remove()
+            return "" if self._held == "" else await self._remove()
         if await self._runs(table):
             return ""
         if self._open({version_of(forward) for forward in udp}):
@@ -79,6 +81,11 @@ class Nftables:
         await self._end_sessions(_targets(before), {mark_of(forward): _place(forward) for forward in udp})
         said = [f"{len(udp)} UDP port{'' if len(udp) == 1 else 's'}"] if udp else []
         return ", ".join([*said, *(["floods limited"] if snapshot.flood.is_on() else [])])
+
+    async def keep(self, snapshot: Snapshot) -> str:
+        """Look what the kernel holds, as anybody may have changed it; then as `apply`."""
+        self._held = None
+        return await self.apply(snapshot)
 
     async def _find_control(self, snapshot: Snapshot) -> None:
         """Look the control plane's addresses up now and then; without an answer the known ones stay."""
@@ -105,13 +112,17 @@ class Nftables:
         except OSError as error:
             raise ApplyError("write", f"cannot write {self._script}: {error.strerror or error}") from error
         flags = ["--check"] if stage == "check" else []
+        if stage != "check":
+            self._held = None
         code, output = await run(["nft", *flags, "-f", str(self._script)])
         if code != 0:
             raise ApplyError(stage, f"{output.strip()[:4000]}{_hint(output)}")
 
     async def _runs(self, table: Table) -> bool:
-        code, _ = await run(["nft", "list", "chain", FAMILY, TABLE, f"v_{table.digest}"])
-        return code == 0
+        if self._held != table.digest:
+            code, _ = await run(["nft", "list", "chain", FAMILY, TABLE, f"v_{table.digest}"])
+            self._held = table.digest if code == 0 else None
+        return self._held is not None
 
     async def _objects(self) -> list[tuple[str, dict[str, Any]]]:
         """Return (kind, object) of all that the table consists of; empty if there is none."""
@@ -129,6 +140,7 @@ class Nftables:
         for version in self.opened():
             await asyncio.to_thread(_FORWARDING[version].write_text, "0")
         self._opened_file.unlink(missing_ok=True)
+        self._held = ""
         return "removed" if before else ""
 
     def opened(self) -> set[int]:

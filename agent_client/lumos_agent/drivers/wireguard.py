@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
 
 from lumos_agent.config import write_atomically
+from lumos_agent.daemons import Daemon
 from lumos_agent.drivers import wireguard_arrivals as arrivals
 from lumos_agent.drivers import wireguard_device as device
 from lumos_agent.drivers.wireguard_arrivals import Arrivals
@@ -37,7 +38,7 @@ class Memory(Struct, frozen=True):
     ways: dict[str, Way] = {}
 
 
-class Wireguard:
+class Wireguard(Daemon):
     """All tunnels of one state directory (`daemons.Daemon`)."""
 
     name = "tunnels"

@@ -5,7 +5,6 @@ The rules of `defaults shield` (who is asking, the policy) stand before those of
 
 import hashlib
 import ipaddress
-from typing import NamedTuple
 
 from msgspec import structs
 
@@ -227,21 +226,8 @@ def _section(name: str, lines: list[str], defaults: str = "shield") -> str:
     return f"\nbackend {name} from {defaults}\n" + "".join(f"    {line.strip()}\n" for line in lines)
 
 
-class Site(NamedTuple):
-    """What one domain adds to a configuration. `routes` and `pages` are entries of the map and files by path."""
-
-    text: str
-    needs_names: bool
-    routes: dict[str, str]
-    pages: dict[str, bytes]
-
-
-def site(domain: Domain) -> Site:
-    """Render a domain."""
-    return Site(_backends(domain), has_names(domain), route_entries(domain), page_files(domain))
-
-
-def _backends(domain: Domain) -> str:
+def backends(domain: Domain) -> str:
+    """Return the backends of a domain, those of its routes included."""
     if domain.traffic.passthrough is not None:
         return _passed_through(domain)
     common = _common_lines(domain)

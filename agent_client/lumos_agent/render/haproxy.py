@@ -1,6 +1,6 @@
 """Snapshot -> everything that HAProxy reads. Pure: equal snapshot and options give equal bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -11,16 +11,15 @@ from msgspec import Struct, structs
 
 from lumos_agent import conditions
 from lumos_agent.cdns import networks_of
-from lumos_agent.render.backend import Site, site
 from lumos_agent.render.entries import Entries
 from lumos_agent.render.guards import SLOTS, guard_entries
 from lumos_agent.render.networks import PROXY, Change, NetworkTable
 from lumos_agent.render.ordinary import ORDINARY
 from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
-from lumos_agent.render.policies import policy_value, rules_value
+from lumos_agent.render.policies import rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
-from lumos_agent.render.scripts import script_maps
+from lumos_agent.render.sites import MAPS, Site, Use, site
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 from lumos_agent.timings import SAMPLED
@@ -168,42 +167,36 @@ class Renderer:
         with the certificates is still there: that worker has connections to hand over.
         """
         domains = with_addresses(snapshot.domains, snapshot.tunnels)
-        had_passthrough, self._has_passthrough = self._has_passthrough, any(d.traffic.passthrough for d in domains)
         self._update_lists(snapshot)
-        networks = self._networks.maps()
-        places = self._places.maps()
-        sites = self._rendered(domains)
-        routes = {key: backend for one in sites for key, backend in one.routes.items()}
-        context = self._context(snapshot, sites) | {"depth": networks.depth, "has_routes": bool(routes)}
-        context |= {"has_passthrough": self._has_passthrough, "had_passthrough": had_passthrough}
-        context |= {
-            "scopes": (("own", ",txn.domain"), ("all", "*")),
+        sites, networks, places = self._rendered(domains), self._networks.maps(), self._places.maps()
+        own: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+        for name, key, value in (entry for one in sites for entry in one.entries):
+            own[name][key] = value
+        uses = frozenset[Use]().union(*(one.uses for one in sites))
+        had_passthrough, self._has_passthrough = self._has_passthrough, "passthrough" in uses
+        context = self._context(domains, uses) | {
+            "depth": networks.depth,
+            "has_routes": bool(own["routes"]),
+            "had_passthrough": had_passthrough,
             "countries": self._options.countries if places.lists_countries else "",
             "systems": self._options.systems if places.lists_systems else "",
             "has_agents": bool(places.agents),
             "shield": snapshot.server_id[:8],
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
-        trusted = networks_of((name for domain in domains for name in domain.traffic.trusted_cdns), snapshot.cdns)
         maps: dict[str, Mapping[str, str]] = {
-            "hosts": {domain.hostname: domain.id for domain in domains},
-            "routes": routes,
-            "passthrough": {d.id: "tls" for d in domains if d.traffic.passthrough},
-            "cdns": {network: name for name, found in trusted.items() for network in found},
-            "trusted": {f"{d.id}|{name}": "cdn" for d in domains for name in d.traffic.trusted_cdns},
-            "policies": {d.id: policy_value(d.policy) for d in domains if d.policy.mode != "off"},
+            **own,
+            "cdns": _cdns(domains, snapshot) if "cdns" in uses else {},
             "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
-            "rules": self._rules(domains),
-            **script_maps(domains),
-            "limits": {d.id: str(d.traffic.body_bytes_max) for d in domains if d.traffic.body_bytes_max},
+            "rules": self._rules(domains) if "rules" in uses else {},
             "nets": networks.nets,
             "parents": networks.parents,
             "verdicts": networks.verdicts.also(places.verdicts),
             "agents": places.agents,
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
-        others = ("guards", "rules", "scripts", "agents")
-        maps["plain"] = {d: "1" for d in maps["policies"] if not any(d in maps[name] for name in others)}
+        special = {domain_id for name in ("guards", "rules", "scripts", "agents") for domain_id in maps[name]}
+        maps["plain"] = {domain_id: "1" for domain_id in own["policies"] if domain_id not in special}
         files = dict(_fixed_files())
         for one in sites:
             files |= one.pages
@@ -229,8 +222,8 @@ class Renderer:
             self._sites[domain.id] = before if before and before[0] is domain else (domain, site(domain))
         return [one for _, one in self._sites.values()]
 
-    def _context(self, snapshot: Snapshot, sites: list[Site]) -> dict[str, Any]:
-        options, domains = self._options, snapshot.domains
+    def _context(self, domains: tuple[Domain, ...], uses: frozenset[Use]) -> dict[str, Any]:
+        options = self._options
         return {
             "options": options,
             "quic_binds": _quic_binds(options),
@@ -241,18 +234,11 @@ class Renderer:
             "answers_logged_per_second": ANSWERS_LOGGED_PER_SECOND,
             "sampled": SAMPLED,
             "statuses": sorted(ERROR_PAGES),
-            "has_wildcards": any(domain.hostname.startswith("*") for domain in domains),
-            "has_names": any(one.needs_names for one in sites),
-            "has_cdns": any(domain.traffic.trusted_cdns for domain in domains),
-            "has_proxies": any(domain.traffic.trusted_proxies or domain.traffic.trusted_cdns for domain in domains),
-            "has_limits": any(domain.traffic.body_bytes_max for domain in domains),
-            "has_rules": any(domain.policy.custom for domain in domains),
-            "has_client_certificates": any(domain.traffic.client_certificates for domain in domains),
-            "has_scripts": any(domain.script.mode == "on" for domain in domains),
+            "scopes": (("own", ",txn.domain"), ("all", "*")),
+            **{f"has_{use}": use in uses for use in get_args(Use)},
             "all_countries": options.countries,
-            "rules_read": self._places_read(domains),
-            "has_cache": any(domain.traffic.cache for domain in domains),
-            "cache_purges": sum(domain.traffic.cache_purges for domain in domains),
+            "rules_read": self._places_read(domains) if "rules" in uses else {},
+            "cache_purges": sum(domain.traffic.cache_purges for domain in domains) if "cache" in uses else 0,
         }
 
     def _update_lists(self, snapshot: Snapshot) -> None:
@@ -271,6 +257,12 @@ class Renderer:
         self._sources = sources
         self._networks.update([change for change in changes if is_network(change[1])])
         self._places.update([change for change in changes if not is_network(change[1])])
+
+
+def _cdns(domains: Iterable[Domain], snapshot: Snapshot) -> dict[str, str]:
+    """Return {network: the CDN whose it is} of those that a domain trusts."""
+    trusted = networks_of((name for domain in domains for name in domain.traffic.trusted_cdns), snapshot.cdns)
+    return {network: name for name, found in trusted.items() for network in found}
 
 
 def _entries(source: Listing | tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,7 @@ and a program changes at one moment: its parts are added before it is named, and
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 from lumos_agent.schema import Domain
@@ -23,15 +24,11 @@ def _parts(text: str) -> tuple[str, tuple[str, ...]]:
     return hashlib.sha256(data).hexdigest()[:_HASH_CHARACTERS], tuple(parts)
 
 
-def script_maps(domains: tuple[Domain, ...]) -> dict[str, dict[str, str]]:
-    """Return {map: entries} for the domains whose script is on."""
-    programs: dict[str, str] = {}
-    parts: dict[str, str] = {}
-    for domain in domains:
-        if domain.script.mode == "off":
-            continue
-        program = compiled(domain.script.source)
-        name, texts = _parts(program.text)
-        programs[domain.id] = f"{'body' if program.reads_body else 'plain'} {domain.script.fails} {name} {len(texts)}"
-        parts |= {f"{name}:{number}": text for number, text in enumerate(texts, 1)}
-    return {"scripts": programs, "script_parts": parts}
+def script_entries(domain: Domain) -> Iterator[tuple[str, str, str]]:
+    """Yield (map, key, value) for the script of a domain."""
+    program = compiled(domain.script.source)
+    name, parts = _parts(program.text)
+    kind = "body" if program.reads_body else "plain"
+    yield "scripts", domain.id, f"{kind} {domain.script.fails} {name} {len(parts)}"
+    for number, text in enumerate(parts, 1):
+        yield "script_parts", f"{name}:{number}", text
