@@ -92,7 +92,7 @@ class Applier:
         if stored.digest != self.identity().digest:
             return None
         try:
-            return self._decoder.decode(stored.snapshot)
+            return self._decoder.decode(stored.snapshot, stored.digest)
         except SchemaError as error:
             log.warning("stored_snapshot_of_another_version", extra={"error": str(error)})
             return None
@@ -121,8 +121,8 @@ class Applier:
         running = self.running()
         return identity_of(running[1]) if running else Identity()
 
-    async def apply(self, config: protocol.Config) -> protocol.Applied:
-        """Put a configuration into service.
+    async def apply(self, config: protocol.Config, patch: protocol.Patch | None = None) -> protocol.Applied:
+        """Put a configuration into service; `patch` is how it came, if it was one.
 
         Raises:
             ApplyError: it is not; what ran before is in service.
@@ -130,7 +130,7 @@ class Applier:
         began = time.monotonic()
         async with self.locked():
             before = self.snapshot() or empty_snapshot()
-            snapshot = self._decoded(config)
+            snapshot = self._decoded(config, patch)
             self._guard(snapshot, allow_shrink=config.allow_shrink)
             identity = Identity(epoch=config.epoch, revision=config.revision, digest=config.digest)
             artefact = self._rendered(snapshot, identity)
@@ -162,12 +162,13 @@ class Applier:
             await self._daemons.keep(before)
             raise
 
-    def _decoded(self, config: protocol.Config) -> Snapshot:
+    def _decoded(self, config: protocol.Config, patch: protocol.Patch | None) -> Snapshot:
         self._step("decode")
         if digest_of(bytes(config.snapshot)) != config.digest:
             raise ApplyError("decode", "the snapshot does not have the digest that was announced")
         try:
-            return self._decoder.decode(config.snapshot)
+            patched = None if patch is None else self._decoder.patched(patch)
+            return self._decoder.decode(config.snapshot, config.digest) if patched is None else patched
         except SchemaError as error:
             raise ApplyError("decode", f"this agent cannot use the snapshot: {error}") from error
 

@@ -101,7 +101,7 @@ def _contents(new: Artefact, old: Artefact | None) -> list[tuple[str, bytes | No
     same = old is not None and old.cfg == new.cfg
     result: list[tuple[str, bytes | None]] = [("haproxy.cfg", None if same else new.cfg.encode())]
     for name, entries in new.maps.items():
-        unchanged = old is not None and old.maps.get(name) == entries
+        unchanged = old is not None and (old.maps.get(name) is entries or old.maps.get(name) == entries)
         result.append((f"maps/{name}.map", None if unchanged else map_text(entries)))
     for name, content in new.files.items():
         unchanged = old is not None and old.files.get(name) == content

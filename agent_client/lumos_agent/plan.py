@@ -71,6 +71,8 @@ def server_changes(old: str, new: str) -> tuple[ServerChange, ...] | None:
 
 
 def _map_changes(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> list[MapChange]:
+    if old is new:
+        return []
     old, new = differing(old, new)
     known = old.get
     put = sorted([(key, value) for key, value in new.items() if known(key) != value])

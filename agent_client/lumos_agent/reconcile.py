@@ -103,7 +103,7 @@ class Agent:
         )
         self._local_http = LocalHttp(settings.local_http, state, self._haproxy, self.status)
         self._noted_tunnels: Notes | None = None
-        self._wanted: asyncio.Queue[protocol.Config] = asyncio.Queue(1)
+        self._wanted: asyncio.Queue[tuple[protocol.Config, protocol.Patch | None]] = asyncio.Queue(1)
         self._newest = ("", -1)
         self._send: Send | None = None
         self._new_batch = asyncio.Event()
@@ -223,7 +223,7 @@ class Agent:
                 self._want(message)
             case protocol.Patch():
                 if (config := self._desired.patched(message)) is not None:
-                    self._want(config)
+                    self._want(config, message)
                 else:
                     await self._report(protocol.Resend())
             case protocol.InSync():
@@ -241,14 +241,14 @@ class Agent:
                 if (stored := self._applier.stored()) is not None:
                     await self._report(running_snapshot(stored))
 
-    def _want(self, config: protocol.Config) -> None:
+    def _want(self, config: protocol.Config, patch: protocol.Patch | None = None) -> None:
         epoch, revision = self._newest
         if config.epoch == epoch and config.revision <= revision:
             return
         self._newest = (config.epoch, config.revision)
         if self._wanted.full():
             self._wanted.get_nowait()
-        self._wanted.put_nowait(config)
+        self._wanted.put_nowait((config, patch))
 
     def disconnected(self, why: str) -> None:
         """Note it; sites go on."""
@@ -260,10 +260,10 @@ class Agent:
 
     async def _apply_wanted(self) -> None:
         while True:
-            config = await self._wanted.get()
+            config, patch = await self._wanted.get()
             try:
                 async with self._collecting:
-                    report: protocol.Applied | protocol.Failed = await self._applier.apply(config)
+                    report: protocol.Applied | protocol.Failed = await self._applier.apply(config, patch)
                     self._want_certificates()
                 self._places_wanted.set()
                 self._beside.applied()

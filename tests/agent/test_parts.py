@@ -1,5 +1,7 @@
 """Pieces of a snapshot: together they are the whole, and a patch leads to it."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -42,7 +44,7 @@ def test_pieces_put_together_are_the_whole(one: Snapshot) -> None:
 def test_what_was_decoded_and_rendered_before_changes_nothing(several: list[Snapshot]) -> None:
     decoder, renderer = Decoder(), Renderer(OPTIONS)
     for one in several:
-        decoded = decoder.decode(one.encode())
+        decoded = decoder.decode(one.encode(), digest_of(one.encode()))
         assert decoded == one
         assert renderer.render(decoded, Identity()) == render(one, OPTIONS, Identity())
 
@@ -53,7 +55,7 @@ def test_what_was_decoded_and_rendered_before_changes_nothing(several: list[Snap
 )
 def test_decoder_refuses_what_the_schema_refuses(data: bytes) -> None:
     with pytest.raises(SchemaError):
-        Decoder().decode(data)
+        Decoder().decode(data, "")
 
 
 def patch(old: Snapshot, new: Snapshot) -> protocol.Patch:
@@ -81,6 +83,30 @@ def test_patch_leads_to_the_whole(old: Snapshot, new: Snapshot) -> None:
     back = desired.patched(patch(new, old))
     assert back is not None
     assert bytes(back.snapshot) == old.encode()
+
+
+@given(st.lists(_snapshots(), min_size=2, max_size=5))
+def test_patches_are_decoded_as_the_whole_is(several: list[Snapshot]) -> None:
+    first = several[0]
+    decoder, renderer = Decoder(), Renderer(OPTIONS)
+    decoder.decode(first.encode(), digest_of(first.encode()))
+    for old, new in itertools.pairwise(msgspec.structs.replace(one, acme=first.acme) for one in several):
+        decoded = decoder.patched(patch(old, new))
+        assert decoded == new
+        assert renderer.render(decoded, Identity()) == render(new, OPTIONS, Identity())
+
+
+def test_decoder_takes_no_patch_of_something_else_and_none_that_breaks_a_rule() -> None:
+    old, new = snapshot(domain(1)), snapshot(domain(1), domain(2))
+    good = patch(old, new)
+    decoder = Decoder()
+    assert decoder.patched(good) is None
+    decoder.decode(old.encode(), digest_of(old.encode()))
+    assert decoder.patched(msgspec.structs.replace(good, base="0" * 64)) is None
+    for bad in (msgspec.Raw(b'{"id":1}'), encoded(msgspec.structs.replace(domain(2), hostname=domain(1).hostname))):
+        with pytest.raises(SchemaError):
+            decoder.patched(msgspec.structs.replace(good, domains=(bad,)))
+    assert decoder.patched(good) == new
 
 
 def test_patch_of_something_else_does_not_fit_and_harms_nothing() -> None:

@@ -1,5 +1,6 @@
 """The map that tells shields which rates and which bot check a domain has (lua/guarded.lua reads it)."""
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from lumos_agent.guard import BotCheck, RateRule
@@ -36,7 +37,7 @@ def _check(check: BotCheck) -> list[str]:
 
 
 def guard_entries(
-    domains: tuple[Domain, ...], *, under_attack: bool, attacked: frozenset[str] = frozenset()
+    domains: Iterable[Domain], *, under_attack: bool, attacked: frozenset[str] = frozenset()
 ) -> dict[str, str]:
     """Return {domain id: value} for domains that have rates or a bot check.
 

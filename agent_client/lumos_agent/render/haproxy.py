@@ -19,7 +19,7 @@ from lumos_agent.render.pages import CERTIFICATE, ERROR_PAGES, MAINTENANCE
 from lumos_agent.render.places import PlaceTable
 from lumos_agent.render.policies import rules_value
 from lumos_agent.render.precheck import SUSPICIOUS
-from lumos_agent.render.sites import MAPS, Site, Use, site
+from lumos_agent.render.sites import Site, Sites, site, together
 from lumos_agent.render.wireguard import with_addresses
 from lumos_agent.schema import Domain, Listing, Snapshot, is_network
 from lumos_agent.timings import SAMPLED
@@ -145,7 +145,9 @@ class Renderer:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._attacked: frozenset[str] = frozenset()
-        self._sites: dict[str, tuple[Domain, Site]] = {}
+        self._known: dict[str, tuple[Domain, Site]] = {}
+        self._sites: Sites | None = None
+        self._plain: tuple[Mapping[str, str] | None, frozenset[str], dict[str, str]] = None, frozenset(), {}
         self._has_passthrough = False
         self._networks = NetworkTable()
         self._places = PlaceTable()
@@ -166,17 +168,12 @@ class Renderer:
         Right after the last domain that was passed through, the socket by which the worker before reaches the frontend
         with the certificates is still there: that worker has connections to hand over.
         """
-        domains = with_addresses(snapshot.domains, snapshot.tunnels)
-        self._update_lists(snapshot)
-        sites, networks, places = self._rendered(domains), self._networks.maps(), self._places.maps()
-        own: dict[str, dict[str, str]] = {name: {} for name in MAPS}
-        for name, key, value in (entry for one in sites for entry in one.entries):
-            own[name][key] = value
-        uses = frozenset[Use]().union(*(one.uses for one in sites))
-        had_passthrough, self._has_passthrough = self._has_passthrough, "passthrough" in uses
-        context = self._context(domains, uses) | {
+        sites = self._sites_of(with_addresses(snapshot.domains, snapshot.tunnels))
+        self._update_lists(snapshot.lists, sites.using["own_proxies"])
+        networks, places = self._networks.maps(), self._places.maps()
+        had_passthrough, self._has_passthrough = self._has_passthrough, bool(sites.using["passthrough"])
+        context = self._context(sites) | {
             "depth": networks.depth,
-            "has_routes": bool(own["routes"]),
             "had_passthrough": had_passthrough,
             "countries": self._options.countries if places.lists_countries else "",
             "systems": self._options.systems if places.lists_systems else "",
@@ -184,46 +181,53 @@ class Renderer:
             "shield": snapshot.server_id[:8],
         }
         head = _templates().get_template("haproxy.cfg.j2").render(context)
+        guarded, under_attack = sites.using["guards"], snapshot.under_attack
         maps: dict[str, Mapping[str, str]] = {
-            **own,
-            "cdns": _cdns(domains, snapshot) if "cdns" in uses else {},
-            "guards": guard_entries(domains, under_attack=snapshot.under_attack, attacked=self._attacked),
-            "rules": self._rules(domains) if "rules" in uses else {},
+            **sites.maps,
+            "cdns": _cdns(sites.using["cdns"], snapshot),
+            "guards": guard_entries(guarded, under_attack=under_attack, attacked=self._attacked),
+            "rules": self._rules(sites.using["rules"]),
             "nets": networks.nets,
             "parents": networks.parents,
             "verdicts": networks.verdicts.also(places.verdicts),
             "agents": places.agents,
             "meta": {"digest": identity.digest, "epoch": identity.epoch, "revision": str(identity.revision)},
         }
-        special = {domain_id for name in ("guards", "rules", "scripts", "agents") for domain_id in maps[name]}
-        maps["plain"] = {domain_id: "1" for domain_id in own["policies"] if domain_id not in special}
-        files = dict(_fixed_files())
-        for one in sites:
-            files |= one.pages
-        return Artefact(cfg=head + "".join([one.text for one in sites]), maps=maps, files=files)
+        maps["plain"] = self._plain_of(maps)
+        return Artefact(cfg=head + sites.text, maps=maps, files=_fixed_files() | sites.pages)
 
-    def _places_read(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+    def _sites_of(self, domains: tuple[Domain, ...]) -> Sites:
+        """Return what the domains add; one that is the object that it was is not rendered again."""
+        if self._sites is None or domains != self._sites.domains:
+            known, self._known = self._known, {}
+            for domain in domains:
+                before = known.get(domain.id)
+                self._known[domain.id] = before if before and before[0] is domain else (domain, site(domain))
+            self._sites = together(domains, [one for _, one in self._known.values()])
+        return self._sites
+
+    def _plain_of(self, maps: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Return the domains with a policy and nothing else that a request must be asked for."""
+        special = frozenset(domain_id for name in ("guards", "rules", "scripts", "agents") for domain_id in maps[name])
+        if self._plain[0] is not maps["policies"] or self._plain[1] != special:
+            plain = {domain_id: "1" for domain_id in maps["policies"] if domain_id not in special}
+            self._plain = maps["policies"], special, plain
+        return self._plain[2]
+
+    def _places_read(self, domains: Iterable[Domain]) -> dict[str, str]:
         """Return {variable: map} for what custom rules read of the shield's databases."""
         read = conditions.places_read(rule.expression for domain in domains for rule in domain.policy.custom)
         maps = {"country": self._options.countries, "asn": self._options.systems}
         return {field: path for field, path in maps.items() if path and field in read}
 
-    def _rules(self, domains: tuple[Domain, ...]) -> dict[str, str]:
+    def _rules(self, domains: Iterable[Domain]) -> dict[str, str]:
         maps = {"country": self._options.countries, "asn": self._options.systems}
         unknown = frozenset(field for field, path in maps.items() if not path)
         values = {d.id: rules_value(d.policy.custom, unknown) for d in domains if d.policy.custom}
         return {domain_id: value for domain_id, value in values.items() if value}
 
-    def _rendered(self, domains: tuple[Domain, ...]) -> list[Site]:
-        """Return what each domain adds; a domain that is the object that it was is not rendered again."""
-        known, self._sites = self._sites, {}
-        for domain in domains:
-            before = known.get(domain.id)
-            self._sites[domain.id] = before if before and before[0] is domain else (domain, site(domain))
-        return [one for _, one in self._sites.values()]
-
-    def _context(self, domains: tuple[Domain, ...], uses: frozenset[Use]) -> dict[str, Any]:
-        options = self._options
+    def _context(self, sites: Sites) -> dict[str, Any]:
+        options, using = self._options, sites.using
         return {
             "options": options,
             "quic_binds": _quic_binds(options),
@@ -235,17 +239,18 @@ class Renderer:
             "sampled": SAMPLED,
             "statuses": sorted(ERROR_PAGES),
             "scopes": (("own", ",txn.domain"), ("all", "*")),
-            **{f"has_{use}": use in uses for use in get_args(Use)},
+            **{f"has_{use}": bool(domains) for use, domains in using.items()},
+            "has_proxies": bool(using["own_proxies"] or using["cdns"]),
+            "has_routes": bool(sites.maps["routes"]),
             "all_countries": options.countries,
-            "rules_read": self._places_read(domains) if "rules" in uses else {},
-            "cache_purges": sum(domain.traffic.cache_purges for domain in domains) if "cache" in uses else 0,
+            "rules_read": self._places_read(using["rules"]),
+            "cache_purges": sum(domain.traffic.cache_purges for domain in using["cache"]),
         }
 
-    def _update_lists(self, snapshot: Snapshot) -> None:
-        sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {(p.scope, p.bucket): p for p in snapshot.lists}
-        for domain in snapshot.domains:
-            if domain.traffic.trusted_proxies:
-                sources[domain.id + PROXY, 0] = domain.traffic.trusted_proxies
+    def _update_lists(self, lists: Iterable[Listing], with_proxies: Iterable[Domain]) -> None:
+        sources: dict[tuple[str, int], Listing | tuple[str, ...]] = {(p.scope, p.bucket): p for p in lists}
+        for domain in with_proxies:
+            sources[domain.id + PROXY, 0] = domain.traffic.trusted_proxies
         changes: list[Change] = []
         for key in [key for key in self._sources if key not in sources]:
             changes += _listed_changes(key[0], self._listed.pop(key), {})

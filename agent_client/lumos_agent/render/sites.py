@@ -1,8 +1,9 @@
 """What one domain adds to the configuration, whatever else there is: it is rendered once, and kept while it lasts."""
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, get_args
 
+from lumos_agent.guard import Guard
 from lumos_agent.render.backend import backends, has_names, page_files, route_entries
 from lumos_agent.render.policies import policy_value
 from lumos_agent.render.scripts import script_entries
@@ -13,8 +14,9 @@ MAPS = ("hosts", "routes", "passthrough", "trusted", "policies", "limits", "scri
 
 Entry = tuple[str, str, str]
 Use = Literal[
-    "wildcards", "names", "cdns", "proxies", "limits", "rules", "client_certificates", "scripts", "cache", "passthrough"
-]
+    "wildcards", "names", "cdns", "own_proxies", "limits", "rules", "client_certificates", "scripts", "cache",
+    "passthrough", "guards",
+]  # fmt: skip
 
 
 class Site(NamedTuple):
@@ -24,6 +26,32 @@ class Site(NamedTuple):
     entries: tuple[Entry, ...]
     pages: dict[str, bytes]
     uses: frozenset[Use]
+
+
+class Sites(NamedTuple):
+    """What some domains add together; `using` has those that use something, so that nobody goes through all."""
+
+    domains: tuple[Domain, ...]
+    text: str
+    maps: dict[str, dict[str, str]]
+    pages: dict[str, bytes]
+    using: dict[Use, list[Domain]]
+
+
+def together(domains: tuple[Domain, ...], sites: Iterable[Site]) -> Sites:
+    """Put the sites of these domains together."""
+    maps: dict[str, dict[str, str]] = {name: {} for name in MAPS}
+    pages: dict[str, bytes] = {}
+    using: dict[Use, list[Domain]] = {use: [] for use in get_args(Use)}
+    texts = []
+    for domain, one in zip(domains, sites, strict=True):
+        texts.append(one.text)
+        pages |= one.pages
+        for name, key, value in one.entries:
+            maps[name][key] = value
+        for use in one.uses:
+            using[use].append(domain)
+    return Sites(domains, "".join(texts), maps, pages, using)
 
 
 def site(domain: Domain) -> Site:
@@ -54,12 +82,13 @@ def _uses(domain: Domain) -> Iterator[Use]:
         ("wildcards", domain.hostname.startswith("*")),
         ("names", has_names(domain)),
         ("cdns", traffic.trusted_cdns),
-        ("proxies", traffic.trusted_proxies or traffic.trusted_cdns),
+        ("own_proxies", traffic.trusted_proxies),
         ("limits", traffic.body_bytes_max),
         ("rules", domain.policy.custom),
         ("client_certificates", traffic.client_certificates),
         ("scripts", domain.script.mode == "on"),
         ("cache", traffic.cache),
         ("passthrough", traffic.passthrough),
+        ("guards", domain.guard != Guard()),
     )
     return (use for use, is_used in uses if is_used)
