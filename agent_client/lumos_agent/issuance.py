@@ -33,7 +33,7 @@ from lumos_agent.served import ServedCertificates
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-LOOK_SHARE = 300  # looking may take one part in this many of the CPU
+LOOK_SHARE = 600  # looking may take one part in this many of the CPU
 LOOKED_AT_ONCE = 64
 PREFLIGHT_RETRY_SECONDS, RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 10.0, 60.0, 6 * 3600.0
 RENEW_AT_LIFETIME_LEFT = 1 / 3

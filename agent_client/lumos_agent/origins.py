@@ -15,7 +15,7 @@ from lumos_agent.show_stat import stat_rows, texts_of
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
-LOOK_SHARE = 300  # looking may take one part in this many of the CPU
+LOOK_SHARE = 600  # looking may take one part in this many of the CPU
 _REASON_CHARACTERS = 300
 _SERVER = "o-"
 _COLUMNS = ("svname", "status", "lastchg", "check_status")
