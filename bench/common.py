@@ -38,6 +38,9 @@ def running_stack(profile: str = "embedded") -> Iterator[Stack]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+VISIT_PAUSE_SECONDS = 0.002  # between the visits that wait for a change, which are not to be a load
+
+
 def visit(port: int) -> tuple[int, bytes]:
     """Return what a new visitor of the demo's site gets: status and body; (0, b"") if nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -85,30 +88,37 @@ class Api:
 
 
 def add_domains(stack: Stack, count: int) -> None:
-    """Add `count` domains to the demo server, some at a time, and wait until they are served."""
+    """Add `count` domains to the demo server, as an import does, and wait until they are served."""
     program = f"""
 from accounts.models import Account, User
 from accounts.tenancy import tenant_scope
-from django.db import transaction
+from domains.config_import import import_config
 from domains.models import Domain
-from domains.services import OriginData, add_domain
+from lumos_agent.document import ConfigDocument, ConfigDomain, ConfigOrigin
 from servers.models import Server
-account = Account.objects.get()
-with tenant_scope(account.pk):
-    server, actor = Server.objects.get(), User.objects.get()
-    origins = [OriginData(address="127.0.0.1", port={stack.ports["origin"]})]
+with tenant_scope(Account.objects.get().pk):
+    origins, servers = (ConfigOrigin(address="127.0.0.1", port={stack.ports["origin"]}),), (Server.objects.get().name,)
     present = Domain.objects.count()
-    for first in range(present, present + {count}, 500):
-        with transaction.atomic():
-            for number in range(first, min(first + 500, present + {count})):
-                add_domain(hostname=f"d{{number}}.bench.example", origins=origins, servers=[server], actor=actor)
+    domains = tuple(
+        ConfigDomain(hostname=f"d{{number}}.bench.example", origins=origins, servers=servers)
+        for number in range(present, present + {count})
+    )
+    import_config(document=ConfigDocument(version=1, domains=domains), prune=False, actor=User.objects.get())
 """
     stack.manage("shell", "-v", "0", "-c", program)
     Api(stack).await_applied(stack.secrets["server"])
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of the threads of a process, with the scheduler's precision (proc(5), schedstat)."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+
 def percentile(values: list[float], share: float) -> float:
     """Return the value below which `share` (0-1) of the values lie."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share {share} is not between 0 and 1")
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
@@ -124,4 +134,4 @@ def report(rows: list[dict[str, Any]], as_json: bool) -> None:
         print("  ".join(f"{'-' if row[name] is None else row[name]:>18}" for name in names))
 
 
-__all__ = ["HOSTNAME", "Api", "add_domains", "parser", "percentile", "report", "running_stack"]
+__all__ = ["HOSTNAME", "VISIT_PAUSE_SECONDS", "Api", "add_domains", "cpu_seconds", "parser", "percentile", "report", "running_stack"]

@@ -1,6 +1,5 @@
 """A shield without a control plane, and plain HAProxies beside it, for benchmarks of requests."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -28,12 +27,6 @@ def start_plain(folder: Path, name: str, text: str) -> subprocess.Popen[bytes]:
     path = folder / f"{name}.cfg"
     path.write_text(DEFAULTS + text)
     return subprocess.Popen(["haproxy", "-db", "-f", str(path)], stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def start_shield(folder: Path, port: int, snapshot: Snapshot) -> tuple[Haproxy, int]:
