@@ -4,6 +4,7 @@ import argparse
 import http.client
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -18,7 +19,8 @@ from deploy.stack import HOSTNAME, Stack
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:
-    """Return a parser with --json."""
+    """Return a parser with --json. From now on SIGTERM ends the program by way of what it has to stop."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     made = argparse.ArgumentParser(description=text)
     made.add_argument("--json", action="store_true", help="print one JSON object")
     return made
@@ -88,7 +90,10 @@ class Api:
 
 
 def add_domains(stack: Stack, count: int) -> None:
-    """Add `count` domains to the demo server, as an import does, and wait until they are served."""
+    """Add `count` domains to the demo server, as imports do, and wait until they are served.
+
+    1,000 at a time: SQLite lets nobody else write meanwhile.
+    """
     program = f"""
 from accounts.models import Account, User
 from accounts.tenancy import tenant_scope
@@ -99,11 +104,13 @@ from servers.models import Server
 with tenant_scope(Account.objects.get().pk):
     origins, servers = (ConfigOrigin(address="127.0.0.1", port={stack.ports["origin"]}),), (Server.objects.get().name,)
     present = Domain.objects.count()
-    domains = tuple(
+    domains = [
         ConfigDomain(hostname=f"d{{number}}.bench.example", origins=origins, servers=servers)
         for number in range(present, present + {count})
-    )
-    import_config(document=ConfigDocument(version=1, domains=domains), prune=False, actor=User.objects.get())
+    ]
+    for first in range(0, {count}, 1_000):
+        document = ConfigDocument(version=1, domains=tuple(domains[first : first + 1_000]))
+        import_config(document=document, prune=False, actor=User.objects.get())
 """
     stack.manage("shell", "-v", "0", "-c", program)
     Api(stack).await_applied(stack.secrets["server"])
@@ -134,4 +141,14 @@ def report(rows: list[dict[str, Any]], as_json: bool) -> None:
         print("  ".join(f"{'-' if row[name] is None else row[name]:>18}" for name in names))
 
 
-__all__ = ["HOSTNAME", "VISIT_PAUSE_SECONDS", "Api", "add_domains", "cpu_seconds", "parser", "percentile", "report", "running_stack"]
+__all__ = [
+    "HOSTNAME",
+    "VISIT_PAUSE_SECONDS",
+    "Api",
+    "add_domains",
+    "cpu_seconds",
+    "parser",
+    "percentile",
+    "report",
+    "running_stack",
+]
