@@ -10,10 +10,11 @@ from lumos_agent.render.entries import differing
 from lumos_agent.render.haproxy import Artefact
 
 # Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
-# are there, so that a request in between is judged by the old lists or the new ones.
+# are there, so that a request in between is judged by the old lists or the new ones. A domain is plain only while nothing
+# else is there to be asked.
 MAP_ORDER = (
     "verdicts", "parents", "agents", "trusted", "cdns", "policies", "guards", "rules", "script_parts", "scripts",
-    "limits", "routes", "passthrough", "hosts", "nets",
+    "limits", "plain", "routes", "passthrough", "hosts", "nets",
 )  # fmt: skip
 META = "meta"
 CHANGES_MAX = 2_000

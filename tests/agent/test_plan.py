@@ -2,7 +2,7 @@
 
 import pytest
 
-from lumos_agent.plan import CHANGES_MAX, Plan, plan
+from lumos_agent.plan import CHANGES_MAX, MAP_ORDER, META, Plan, plan
 from lumos_agent.render.haproxy import Artefact, Identity, Options, render
 from lumos_agent.schema import Domain, Policy
 from tests.agent.builders import Networks, domain, snapshot
@@ -60,6 +60,10 @@ def test_networks_are_found_only_while_their_verdicts_are_there() -> None:
     order = [(c.map, c.value is None) for c in plan(old, new).changes]
     assert order.index(("verdicts", False)) < order.index(("nets", False)) < order.index(("nets", True))
     assert order.index(("nets", True)) < order.index(("verdicts", True))
+
+
+def test_every_map_of_a_shield_changes_at_run_time() -> None:
+    assert artefact(domain()).maps.keys() == {*MAP_ORDER, META}
 
 
 def test_very_many_entries_are_a_reload() -> None:

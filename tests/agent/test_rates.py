@@ -62,6 +62,20 @@ async def test_limit_changes_without_a_reload(shield: Shield) -> None:
         assert (await shield.applier.apply(config(3, limited(port=port)))).how == "runtime"
 
 
+async def test_rate_that_comes_at_run_time_holds_for_ordinary_browsers(shield: Shield) -> None:
+    """They leave at the first checks, as long as their domain asks for nothing more than its policy."""
+    async with origin() as port:
+        agent = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+        browser = (agent, "Accept: */*", "Accept-Language: en-US,en;q=0.5", "Connection: keep-alive")
+        before, after = (
+            domain(port=port, guard=Guard(rates=rates)) for rates in ((), (RateRule(id="all", requests=1),))
+        )
+        for number, (wanted, answers) in enumerate(((before, {200}), (after, {200, 429}), (before, {200}))):
+            done = await shield.applier.apply(config(number, wanted))
+            assert done.how == "runtime" or number == 0
+            assert {(await request(shield.port, "d1.example", "/", *browser)).status for _ in range(3)} == answers
+
+
 async def test_window_slides(shield: Shield) -> None:
     async with origin() as port:
         rule = RateRule(id="burst", requests=2, window_seconds=10)
