@@ -10,8 +10,7 @@ from lumos_agent.render.entries import differing
 from lumos_agent.render.haproxy import Artefact
 
 # Additions go in this order and removals in the opposite one: a network is found only after its parent and verdicts
-# are there, so that a request in between is judged by the old lists or the new ones. A domain is plain only while nothing
-# else is there to be asked.
+# are there, so that a request in between is judged by the old lists or the new ones. A domain becomes plain last.
 MAP_ORDER = (
     "verdicts", "parents", "agents", "trusted", "cdns", "policies", "guards", "rules", "script_parts", "scripts",
     "limits", "plain", "routes", "passthrough", "hosts", "nets",

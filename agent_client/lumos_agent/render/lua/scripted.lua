@@ -18,6 +18,7 @@ local DICT_THREAD = 1
 local BLOCKS, LIMITS = 403, 429
 
 local parts = Map.new("maps/script_parts.map", Map._str)
+local scripts = Map.new("maps/scripts.map", Map._str)
 local programs, kept_bytes = {}, 0
 local shares, told = {}, {}
 local info
@@ -44,7 +45,7 @@ local function program_of(txn, name, count)
   local known = programs[name]
   if known then return known end
   local program, problem, bytes = load_parts(txn, name, tonumber(count))
-  known = { program = program, problem = problem }
+  known = { program = program, problem = problem, is_missing = not bytes }
   -- Parts that are not there yet may come.
   if not bytes then return known end
   if kept_bytes + bytes > PROGRAM_BYTES_MAX then programs, kept_bytes = {}, 0 end
@@ -162,9 +163,19 @@ local function failed(txn, failure, domain, fails, tell)
   end
 end
 
+-- The program that a value of scripts.map names. Its parts go when another one took its place, maybe while this request
+-- waited for a processor: then that one counts; nil if the script was switched off.
+local function program_for(txn, domain)
+  local value = txn:get_var("txn.script")
+  local known = program_of(txn, match(value, "(%x+) (%d+)$"))
+  if not known.is_missing then return known end
+  local now = scripts:lookup(domain)
+  return now and now ~= value and program_of(txn, match(now, "(%x+) (%d+)$")) or now and known
+end
+
 local function decide(txn, domain, fails, tell)
-  local name, count = match(txn:get_var("txn.script"), "(%x+) (%d+)$")
-  local known = program_of(txn, name, count)
+  local known = program_for(txn, domain)
+  if not known then return end
   if not known.program then return failed(txn, known.problem, domain, fails, tell) end
   info = info or core.get_info()
   run.use_threads(tonumber(info.Nbthread) or 1)
