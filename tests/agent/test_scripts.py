@@ -8,6 +8,7 @@ import pytest
 
 from lumos_agent.counters import parse_info
 from lumos_agent.drivers import cli
+from lumos_agent.protocol import Config
 from lumos_agent.schema import Policy, Script
 from tests.agent.builders import Shield, config, domain
 from tests.agent.script_attacks import ATTACKS, DOORS, LIMITS
@@ -134,6 +135,29 @@ async def test_script_comes_after_all_other_checks(shield: Shield) -> None:
         assert (await request(shield.port, HOST, "/?q=../../etc/passwd")).status == 403
         assert (await request(shield.port, HOST)).text == "script\n"
         assert (await request(shield.port, "d2.example")).text.startswith("hello")
+
+
+@pytest.mark.parametrize(("after", "answer"), [("new", b"new body"), ("", b"hello")])
+async def test_request_that_waits_while_its_script_goes_is_judged_as_things_are_then(
+    shield: Shield, after: str, answer: bytes
+) -> None:
+    """Between reading which program it has and running it, a request waits for its body."""
+
+    def wanted(revision: int, word: str, port: int) -> Config:
+        own = on(f'ngx.req.read_body() ngx.print("{word} ", ngx.req.get_body_data()) ngx.exit(200)', "closed")
+        other = domain(2, port=port, policy=OFF, script=on("ngx.exit(200)"))
+        return config(revision, domain(port=port, policy=OFF, script=own if word else Script()), other)
+
+    async with origin() as port:
+        await shield.applier.apply(wanted(1, "old", port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", shield.port)
+        lines = ("POST / HTTP/1.1", f"Host: {HOST}", "Content-Length: 4", "Expect: 100-continue", "Connection: close")
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert (await shield.applier.apply(wanted(2, after, port))).how == "runtime"
+        writer.write(b"body")
+        assert answer in await reader.read()
+        writer.close()
 
 
 async def test_change_of_a_large_script_is_one_moment_and_no_reload(shield: Shield) -> None:

@@ -114,6 +114,20 @@ class TestPatches(TestCase):
                 base = found[2]
 
 
+def test_too_many_pieces_are_no_patch(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("servers.increments.PATCH_FROM_BYTES", 0)
+    monkeypatch.setattr("servers.history.TOUCHED_MAX", 2)
+    monkeypatch.setattr("servers.history.AT_ONCE_SERVERS", 0)  # the record stays open, as of a shield that is away
+    with alice.scope:
+        compiled = compile_snapshot(alice.server.pk)
+        assert compiled is not None
+        base = increments.base_of(compiled)
+        assert base is not None
+        for piece, is_patch in (("*/1", True), ("*/2", True), ("*/3", False), ("*/1", False)):
+            revisions.bump([alice.server], touched=[piece])
+            assert (increments.compile_patch(alice.server.pk, base) is not None) is is_patch
+
+
 def test_expired_history_is_no_patch(alice: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("servers.increments.PATCH_FROM_BYTES", 0)
     with alice.scope:
